@@ -1,0 +1,29 @@
+"""Baseline: the ordinary classifier, cross-entropy on clean images."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from methods.method import Method
+
+PAPER_CIFAR = {
+    "arch": "resnet34",
+    "training": {
+        "epochs": 200, "batch_size": 128, "lr": 0.1, "schedule": "steps", "milestones": (60, 120, 160),
+        "factor": 0.2, "momentum": 0.9, "nesterov": False, "weight_decay": 5e-4,
+    },
+}  # fmt: skip
+
+
+class Baseline(Method):
+    """min E cross-entropy(v(x), y)."""
+
+    summary = "cross-entropy on clean images; one pass"
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"paper/cifar10": PAPER_CIFAR, "paper/cifar100": PAPER_CIFAR}
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor | None, generator: torch.Generator) -> Tensor:
+        return F.cross_entropy(model(x), y)

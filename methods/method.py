@@ -1,0 +1,56 @@
+"""What a method is: a loss, what it starts from, how its model is deployed, and its settings."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+
+class Parameters(BaseModel):
+    """A method's own settings. Subclass it as `Parameters` inside the method; every field is an option of a run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Method:
+    """One way to train a classifier. Subclass it in a file of its own and register the class under a name.
+
+    A subclass gives `loss`, and by class attributes says:
+
+    - `summary` one line, with the source of the method;
+    - `deterministic` whether its model is deployed as one forward pass, or as the vote of many noisy ones;
+    - `uses_labels` whether `loss` gets the labels; if not it is called with y = None and never sees one;
+    - `uses_sigma` whether training depends on σ; if not, models are shared between runs that differ in σ;
+    - `starts_from` the method whose trained model it starts from, or None to start at random weights;
+    - `Parameters` its own settings, as `self.parameters`;
+    - `recipes` settings by profile ("quick") or profile and data set ("quick/cifar10"), laid over the profile's own;
+    - `passes` how much one training image costs, in forward passes of one image (for the time announced).
+    """
+
+    summary: ClassVar[str]
+    deterministic: ClassVar[bool] = True
+    uses_labels: ClassVar[bool] = True
+    uses_sigma: ClassVar[bool] = False
+    starts_from: ClassVar[str | None] = None
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {}
+    Parameters: ClassVar[type[Parameters]] = Parameters
+
+    def __init__(self, parameters: Parameters, sigma: float):
+        self.parameters, self.sigma = parameters, sigma
+
+    @property
+    def passes(self) -> float:
+        return 3.0
+
+    def begin(self, model: nn.Module) -> None:
+        """Called once before training, with the model at the weights it starts from, on its device."""
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor | None, generator: torch.Generator) -> Tensor:
+        """The scalar to minimise on a batch: x (B, C, H, W) pixels in [0,1] (augmented), y (B,) labels.
+
+        All randomness must come from `generator` (on x's device), so that a run can be resumed and repeated.
+        """
+        raise TypeError(f"{type(self).__name__} defines no loss")

@@ -1,0 +1,64 @@
+"""Certify any model from Python."""
+
+from __future__ import annotations
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from suite.errors import UserError
+from suite.progress import progress
+from suite.protocols.certify import certificates
+from suite.statistics import smallest_n
+
+
+def certify(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    sigma: float,
+    n0: int = 100,
+    n: int = 10_000,
+    alpha: float = 0.001,
+    seed: int = 0,
+    top: int = 1,
+    deterministic: bool = False,
+    batch_size: int = 256,
+) -> pd.DataFrame:
+    """Certified ℓ2 radii of `model` on `images` (N, C, H, W), by Cohen et al.'s Certify; one row per image.
+
+    The model maps pixels in [0,1] to logits (B, K) and is put in evaluation mode; it stays on its device. uint8 images
+    are divided by 255. `labels` is (N,). σ and the radii are in pixel units. With probability at least 1 − `alpha`
+    per image, the vote of the model under N(0, σ²I) noise does not change within `radius`. `deterministic` takes the
+    class of a single clean pass in place of `n0` selection draws. An image's noise depends on `seed` and its position.
+
+    Columns: idx, label, predict (−1: abstained), radius, correct, time (s), chosen, count, n0, n, alpha, sigma, votes.
+    Raises UserError (from the model's output or settings out of range).
+
+    Source: Cohen, Rosenfeld and Kolter (2019), Algorithm 1; the deterministic variant: "Adversarial Boot Camp", 4.1.
+    """
+    if not 0 < alpha < 1 or sigma <= 0 or n0 < 1 or batch_size < 1:
+        raise UserError("certify needs 0 < alpha < 1, sigma > 0, n0 >= 1 and batch_size >= 1")
+    if n < smallest_n(alpha):
+        raise UserError(f"n = {n} draws can certify nothing at alpha = {alpha:g}: the smallest is {smallest_n(alpha)}")
+    if len(images) != len(labels):
+        raise UserError(f"{len(images)} images but {len(labels)} labels")
+    parameter = next(model.parameters(), None)
+    pixels = images.float() / 255 if images.dtype == torch.uint8 else images
+    examples = ((i, pixels[i], int(labels[i])) for i in range(len(images)))
+    records = certificates(
+        model,
+        examples,
+        sigma=sigma,
+        n0=n0,
+        n=n,
+        alpha=alpha,
+        seed=seed,
+        top=top,
+        deterministic=deterministic,
+        batch_size=batch_size,
+        device="cpu" if parameter is None else parameter.device,
+    )
+    with progress("certify", len(images)) as advance:
+        return pd.DataFrame(record for record in records if not advance(""))

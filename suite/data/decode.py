@@ -1,0 +1,145 @@
+"""From encoded images to pixels, in worker processes that run ahead of whoever reads them."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from suite.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SIDE, RESIZED = 224, 256  # pixels; the usual ImageNet view
+
+
+class Encoded(Protocol):
+    """The encoded images of one split, and where they lie."""
+
+    labels: Tensor
+
+    def read(self, indices: Sequence[int]) -> list[bytes]: ...
+
+    def where(self, index: int) -> str: ...
+
+    def files(self) -> list[tuple[str, int]]:
+        """Name and size in bytes of every file."""
+        ...
+
+
+View = Callable[["Image", int], "Image"]  # what is made of an image, given its index too
+
+
+class DifferentSize(UserError):
+    """An image has not the size that the others have."""
+
+
+def evaluation_view(image: Image, index: int) -> Image:
+    """The shorter side resized to 256 pixels, and the central 224x224 of that."""
+    from torchvision.transforms import functional
+
+    return functional.center_crop(functional.resize(image, [RESIZED]), [SIDE])
+
+
+def training_view(seed: int, image: Image, index: int) -> Image:
+    """A random window, resized to 224x224, that depends on the seed, the index and the image's size alone.
+
+    It has 8-100 % of the area and an aspect of 3/4 to 4/3, or is the central square if ten draws do not fit.
+    """
+    from torchvision.transforms import functional
+
+    draw = random.Random(f"{seed} {index}").random
+    side = min(image.size)
+    window = (image.height - side) // 2, (image.width - side) // 2, side, side
+    for _ in range(10):
+        area = image.width * image.height * (0.08 + 0.92 * draw())
+        aspect = (4 / 3) ** (2 * draw() - 1)
+        width, height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < width <= image.width and 0 < height <= image.height:
+            top, left = int(draw() * (image.height - height + 1)), int(draw() * (image.width - width + 1))
+            window = top, left, height, width
+            break
+    return functional.resized_crop(image, *window, [SIDE, SIDE])
+
+
+def decode(source: Encoded, size: tuple[int, int], view: View, indices: list[int]) -> np.ndarray:
+    """Each image at `indices` through `view`, which gives it `size` (width, height): uint8 (B, 3, H, W).
+
+    Raises UserError that names the place of an image that cannot be decoded.
+    """
+    images = np.empty((len(indices), 3, size[1], size[0]), np.uint8)
+    for pixels, index, data in zip(images, indices, source.read(indices), strict=True):
+        pixels[:] = np.asarray(view(_rgb(data, source.where(index)), index)).transpose(2, 0, 1)
+    return images
+
+
+def decode_ahead(
+    source: Encoded, size: tuple[int, int], view: View, index_batches: Sequence[Tensor]
+) -> Iterator[Tensor]:
+    """`decode` of each index batch, in order, by as many processes as there are cores for this one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    loader: torch.utils.data.DataLoader[Any] = torch.utils.data.DataLoader(
+        [indices.tolist() for indices in index_batches],  # type: ignore[arg-type]
+        batch_size=None,
+        collate_fn=partial(_attempt, source, size, view),
+        num_workers=min(cores, len(index_batches)) if len(index_batches) > 1 else 0,
+        generator=torch.Generator(),  # its own, or it would draw from the caller's
+    )
+    for images in loader:
+        if isinstance(images, UserError):
+            raise images
+        yield torch.from_numpy(images)
+
+
+def decode_all(source: Encoded, size: tuple[int, int]) -> Tensor:
+    """Every image: uint8 (N, 3, H, W). Raises DifferentSize unless each has `size` (width, height)."""
+    view = partial(_unchanged, source, size)
+    return torch.cat(list(decode_ahead(source, size, view, torch.arange(len(source.labels)).split(1000))))
+
+
+def size_of(source: Encoded, index: int) -> tuple[int, int]:
+    """Width and height in pixels of the image at `index`."""
+    return _rgb(source.read([index])[0], source.where(index)).size
+
+
+def _unchanged(source: Encoded, size: tuple[int, int], image: Image, index: int) -> Image:
+    if image.size != size:
+        raise DifferentSize(f"{source.where(index)} has {_by(image.size)} pixels, not {_by(size)}")
+    return image
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _attempt(
+    source: Encoded, size: tuple[int, int], view: View, indices: list[int]
+) -> np.ndarray | UserError:
+    # An error raised in a worker would reach the user as that worker's traceback. And arrays, unlike tensors,
+    # come back through a pipe, not through shared memory, which is often too small in a container.
+    try:
+        return decode(source, size, view, indices)
+    except UserError as error:
+        return error
+
+
+def _rgb(data: bytes, where: str) -> Image:
+    import PIL.Image
+
+    try:
+        image = PIL.Image.open(io.BytesIO(data))
+        rgb = image.convert("RGB")
+    except Exception as error:  # Pillow's decoders raise whatever the broken bytes lead them to
+        raise UserError(f"{where} is not a readable image") from error
+    if image.mode[0] in "IF":  # convert clips these at 255
+        raise UserError(f"{where} has more than 8 bits per channel: convert it to 8 bits")
+    return rgb

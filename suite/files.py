@@ -1,0 +1,83 @@
+"""Files that survive a kill at any moment: whole or not there, line by line or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from suite.errors import UserError
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that `path` holds either what it held before or all of `content`, on the disk."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as indented JSON, atomically."""
+    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; UserError if it is damaged."""
+    try:
+        return json.loads(path.read_text())
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged ({error}); remove it and run the same command again") from error
+
+
+class RecordFile:
+    """Records, one JSON object a line, written as they are made.
+
+    Each survives a kill as soon as it is written, a power failure within SYNC_EVERY. Opening the file again drops a
+    line that a kill left unfinished; `done` are the `idx` of the whole ones.
+    """
+
+    SYNC_EVERY = 0.2  # seconds
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.done: set[int] = set()
+        whole = 0
+        for number, line in enumerate(path.open("rb") if path.exists() else (), start=1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                self.done.add(json.loads(line)["idx"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(f"{path}, line {number} is damaged; remove that line to go on") from error
+            whole += len(line)
+        self._file = path.open("ab", buffering=0)
+        self._file.truncate(whole)
+        self._synced = time.monotonic()
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append one record. Raises OSError where the disk is full; the records before stay whole."""
+        line = (json.dumps(record) + "\n").encode()
+        if self._file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        if time.monotonic() - self._synced > self.SYNC_EVERY:
+            os.fsync(self._file.fileno())
+            self._synced = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.fsync(self._file.fileno())
+        self._file.close()

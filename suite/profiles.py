@@ -1,0 +1,48 @@
+"""What a profile fills in. Looked up as "profile", then "profile/dataset"; a method's own recipe is laid over both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PROFILES: dict[str, dict[str, Any]] = {
+    # seconds: the embedded digits
+    "demo": {
+        "arch": "cnn",
+        "sigma": 0.25,
+        "training": {"epochs": 15, "batch_size": 64, "lr": 0.1, "schedule": "cosine"},
+        "certify": {"n": 1_000, "images": 200},
+    },
+    # minutes: CIFAR-10 on two cores
+    "quick": {
+        "arch": "resnet8",
+        "sigma": 0.1,
+        "training": {"epochs": 12, "batch_size": 128, "lr": 0.2, "schedule": "one-cycle", "precision": "bf16"},
+        "certify": {"n": 1_000, "images": 500},
+    },
+    "quick/imagenet": {"arch": "resnet18", "sigma": 0.25, "certify": {"n0": 25, "images": 100, "top": 5}},
+    # hours on a GPU: the numbers of "Adversarial Boot Camp"
+    "paper": {
+        "arch": "resnet34",
+        "sigma": 0.1,
+        "training": {"epochs": 200, "batch_size": 128, "lr": 0.1, "schedule": "cosine", "precision": "bf16"},
+        "certify": {"n": 10_000, "images": 1_000},
+    },
+    "paper/imagenet": {
+        "arch": "resnet50",
+        "sigma": 0.25,
+        "training": {
+            "epochs": 90, "batch_size": 256, "schedule": "steps", "milestones": (30, 60), "factor": 0.1,
+            "weight_decay": 1e-4, "nesterov": False,
+        },
+        "certify": {"n0": 25, "n": 1_000, "images": 5_000, "top": 5},
+    },
+}  # fmt: skip
+
+
+def default_profile(dataset: str) -> str:
+    """The profile that fits data and machine: `demo` for digits, else `paper` where there is a GPU, else `quick`."""
+    if dataset == "digits":
+        return "demo"
+    import torch
+
+    return "paper" if torch.cuda.is_available() else "quick"

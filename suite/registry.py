@@ -1,0 +1,41 @@
+"""Names to things: built in by import path, or registered by another package through an entry point."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from suite.errors import UserError, unknown
+
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Looks a thing up by name and imports it only then.
+
+    `builtin` maps each name to "module:attribute". Any installed package adds to it with an entry point in `group`,
+    for example in its pyproject.toml::
+
+        [project.entry-points."suite.methods"]
+        my-method = "my_package.my_method:MyMethod"
+    """
+
+    def __init__(self, kind: str, group: str, builtin: dict[str, str]):
+        self.kind, self.group, self.builtin = kind, group, builtin
+
+    def paths(self) -> dict[str, str]:
+        """Every registered name and the import path behind it; a built-in name cannot be taken over."""
+        return {point.name: point.value for point in entry_points(group=self.group)} | self.builtin
+
+    def get(self, name: str) -> T:
+        """The thing called `name`. Raises UserError for an unknown name, or one whose module does not import."""
+        paths = self.paths()
+        if name not in paths:
+            raise unknown(self.kind, name, paths)
+        module, _, attribute = paths[name].partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise UserError(f"{self.kind} '{name}' is registered as {paths[name]}, which fails to load: {error}") from error

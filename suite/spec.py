@@ -1,0 +1,241 @@
+"""What a run is: every setting that its result depends on, validated, frozen, and hashed to a digest."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from methods import METHODS, Method
+from suite.errors import UserError, unknown
+from suite.models import split_arch
+from suite.profiles import PROFILES, default_profile
+from suite.registry import Registry
+from suite.statistics import smallest_n
+
+PROTOCOLS: Registry[Any] = Registry(
+    "protocol",
+    "suite.protocols",
+    {"accuracy": "suite.protocols.accuracy:PROTOCOL", "certify": "suite.protocols.certify:PROTOCOL"},
+)
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Training(Frozen):
+    """How the weights are found: SGD on augmented batches."""
+
+    epochs: float = Field(gt=0, description="passes over the training images; a fraction stops inside one")
+    batch_size: int = Field(ge=2)
+    lr: float = Field(gt=0, description="the highest learning rate of the schedule")
+    schedule: Literal["constant", "cosine", "one-cycle", "steps"] = "cosine"
+    milestones: tuple[float, ...] = Field((), description="epochs at which `steps` multiplies the lr by `factor`")
+    factor: float = Field(0.1, gt=0, le=1)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = True
+    weight_decay: float = Field(5e-4, ge=0)
+    augmentation: str = Field("default", description="crop-flip, shift, flip, none; default: the data set's")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="arithmetic of the passes (bf16: autocast)")
+
+
+class Certify(Frozen):
+    """Cohen et al.'s Certify: n₀ draws select the class, n fresh ones estimate its probability."""
+
+    n0: int = Field(100, ge=1, description="selection draws; deterministic methods make none")
+    n: int = Field(10_000, ge=1, description="estimation draws")
+    alpha: float = Field(0.001, gt=0, lt=1, description="failure probability of each certificate")
+    images: int = Field(1_000, ge=1, description="how many test images, at most")
+    every: int = Field(1, ge=1, description="take every k-th test image")
+    top: int = Field(1, ge=1, description="a draw counts if its class is among the top this many")
+
+    @model_validator(mode="after")
+    def _enough_draws(self) -> Self:
+        if self.n < smallest_n(self.alpha):
+            raise ValueError(
+                f"n = {self.n} draws can certify nothing at alpha = {self.alpha:g}: the smallest n that works is "
+                f"{smallest_n(self.alpha)}"
+            )
+        return self
+
+
+class ModelSpec(Frozen):
+    """What a trained model is: the part of a run that its weights depend on."""
+
+    method: str
+    dataset: str
+    data: str = Field("", description="fingerprint of the images, filled in once they are loaded")
+    arch: str
+    sigma: float | None = Field(gt=0, allow_inf_nan=False, description="σ of the noise, pixels in [0,1]")
+    seed: int = Field(0, ge=0, lt=2**31)
+    parameters: dict[str, Any] = Field(default_factory=dict, description="the method's own settings")
+    training: Training
+    start: ModelSpec | None = Field(None, description="the model that training starts from")
+
+    @field_validator("arch")
+    @classmethod
+    def _known_arch(cls, arch: str) -> str:
+        split_arch(arch)
+        return arch
+
+    def build_method(self) -> Method:
+        """The method with its settings, ready to train or to say how its model is deployed."""
+        kind = METHODS.get(self.method)
+        return kind(kind.Parameters(**self.parameters), self.sigma or 0.0)
+
+    def on(self, fingerprint: str) -> Self:
+        """This spec, tied to the data that was loaded."""
+        start = self.start and self.start.on(fingerprint)
+        return self.model_copy(update={"data": fingerprint, "start": start})
+
+    @property
+    def digest(self) -> str:
+        """Ten hex digits that identify everything here but the profile's name."""
+        content = json.dumps(self.model_dump(mode="json", exclude={"profile"}), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:10]
+
+    @property
+    def name(self) -> str:
+        """The run's folder: readable, and unique by its digest."""
+        sigma = "" if self.sigma is None else f"-sigma{self.sigma:g}"
+        return f"{self.method}-{Path(self.dataset).name}-{self.arch}{sigma}-seed{self.seed}-{self.digest}"
+
+
+class RunSpec(ModelSpec):
+    """A run: a model and the protocols it is put through.
+
+    `RunSpec(method="heat", dataset="cifar10")` is complete: whatever is not given comes from the profile (`demo`,
+    `quick` or `paper`; by default the one that fits data and machine) and from the method's recipe for it. Settings
+    may be given flat (`lr=0.05, kappa=5, n=1000`), nested (`training={"lr": 0.05}`), or dotted
+    (`**{"start.training.epochs": 3}` is the model that training starts from). Raises UserError for an unknown
+    method, profile or setting, pydantic's ValidationError (a ValueError) for a value out of range.
+    """
+
+    profile: str
+    protocols: tuple[str, ...] = ("accuracy", "certify")
+    certify: Certify
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, given: Any) -> Any:
+        return fill_in(dict(given)) if isinstance(given, dict) else given
+
+    @field_validator("protocols")
+    @classmethod
+    def _known_protocols(cls, protocols: tuple[str, ...]) -> tuple[str, ...]:
+        for protocol in protocols:
+            if protocol not in PROTOCOLS.paths():
+                raise unknown("protocol", protocol, PROTOCOLS.paths())
+        return protocols
+
+    @field_validator("sigma")
+    @classmethod
+    def _needs_sigma(cls, sigma: float | None) -> float | None:
+        if sigma is None:
+            raise ValueError("a run needs the sigma that it certifies at")
+        return sigma
+
+    @property
+    def model(self) -> ModelSpec:
+        """The model of this run; without σ where training does not depend on it, so that runs share the model."""
+        values = {name: getattr(self, name) for name in ModelSpec.model_fields}
+        if not METHODS.get(self.method).uses_sigma:
+            values["sigma"] = None
+        return ModelSpec.model_construct(**values)
+
+
+def make_spec(**given: Any) -> RunSpec:
+    """RunSpec(**given), with a value out of range said in one line, as a UserError."""
+    try:
+        return RunSpec(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        said = first["msg"].removeprefix("Value error, ")
+        value = f" (got {first['input']!r})" if where and not isinstance(first["input"], dict) else ""
+        raise UserError(f"{where}: {said}{value}" if where else said) from error
+
+
+def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` laid over `under`, section by section."""
+    merged = dict(under)
+    for name, value in over.items():
+        nested = isinstance(value, dict) and isinstance(merged.get(name), dict)
+        merged[name] = merge(merged[name], value) if nested else value
+    return merged
+
+
+def fill_in(given: dict[str, Any]) -> dict[str, Any]:
+    """The complete, nested settings of a run from those `given`: profile ← method's recipe ← given."""
+    for needed in ("method", "dataset"):
+        if needed not in given:
+            raise UserError(f"a run needs a {needed}")
+    kind = METHODS.get(given["method"])
+    profile = given.get("profile") or default_profile(given["dataset"])
+    if profile not in ("demo", "quick", "paper"):
+        raise unknown("profile", profile, ("demo", "quick", "paper"))
+    settings: dict[str, Any] = {}
+    for table in (PROFILES, kind.recipes):
+        for key in (profile, f"{profile}/{given['dataset']}"):
+            settings = merge(settings, table.get(key, {}))
+    settings = merge(settings, nest(given, kind))
+    settings["profile"] = profile
+    try:
+        settings["parameters"] = kind.Parameters(**settings.get("parameters", {})).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(
+            f"{kind.__name__} {first['loc'][0]}: {first['msg']} (got {first['input']!r})"
+        ) from error
+    if kind.starts_from:
+        settings["start"] = start_settings(kind.starts_from, settings)
+    return settings
+
+
+def start_settings(method: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The model that a run of these settings starts from: `method`'s own recipe on the same data, arch and seed."""
+    shared = {name: settings[name] for name in ("dataset", "profile", "arch", "data", "seed", "sigma") if name in settings}
+    own = {name: value for name, value in (settings.get("start") or {}).items() if value is not None}
+    filled = fill_in({**shared, "method": method, **own})
+    if not METHODS.get(method).uses_sigma:
+        filled["sigma"] = None
+    return {name: value for name, value in filled.items() if name in ModelSpec.model_fields}
+
+
+def nest(given: dict[str, Any], kind: type[Method]) -> dict[str, Any]:
+    """Flat and dotted settings put into their sections. Raises UserError for a name that no section has."""
+    sections = {"training": set(Training.model_fields), "certify": set(Certify.model_fields)}
+    sections["parameters"] = set(kind.Parameters.model_fields)
+    nested: dict[str, Any] = {}
+    for name, value in given.items():
+        head, _, rest = name.partition(".")
+        if rest:
+            nested = merge(nested, {head: nest({rest: value}, kind) if head == "start" else {rest: value}})
+        elif name in RunSpec.model_fields or name == "profile":
+            nested = merge(nested, {name: value})
+        else:
+            homes = [section for section, fields in sections.items() if name in fields]
+            if not homes:
+                raise unknown_setting(name, kind)
+            nested = merge(nested, {homes[0]: {name: value}})
+    for section, fields in sections.items():
+        for name in nested.get(section, {}):
+            if name not in fields:
+                raise unknown_setting(f"{section}.{name}", kind)
+    return nested
+
+
+def unknown_setting(name: str, kind: type[Method]) -> UserError:
+    """The error for a setting nobody has; the nearest is suggested, by its short name."""
+    top = set(RunSpec.model_fields) - {"training", "certify", "parameters", "data", "start"}
+    known = sorted(
+        top | set(Training.model_fields) | set(Certify.model_fields) | set(kind.Parameters.model_fields)
+    )
+    near = difflib.get_close_matches(name.rpartition(".")[2], known, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    return UserError(f"unknown setting '{name}': {hint}known: {', '.join(known)}")

@@ -1,0 +1,73 @@
+"""Results as people read them in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+from rich.box import SIMPLE
+from rich.table import Table
+from rich.text import Text
+
+from leaderboards.table import COMPARABLE
+from suite.statistics import proportion_interval
+
+
+def percent(share: float | None) -> str:
+    return "–" if share is None or pd.isna(share) else f"{100 * share:.1f}"
+
+
+def result_table(result: dict[str, Any]) -> Table:
+    """A run's row, one figure a line, with 95 % intervals for a finite test set."""
+    total = result.get("images", 0)
+
+    def share(value: float) -> str:
+        low, high = proportion_interval(value * total, total)
+        return f"{percent(value)} %  ({percent(low)} – {percent(high)})"
+
+    table = Table(box=SIMPLE, show_header=False, title=result["run_id"], title_justify="left")
+    table.add_row("method", f"{result['method']}, {result['arch']}, deployed as {result['inference']}")
+    if "single_pass_accuracy" in result:
+        said = f"{percent(result['single_pass_accuracy'])} %  of {result['single_pass_images']} test images"
+        table.add_row("accuracy, one clean pass", said)
+    if total:
+        table.add_row("certified", f"{total} images, n = {result['n']}, α = {result['alpha']:g}, σ = {result['sigma']:g}")
+        for radius, value in result["certified_accuracy"].items():
+            table.add_row(f"certified accuracy at r = {radius}", share(value))
+        table.add_row("average certified radius", f"{result['acr']:.4f}")
+        table.add_row("abstained", share(result["abstained"]))
+        table.add_row("the certificate says", Text(result["claim"]))
+    return table
+
+
+def leaderboard_tables(frame: pd.DataFrame, paper_convention: bool) -> Iterator[Table | str]:
+    """One table for each group of comparable rows."""
+    said = "R > r, abstentions dropped (the paper's)" if paper_convention else "R ≥ r, abstentions wrong (Cohen's)"
+    for key, group in frame.groupby(COMPARABLE, sort=False):
+        data, sigma, top, images, n, alpha = key
+        title = f"{data}: σ = {sigma:g}, top-{top}, {images} images, n = {n}, α = {alpha:g}"
+        table = Table(box=SIMPLE, title=title, title_justify="left", caption=f"% certified at r: {said}")
+        radii = [column for column in group.columns if column.startswith("r=")]
+        for column in ("#", "method", "arch", "seed", "inference"):
+            table.add_column(column, no_wrap=True)
+        for column in ("clean", *radii, "ACR", "abst."):
+            table.add_column(column, justify="right", no_wrap=True)
+        for _, row in group.iterrows():
+            figures = [percent(row[column]) for column in ("clean", *radii)]
+            names = [str(row[column]) for column in ("rank", "method", "arch", "seed", "inference")]
+            table.add_row(*map(Text, names), *figures, f"{row['acr']:.4f}", percent(row["abstained"]))
+        yield table
+    yield from sorted({f"[dim]{row['method']}: {row['claim']}[/dim]" for _, row in frame.iterrows()})
+
+
+def plain_table(entries: list[dict[str, Any]]) -> Table:
+    """A table of what the entries have in common; settings as name=value."""
+    table = Table(*entries[0], box=SIMPLE)
+    for entry in entries:
+        cells = (
+            " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+            for value in entry.values()
+        )
+        table.add_row(*map(Text, cells))
+    return table

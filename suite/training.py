@@ -1,0 +1,150 @@
+"""The training loop that all methods share: SGD on keyed batches, resumable at any step to the same weights."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from methods import Method
+from suite.data import Dataset
+from suite.data.augment import augment
+from suite.errors import UserError
+from suite.files import write_atomically
+from suite.noise import generator, key
+from suite.progress import progress
+from suite.spec import ModelSpec, Training
+
+CHECKPOINT_SHARE = 0.02  # of the training time may go into writing checkpoints
+
+
+def learning_rate(settings: Training, epoch: float) -> float:
+    """The learning rate at a moment of training, counted in epochs (fractions count).
+
+    constant; cosine to 0; one-cycle: linear up over the first fifth, then linear to 0; steps: × factor at milestones.
+    """
+    t = epoch / settings.epochs
+    if settings.schedule == "constant":
+        return settings.lr
+    if settings.schedule == "cosine":
+        return settings.lr * 0.5 * (1 + math.cos(math.pi * t))
+    if settings.schedule == "one-cycle":
+        return settings.lr * min(t / 0.2, (1 - t) / 0.8)
+    return settings.lr * settings.factor ** sum(epoch >= milestone for milestone in settings.milestones)
+
+
+def training_steps(settings: Training, images: int) -> int:
+    """How many batches training takes over a training set of that size."""
+    return max(1, round(settings.epochs * max(1, images // settings.batch_size)))
+
+
+def batches(data: Dataset, spec: ModelSpec, first: int, last: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Training batches number `first` to `last`: (augmented pixels in [0,1] (B, C, H, W), labels (B,)).
+
+    Each depends on the seed and its number only. The images left over at an epoch's end wait for another order.
+    """
+    size = min(spec.training.batch_size, len(data.train))
+    per_epoch = len(data.train) // size
+    kind = spec.training.augmentation
+    kind = data.augmentation if kind == "default" else kind
+    while first < last:
+        epoch, begin = divmod(first, per_epoch)
+        order = torch.randperm(len(data.train), generator=generator(spec.seed, "order", epoch))
+        end = min(per_epoch, begin + last - first)
+        indices = order[: per_epoch * size].split(size)[begin:end]
+        crop_seed = key(spec.seed, "crop", epoch)
+        for number, images in enumerate(data.train.batches(indices, crop_seed=crop_seed)):
+            shaken = augment(images, kind, generator(spec.seed, "augment", first + number))
+            yield shaken.float() / 255, data.train.labels[indices[number]]
+        first += end - begin
+
+
+def train(
+    model: nn.Module, method: Method, data: Dataset, spec: ModelSpec, *, checkpoint: Path, device: torch.device
+) -> list[dict[str, float]]:
+    """Train `model` in place and return its history: one entry per twentieth of an epoch with the mean loss.
+
+    Everything is a function of the spec and the step, so training that was interrupted goes on from `checkpoint`
+    to the very weights that it would have reached. Raises UserError where the loss is no longer finite; the last good
+    checkpoint stays.
+    """
+    if len(data.train) < 2:
+        raise UserError(f"{data.title} from {data.source} has no training images; only its test split is there")
+    settings = spec.training
+    per_epoch = max(1, len(data.train) // settings.batch_size)
+    total = training_steps(settings, len(data.train))
+    report = max(1, per_epoch // 20)
+    method.begin(model)
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=settings.lr,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov and settings.momentum > 0,
+        weight_decay=settings.weight_decay,
+    )
+    step, history, losses = 0, [], []
+    if checkpoint.exists():
+        state = _load(checkpoint)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, history, losses = state["step"], state["history"], state["losses"]
+    due = time.monotonic()
+    with progress(f"train {spec.method}", total, step) as advance:
+        for x, y in batches(data, spec, step, total):
+            rate = learning_rate(settings, step / per_epoch)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            x = x.to(device, memory_format=torch.channels_last)
+            labels = y.to(device) if method.uses_labels else None
+            model.train()
+            with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+                loss = method.loss(model, x, labels, generator(spec.seed, "method", step, device=device))
+            optimizer.zero_grad()
+            loss.backward()
+            if not math.isfinite(loss.item()):
+                raise UserError(
+                    f"training of {spec.name} diverged: the loss is {loss.item()} at step {step + 1} of {total}; "
+                    f"try a lower lr than {settings.lr:g}. The last good checkpoint is kept in {checkpoint.parent}"
+                )
+            optimizer.step()
+            step += 1
+            losses.append(loss.item())
+            if len(losses) == report or step == total:
+                mean = sum(losses) / len(losses)
+                history.append({"epoch": step / per_epoch, "loss": mean, "lr": rate})
+                losses = []
+            advance(f"loss {history[-1]['loss']:.4f}" if history else "")
+            if time.monotonic() > due and step < total and _finite(model):
+                begun = time.monotonic()
+                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+                write_atomically(checkpoint, _bytes({**state, "step": step, "history": history, "losses": losses}))
+                due = time.monotonic() + (time.monotonic() - begun) / CHECKPOINT_SHARE
+    if not _finite(model):
+        raise UserError(f"training of {spec.name} diverged: weights are not finite; try a lower lr than {settings.lr:g}")
+    return history
+
+
+def _finite(model: nn.Module) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values())
+
+
+def _bytes(state: dict[str, Any]) -> bytes:
+    import io
+
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def _load(checkpoint: Path) -> dict[str, Any]:
+    try:
+        return torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(
+            f"{checkpoint} is damaged or not a training checkpoint; remove it to train from the beginning"
+        ) from error
