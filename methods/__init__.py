@@ -1,8 +1,8 @@
-"""The methods: one file each, registered here by name, or by another package in the entry-point group `suite.methods`."""
+"""The methods: one file each, registered here by name, or by another package in the group `suite.methods`."""
 
 from __future__ import annotations
 
-from methods.method import Method, Parameters
+from methods.method import Method, Settings
 from suite.registry import Registry
 
 METHODS: Registry[type[Method]] = Registry(
@@ -15,4 +15,4 @@ METHODS: Registry[type[Method]] = Registry(
     },
 )
 
-__all__ = ["METHODS", "Method", "Parameters"]
+__all__ = ["METHODS", "Method", "Settings"]

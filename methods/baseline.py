@@ -25,5 +25,5 @@ class Baseline(Method):
     summary = "cross-entropy on clean images; one pass"
     recipes: ClassVar[dict[str, dict[str, Any]]] = {"paper/cifar10": PAPER_CIFAR, "paper/cifar100": PAPER_CIFAR}
 
-    def loss(self, model: nn.Module, x: Tensor, y: Tensor | None, generator: torch.Generator) -> Tensor:
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         return F.cross_entropy(model(x), y)

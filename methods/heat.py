@@ -14,11 +14,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods import method
+from methods.method import Method, Settings
 from methods.penalty import gradient_penalty
 
 
-class Heat(method.Method):
+class Heat(Method):
     """min E D(v(x'), f(x)) + λ·(σ²/2)·P(v, x') over one epoch, v starting at f's weights (equations 3 and 10).
 
     D is ½‖·‖² between softmax outputs (eq. 10) or logits (eq. 15); x' is x, or x + η for a random part of the batch
@@ -30,7 +30,7 @@ class Heat(method.Method):
     uses_sigma = True
     starts_from = "baseline"
 
-    class Parameters(method.Parameters):
+    class Parameters(Settings):
         """The settings of Algorithm 1, in the paper's symbols."""
 
         kappa: int = Field(10, ge=1, description="κ, random projections per image")
@@ -41,13 +41,21 @@ class Heat(method.Method):
         noisy: float = Field(0.5, ge=0, le=1, description="share of the batch that v sees with noise")
         frozen_norm: bool = Field(False, description="batch norm keeps f's statistics instead of the batch's")
 
-    parameters: Parameters
-
     recipes: ClassVar[dict[str, dict[str, Any]]] = {
+        "demo": {
+            "training": {"epochs": 1, "batch_size": 8, "lr": 0.01, "schedule": "one-cycle"},
+            "parameters": {"distance": "logits"},
+        },
+        "quick": {
+            "training": {
+                "epochs": 1, "batch_size": 128, "lr": 0.03, "schedule": "one-cycle", "weight_decay": 0.0, "clip": 5.0,
+            },
+            "parameters": {"kappa": 1, "normalise": "unbiased", "distance": "logits", "frozen_norm": True},
+        },
         "paper": {
             "training": {"epochs": 1, "lr": 0.01, "schedule": "constant", "momentum": 0.9, "weight_decay": 0.0},
         },
-    }
+    }  # fmt: skip
 
     @property
     def passes(self) -> float:
@@ -56,7 +64,7 @@ class Heat(method.Method):
     def begin(self, model: nn.Module) -> None:
         self.f = copy.deepcopy(model).eval().requires_grad_(False)
 
-    def loss(self, model: nn.Module, x: Tensor, y: Tensor | None, generator: torch.Generator) -> Tensor:
+    def loss(self, model: nn.Module, x: Tensor, y: None, generator: torch.Generator) -> Tensor:
         p = self.parameters
         model.train(not p.frozen_norm)
         with torch.no_grad():

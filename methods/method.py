@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 
-class Parameters(BaseModel):
-    """A method's own settings. Subclass it as `Parameters` inside the method; every field is an option of a run."""
+class Settings(BaseModel):
+    """A method's own settings. Subclass it as `Parameters` inside the method: every field is an option of a run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,9 +36,9 @@ class Method:
     uses_sigma: ClassVar[bool] = False
     starts_from: ClassVar[str | None] = None
     recipes: ClassVar[dict[str, dict[str, Any]]] = {}
-    Parameters: ClassVar[type[Parameters]] = Parameters
+    Parameters: ClassVar[type[Settings]] = Settings
 
-    def __init__(self, parameters: Parameters, sigma: float):
+    def __init__(self, parameters: Any, sigma: float):
         self.parameters, self.sigma = parameters, sigma
 
     @property
@@ -48,8 +48,8 @@ class Method:
     def begin(self, model: nn.Module) -> None:
         """Called once before training, with the model at the weights it starts from, on its device."""
 
-    def loss(self, model: nn.Module, x: Tensor, y: Tensor | None, generator: torch.Generator) -> Tensor:
-        """The scalar to minimise on a batch: x (B, C, H, W) pixels in [0,1] (augmented), y (B,) labels.
+    def loss(self, model: nn.Module, x: Tensor, y: Any, generator: torch.Generator) -> Tensor:
+        """The scalar to minimise on a batch: x (B, C, H, W) augmented pixels in [0,1]; labels y (B,), or None.
 
         All randomness must come from `generator` (on x's device), so that a run can be resumed and repeated.
         """

@@ -31,6 +31,6 @@ class RandomizedSmoothing(Method):
     uses_sigma = True
     recipes: ClassVar[dict[str, dict[str, Any]]] = {"paper/cifar10": COHEN_CIFAR, "paper/cifar100": COHEN_CIFAR}
 
-    def loss(self, model: nn.Module, x: Tensor, y: Tensor | None, generator: torch.Generator) -> Tensor:
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         eta = self.sigma * torch.empty_like(x).normal_(generator=generator)
         return F.cross_entropy(model(x + eta), y)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from suite.errors import UserError
     from suite.run import Machine, run
     from suite.spec import RunSpec
+
+# torch's threads sleep while they wait: spinning ones stall every process as soon as two share the cores
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {"RunSpec": "spec", "Machine": "run", "certify": "api", "UserError": "errors"}
 __all__ = ["Machine", "RunSpec", "UserError", "certify", "run"]

@@ -74,8 +74,7 @@ def run(
 
     options: dict[str, Any] = {
         "profile": profile, "arch": arch, "sigma": sigma, "seed": seed, "epochs": epochs, "lr": lr, "kappa": kappa,
-        "n0": n0, "n": n, "alpha": alpha, "images": images,
-        "protocols": protocols and tuple(filter(None, protocols.split(","))),
+        "n0": n0, "n": n, "alpha": alpha, "images": images, "protocols": protocols,
     }  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
     given |= {"method": method, "dataset": dataset} | dict(parse_setting(text) for text in settings or ())
@@ -138,7 +137,9 @@ def leaderboard(
 
     frame = table(dataset, runs, "paper" if paper_convention else "standard")
     if frame.empty and format is Format.table:
-        raise UserError(f"no finished run on '{dataset}' in {runs}; begin one: suite run --method heat --dataset {dataset}")
+        raise UserError(
+            f"no finished run on '{dataset}' in {runs}; begin one: suite run --method heat --dataset {dataset}"
+        )
     if format is Format.json:
         print(frame.to_json(orient="records"))
         return
@@ -152,7 +153,11 @@ def methods(format: Output = Format.table) -> None:
     from methods import METHODS
 
     found = [
-        {"name": name, "summary": kind.summary, "settings": {k: f.default for k, f in kind.Parameters.model_fields.items()}}
+        {
+            "name": name,
+            "summary": kind.summary,
+            "settings": {k: f.default for k, f in kind.Parameters.model_fields.items()},
+        }
         for name, kind in ((name, METHODS.get(name)) for name in METHODS.paths())
     ]
     show_list(found, format)
@@ -197,12 +202,15 @@ def sync(runs: Runs = RUNS, format: Output = Format.table) -> None:
 def main() -> None:
     """The console script: mistakes of the user end in one line and exit code 2, Ctrl-C in 130."""
     try:
-        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        if code == 130:  # Ctrl-C, as typer tells it
+            raise KeyboardInterrupt
+        sys.exit(code)
     except UserError as error:
         fail(str(error))
     except USAGE_ERROR as error:
         fail(f"{error.format_message()} (see 'suite --help')".replace("\n", " "))
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
     except OSError as error:

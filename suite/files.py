@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import pandas as pd
+
 from suite.errors import UserError
 
 
@@ -37,6 +39,12 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except (ValueError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged ({error}); remove it and run the same command again") from error
+
+
+def read_records(path: Path) -> pd.DataFrame:
+    """All whole records of a file, by idx."""
+    lines = path.read_text().splitlines()
+    return pd.DataFrame(map(json.loads, lines)).sort_values("idx", ignore_index=True)
 
 
 class RecordFile:

@@ -146,7 +146,7 @@ def load_state(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as file:
             pickled = file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
         if not pickled:
-            raise UserError(f"{path} is damaged or not a checkpoint ({error}); make it again") from error
+            raise UserError(f"{path} is damaged or not a checkpoint ({error})") from error
     return _unpickle_weights(path)
 
 
@@ -154,11 +154,12 @@ def _unpickle_weights(path: Path) -> dict[str, Tensor]:
     import pickle
 
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path} was not loaded: it is damaged, or holds objects that would execute code on loading; "
-            "save its state_dict as safetensors"
+            "a state_dict saved as safetensors is safe to load"
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError) as error:
         raise UserError(f"{path} is damaged or not a checkpoint ({str(error).splitlines()[0]})") from error

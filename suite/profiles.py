@@ -14,9 +14,9 @@ PROFILES: dict[str, dict[str, Any]] = {
     },
     # minutes: CIFAR-10 on two cores
     "quick": {
-        "arch": "resnet8",
+        "arch": "resnet8-w32",
         "sigma": 0.1,
-        "training": {"epochs": 12, "batch_size": 128, "lr": 0.2, "schedule": "one-cycle", "precision": "bf16"},
+        "training": {"epochs": 6, "batch_size": 128, "lr": 0.2, "schedule": "one-cycle", "precision": "bf16"},
         "certify": {"n": 1_000, "images": 500},
     },
     "quick/imagenet": {"arch": "resnet18", "sigma": 0.25, "certify": {"n0": 25, "images": 100, "top": 5}},

@@ -1,4 +1,4 @@
-"""One progress bar for all long work, on standard error: with the time left on a terminal, a line now and then in a log."""
+"""One progress bar for all long work, on standard error: the time left, or in a log a line now and then."""
 
 from __future__ import annotations
 
@@ -32,7 +32,11 @@ def _terminal_bar(title: str, total: int, done: int) -> Iterator[Callable[[str],
     )
     with Progress(*columns, console=console) as bars:
         task = bars.add_task(title, total=total, completed=done, remark="")
-        yield lambda remark="": bars.update(task, advance=1, remark=remark)
+
+        def advance(remark: str) -> None:
+            bars.update(task, advance=1, remark=remark)
+
+        yield advance
 
 
 @contextmanager
@@ -40,7 +44,7 @@ def _log_lines(title: str, total: int, done: int) -> Iterator[Callable[[str], No
     begun = last = time.monotonic()
     count = done
 
-    def advance(remark: str = "") -> None:
+    def advance(remark: str) -> None:
         nonlocal count, last
         count += 1
         now = time.monotonic()

@@ -76,8 +76,11 @@ class Folder:
         self.unfinished.unlink(missing_ok=True)
 
     def load_model(self, model: nn.Module) -> None:
-        """Load the trained weights into `model`."""
-        load_into(model, self.checkpoint)
+        """Load the trained weights into `model`. Raises UserError where the file is not what was saved."""
+        try:
+            load_into(model, self.checkpoint)
+        except UserError as error:
+            raise UserError(f"{error}; remove the file and run the same command again to train anew") from error
 
     def adopt(self, other: Folder) -> None:
         """Take over another folder's trained model, sharing the file where the file system can."""

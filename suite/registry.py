@@ -8,7 +8,6 @@ from typing import Generic, TypeVar
 
 from suite.errors import UserError, unknown
 
-
 T = TypeVar("T")
 
 
@@ -38,4 +37,6 @@ class Registry(Generic[T]):
         try:
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
-            raise UserError(f"{self.kind} '{name}' is registered as {paths[name]}, which fails to load: {error}") from error
+            raise UserError(
+                f"{self.kind} '{name}' is registered as {paths[name]}, which fails to load: {error}"
+            ) from error

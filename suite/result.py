@@ -55,9 +55,7 @@ def certified(spec: RunSpec, records: pd.DataFrame, radii: tuple[float, ...]) ->
         "n": spec.certify.n,
         "alpha": spec.certify.alpha,
         "certified_accuracy": {str(r): certified_accuracy(radius, correct, abstained, r) for r in radii},
-        "certified_accuracy_paper": {
-            str(r): certified_accuracy(radius, correct, abstained, r, "paper") for r in radii
-        },
+        "certified_accuracy_paper": {str(r): certified_accuracy(radius, correct, abstained, r, "paper") for r in radii},
         "acr": average_certified_radius(radius, correct),
         "abstained": float(abstained.mean()),
         "median_radius": float(np.median(radius[~abstained])) if (~abstained).any() else 0.0,

@@ -13,7 +13,7 @@ from torch import nn
 from suite import data as datasets
 from suite.data import Dataset
 from suite.errors import UserError
-from suite.files import write_json
+from suite.files import read_records, write_json
 from suite.models import build
 from suite.noise import key
 from suite.progress import console, duration, progress
@@ -105,8 +105,7 @@ def measure(
             for record in protocol.records(model, images, spec, machine.batch_size, machine.torch_device):
                 file.write(record)
                 advance("")
-    records = pd.read_json(file.path, lines=True, dtype=False)
-    return records.sort_values("idx", ignore_index=True)
+    return read_records(file.path)
 
 
 def announce(spec: RunSpec, data: Dataset, machine: Machine) -> None:
@@ -120,7 +119,8 @@ def announce(spec: RunSpec, data: Dataset, machine: Machine) -> None:
             begun = time.perf_counter()
             model(batch).sum().item()
             times.append((time.perf_counter() - begun) / len(batch))
-    passes, step = 0.0, spec.model
+    passes = 0.0
+    step: ModelSpec | None = spec.model
     while step and not (machine.runs / "models" / step.name / "model.safetensors").exists():
         images = training_steps(step.training, len(data.train)) * step.training.batch_size
         speed = 2.5 if step.training.precision == "bf16" else 1.0

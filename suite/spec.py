@@ -40,6 +40,7 @@ class Training(Frozen):
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = True
     weight_decay: float = Field(5e-4, ge=0)
+    clip: float | None = Field(None, gt=0, description="largest ℓ2 norm of a step's gradient")
     augmentation: str = Field("default", description="crop-flip, shift, flip, none; default: the data set's")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="arithmetic of the passes (bf16: autocast)")
 
@@ -125,9 +126,10 @@ class RunSpec(ModelSpec):
     def _fill_in(cls, given: Any) -> Any:
         return fill_in(dict(given)) if isinstance(given, dict) else given
 
-    @field_validator("protocols")
+    @field_validator("protocols", mode="before")
     @classmethod
-    def _known_protocols(cls, protocols: tuple[str, ...]) -> tuple[str, ...]:
+    def _known_protocols(cls, given: Any) -> tuple[str, ...]:
+        protocols = tuple(given.split(",")) if isinstance(given, str) else tuple(given)
         for protocol in protocols:
             if protocol not in PROTOCOLS.paths():
                 raise unknown("protocol", protocol, PROTOCOLS.paths())
@@ -189,9 +191,7 @@ def fill_in(given: dict[str, Any]) -> dict[str, Any]:
         settings["parameters"] = kind.Parameters(**settings.get("parameters", {})).model_dump()
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(
-            f"{kind.__name__} {first['loc'][0]}: {first['msg']} (got {first['input']!r})"
-        ) from error
+        raise UserError(f"{kind.__name__} {first['loc'][0]}: {first['msg']} (got {first['input']!r})") from error
     if kind.starts_from:
         settings["start"] = start_settings(kind.starts_from, settings)
     return settings
@@ -199,7 +199,9 @@ def fill_in(given: dict[str, Any]) -> dict[str, Any]:
 
 def start_settings(method: str, settings: dict[str, Any]) -> dict[str, Any]:
     """The model that a run of these settings starts from: `method`'s own recipe on the same data, arch and seed."""
-    shared = {name: settings[name] for name in ("dataset", "profile", "arch", "data", "seed", "sigma") if name in settings}
+    shared: dict[str, Any] = {
+        name: settings[name] for name in ("dataset", "profile", "arch", "data", "seed", "sigma") if name in settings
+    }
     own = {name: value for name, value in (settings.get("start") or {}).items() if value is not None}
     filled = fill_in({**shared, "method": method, **own})
     if not METHODS.get(method).uses_sigma:
@@ -214,8 +216,14 @@ def nest(given: dict[str, Any], kind: type[Method]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for name, value in given.items():
         head, _, rest = name.partition(".")
-        if rest:
-            nested = merge(nested, {head: nest({rest: value}, kind) if head == "start" else {rest: value}})
+        if rest and head == "start":
+            if not kind.starts_from:
+                raise UserError(f"'{name}': {given['method']} starts from no other model")
+            nested = merge(nested, {head: {rest: value}})
+        elif rest and head in sections:
+            nested = merge(nested, {head: {rest: value}})
+        elif rest:
+            raise unknown_setting(name, kind)
         elif name in RunSpec.model_fields or name == "profile":
             nested = merge(nested, {name: value})
         else:
@@ -233,9 +241,7 @@ def nest(given: dict[str, Any], kind: type[Method]) -> dict[str, Any]:
 def unknown_setting(name: str, kind: type[Method]) -> UserError:
     """The error for a setting nobody has; the nearest is suggested, by its short name."""
     top = set(RunSpec.model_fields) - {"training", "certify", "parameters", "data", "start"}
-    known = sorted(
-        top | set(Training.model_fields) | set(Certify.model_fields) | set(kind.Parameters.model_fields)
-    )
+    known = sorted(top | set(Training.model_fields) | set(Certify.model_fields) | set(kind.Parameters.model_fields))
     near = difflib.get_close_matches(name.rpartition(".")[2], known, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return UserError(f"unknown setting '{name}': {hint}known: {', '.join(known)}")

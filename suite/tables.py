@@ -32,7 +32,9 @@ def result_table(result: dict[str, Any]) -> Table:
         said = f"{percent(result['single_pass_accuracy'])} %  of {result['single_pass_images']} test images"
         table.add_row("accuracy, one clean pass", said)
     if total:
-        table.add_row("certified", f"{total} images, n = {result['n']}, α = {result['alpha']:g}, σ = {result['sigma']:g}")
+        table.add_row(
+            "certified", f"{total} images, n = {result['n']}, α = {result['alpha']:g}, σ = {result['sigma']:g}"
+        )
         for radius, value in result["certified_accuracy"].items():
             table.add_row(f"certified accuracy at r = {radius}", share(value))
         table.add_row("average certified radius", f"{result['acr']:.4f}")

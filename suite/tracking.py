@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -58,11 +59,11 @@ def connect(runs: Path) -> MlflowClient:
 def log(folder: Path, client: MlflowClient, runs: Path) -> str:
     """Log a finished run's parameters, metrics, artifacts and tags; returns MLflow's run id.
 
-    The tag `suite.run_id`, the folder's name, finds a run again: one that is there, finished and no older than the
-    folder's result is left as it is, a half-logged one is replaced.
+    The tag `suite.run_id`, the folder's name, finds a run again: one that is there, finished and with the
+    same result is left as it is, any other is replaced.
     """
-    result = json.loads((folder / "result.json").read_text())
-    stamp = str((folder / "result.json").stat().st_mtime_ns)
+    content = (folder / "result.json").read_bytes()
+    result, stamp = json.loads(content), hashlib.sha256(content).hexdigest()
     experiment = _experiment(client, f"suite/{result['dataset']}", runs)
     for there in client.search_runs([experiment], f"tags.`suite.run_id` = '{folder.name}'"):
         if there.info.status == "FINISHED" and there.data.tags.get("suite.result") == stamp:

@@ -111,6 +111,8 @@ def train(
                     f"training of {spec.name} diverged: the loss is {loss.item()} at step {step + 1} of {total}; "
                     f"try a lower lr than {settings.lr:g}. The last good checkpoint is kept in {checkpoint.parent}"
                 )
+            if settings.clip:
+                nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
             optimizer.step()
             step += 1
             losses.append(loss.item())
@@ -125,7 +127,9 @@ def train(
                 write_atomically(checkpoint, _bytes({**state, "step": step, "history": history, "losses": losses}))
                 due = time.monotonic() + (time.monotonic() - begun) / CHECKPOINT_SHARE
     if not _finite(model):
-        raise UserError(f"training of {spec.name} diverged: weights are not finite; try a lower lr than {settings.lr:g}")
+        raise UserError(
+            f"training of {spec.name} diverged: weights are not finite; try a lower lr than {settings.lr:g}"
+        )
     return history
 
 

@@ -121,9 +121,7 @@ def _by(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
 
 
-def _attempt(
-    source: Encoded, size: tuple[int, int], view: View, indices: list[int]
-) -> np.ndarray | UserError:
+def _attempt(source: Encoded, size: tuple[int, int], view: View, indices: list[int]) -> np.ndarray | UserError:
     # An error raised in a worker would reach the user as that worker's traceback. And arrays, unlike tensors,
     # come back through a pipe, not through shared memory, which is often too small in a container.
     try:

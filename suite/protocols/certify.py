@@ -93,7 +93,7 @@ def certificates(
 
     def count_votes() -> Iterator[Record]:
         nonlocal clock
-        classes = top_classes(model, torch.cat([noisy for _, _, noisy in waiting]))[:, 0].tolist()
+        classes = top_classes(model, torch.cat([noisy for _, _, noisy in waiting]), top)[:, 0].tolist()
         each = (time.perf_counter() - clock) / len(classes)
         for tally, purpose, noisy in waiting:
             own, classes = classes[: len(noisy)], classes[len(noisy) :]

@@ -1,0 +1,182 @@
+"""Certify on classifiers whose truth is known, and its independence of how the work is cut up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor, nn
+
+from suite import UserError, certify
+from suite.models import build
+from suite.noise import BLOCK, draws
+from suite.protocols import Example, Record
+from suite.protocols.certify import certificates
+from suite.protocols.voting import top_classes
+from suite.statistics import certified_radius, largest_radius
+
+
+class Linear(nn.Module):
+    """Two classes divided by a hyperplane through ½: its vote under noise is itself, its distances are known."""
+
+    def __init__(self, dimension: int):
+        super().__init__()
+        self.w = nn.functional.normalize(torch.randn(dimension, generator=torch.Generator().manual_seed(0)), dim=0)
+
+    def margin(self, x: Tensor) -> Tensor:
+        return (x - 0.5).flatten(1) @ self.w
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack((self.margin(x), -self.margin(x)), dim=1)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_no_more_certificates_exceed_the_true_distance_than_alpha_allows(deterministic: bool) -> None:
+    alpha, total = 0.05, 5_000
+    model = Linear(12)
+    spread = torch.Generator().manual_seed(1)
+    distance = 0.35 * torch.rand(total, generator=spread)  # up to 1.4 σ, below the largest radius of 100 draws
+    images = (0.5 + distance[:, None] * model.w).view(total, 3, 2, 2)
+    found = certify(
+        model, images, torch.zeros(total), sigma=0.25, n0=20, n=100, alpha=alpha, deterministic=deterministic
+    )
+    too_large = int((found["radius"] > distance.numpy()).sum())
+    # σΦ⁻¹(p) is exactly a linear classifier's distance, so α is nearly reached: bounds a little too large would show
+    assert 0.4 * alpha * total < too_large <= stats.binom.ppf(0.999, total, alpha)
+
+
+def small_model() -> nn.Module:
+    torch.manual_seed(0)
+    return build("cnn", 10, (1, 8, 8), (0.5,), (0.3,)).eval()
+
+
+def small_images(total: int = 6) -> Tensor:
+    return torch.rand(total, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+
+
+def run(indices: list[int], batch_size: int, deterministic: bool = False, seed: int = 0) -> list[Record]:
+    images = small_images()
+    stream: Iterator[Example] = ((i, images[i], i) for i in indices)
+    records = certificates(
+        small_model(), stream, sigma=0.3, n0=70, n=200, alpha=0.01, seed=seed, top=1,
+        deterministic=deterministic, batch_size=batch_size,
+    )  # fmt: skip
+    return [{key: value for key, value in record.items() if key != "time"} for record in records]
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_records_do_not_depend_on_batch_size_order_or_company(deterministic: bool) -> None:
+    everything = run([0, 1, 2, 3, 4, 5], 256, deterministic)
+    assert [record["idx"] for record in everything] == [0, 1, 2, 3, 4, 5]
+    assert run([0, 1, 2, 3, 4, 5], 7, deterministic) == everything
+    assert run([0, 1, 2, 3, 4, 5], 1, deterministic) == everything
+    assert run([5, 3, 4], 100, deterministic) == [everything[5], everything[3], everything[4]]
+    assert run([0], 256, deterministic, seed=1) != everything[:1]
+
+
+def test_a_record_holds_what_its_radius_is_computed_from() -> None:
+    for record in run([0, 1, 2], 64):
+        votes = record["votes"]
+        assert sum(votes.values()) == record["n"] == 200
+        assert record["count"] == votes.get(str(record["chosen"][0]), 0)
+        radius = certified_radius(record["count"], record["n"], record["alpha"], record["sigma"])
+        assert record["radius"] == radius
+        assert record["predict"] == (record["chosen"][0] if radius > 0 else -1)
+
+
+def test_votes_are_those_of_the_model_on_the_keyed_noise() -> None:
+    """Counted again by a plain loop, one draw at a time."""
+    image, model = small_images()[1], small_model()
+    noise = torch.cat(list(draws(0, "estimate", 1, 200, like=image)))
+    classes = [int(model(image[None] + 0.3 * draw[None]).argmax()) for draw in noise]
+    assert run([1], 256)[0]["votes"] == {str(c): classes.count(c) for c in sorted(set(classes))}
+
+
+def test_the_deterministic_variant_certifies_the_class_of_the_clean_pass() -> None:
+    images, model = small_images(), small_model()
+    for record in run([0, 1, 2], 256, deterministic=True):
+        assert record["chosen"] == [int(model(images[record["idx"]][None]).argmax())]
+        assert record["n0"] == 0
+
+
+class Always(nn.Module):
+    """Logits that do not depend on the image."""
+
+    def __init__(self, logits: list[float]):
+        super().__init__()
+        self.logits = torch.tensor(logits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.logits.expand(len(x), -1)
+
+
+def test_a_constant_classifier_gets_the_largest_radius() -> None:
+    found = certify(Always([0.0, 2.0, 1.0]), small_images(2), torch.tensor([1, 0]), sigma=0.5, n=1_000)
+    assert found["radius"].tolist() == [largest_radius(1_000, 0.001, 0.5)] * 2
+    assert found["correct"].tolist() == [1, 0]
+
+
+def test_the_top_k_rule_certifies_a_set() -> None:
+    model = Linear(64)
+    images = torch.full((1, 1, 8, 8), 0.5) + 0.01 * model.w.view(1, 1, 8, 8)  # on the boundary: votes split evenly
+
+    class Three(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat((model(x), torch.full((len(x), 1), -10.0)), dim=1)
+
+    one = certify(Three(), images, torch.tensor([1]), sigma=0.5, n=500)
+    two = certify(Three(), images, torch.tensor([1]), sigma=0.5, n=500, top=2)
+    assert one["radius"].item() < 0.1
+    assert two["radius"].item() == largest_radius(500, 0.001, 0.5)
+    assert two["correct"].item() == 1
+    with pytest.raises(UserError, match="top-3 rule"):
+        certify(Three(), images, torch.tensor([1]), sigma=0.5, n=500, top=3)
+
+
+def test_noise_is_standard_normal_distinct_and_keyed() -> None:
+    like = torch.zeros(3, 8, 8)
+
+    def sample(seed: int, purpose: str, image: int, n: int) -> Tensor:
+        return torch.cat(list(draws(seed, purpose, image, n, like=like)))
+
+    base = sample(0, "estimate", 5, 1_000)
+    assert base.shape == (1_000, 3, 8, 8)
+    assert stats.kstest(base.flatten().numpy(), "norm").pvalue > 1e-3
+    assert torch.equal(base[: BLOCK + 3], sample(0, "estimate", 5, BLOCK + 3))
+    others = [sample(1, "estimate", 5, 9), sample(0, "select", 5, 9), sample(0, "estimate", 6, 9), base[9:18]]
+    for other in others:
+        correlation = np.corrcoef(base[:9].flatten().numpy(), other.flatten().numpy())[0, 1]
+        assert abs(correlation) < 0.12  # 5 standard errors at 1,728 numbers
+
+
+def test_a_near_tie_is_settled_by_the_image_alone() -> None:
+    class Company(nn.Module):
+        """Rounding that depends on the batch: alone, class 1 leads by a hair; in company, class 0 does."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            hair = 1e-7 if len(x) == 1 else -1e-7
+            return torch.tensor([1.0, 1.0 + hair, 0.0]).expand(len(x), -1)
+
+    assert top_classes(Company(), torch.zeros(4, 1, 2, 2)).flatten().tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"n": 5}, "the smallest is 10"),
+        ({"alpha": 1.5}, "alpha"),
+        ({"sigma": 0.0}, "sigma"),
+        ({"n0": 0}, "n0"),
+    ],
+)
+def test_settings_out_of_range(settings: dict[str, float], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        certify(Always([0.0, 1.0, 0.5]), small_images(1), torch.zeros(1), **{"sigma": 0.5, **settings})  # type: ignore[arg-type]
+
+
+def test_logits_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(UserError, match="not finite"):
+        certify(Always([0.0, float("nan"), 1.0]), small_images(1), torch.zeros(1), sigma=0.5, n=100)

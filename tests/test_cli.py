@@ -1,0 +1,240 @@
+"""The command line: what it prints, and what it says to mistakes: one line, exit code 2, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import TINY, options
+
+from suite import cli
+
+
+class Cli:
+    """Calls the console script's function in this process: (exit code, standard output, standard error)."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+        self.capsys, self.monkeypatch = capsys, monkeypatch
+
+    def __call__(self, *arguments: str) -> tuple[int, str, str]:
+        self.monkeypatch.setattr(sys, "argv", ["suite", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = self.capsys.readouterr()
+        return int(stop.value.code or 0), out, err
+
+    def mistake(self, *arguments: str) -> str:
+        """The one line that a mistake is answered with, after any progress."""
+        code, out, err = self(*arguments)
+        said = [line for line in err.splitlines() if line.startswith("suite: ")]
+        assert (code, out, len(said)) == (2, "", 1), err
+        assert err.splitlines()[-1] == said[0]
+        return said[0]
+
+
+@pytest.fixture
+def suite(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    return Cli(capsys, monkeypatch)
+
+
+def tiny(runs: Path, **changed: Any) -> list[str]:
+    return ["run", *options({**TINY, **changed}), "--no-track", "--runs", str(runs)]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with one finished run."""
+    runs = tmp_path_factory.mktemp("runs")
+    command = [sys.executable, "-c", "from suite.cli import main; main()", *tiny(runs)]
+    subprocess.run(command, check=True, capture_output=True)
+    return runs
+
+
+def test_help_is_there_in_half_a_second() -> None:
+    command = [sys.executable, "-c", "from suite.cli import main; main()", "--help"]
+    times = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        times.append(time.perf_counter() - begun)
+    assert "leaderboard" in out
+    assert min(times) < 0.5
+
+
+def test_training_and_protocols_need_no_mlflow_optuna_or_streamlit(tmp_path: Path) -> None:
+    """A run with those imports made to fail; the missing log is said and costs nothing."""
+    program = (
+        "import sys\n"
+        "for name in ('mlflow', 'optuna', 'streamlit', 'plotly'): sys.modules[name] = None\n"
+        "from suite.cli import main; main()"
+    )
+    command = [sys.executable, "-c", program, *tiny(tmp_path), "--track", "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["images"] == 30
+    assert "'suite sync'" in done.stderr
+
+
+def test_a_run_prints_its_row_and_where_to_look(suite: Cli, finished: Path) -> None:
+    code, out, _ = suite(*tiny(finished))
+    assert code == 0
+    assert "certified accuracy at r = 0.1" in out
+    assert "suite leaderboard digits" in out
+    code, out, _ = suite(*tiny(finished), "--format", "json")
+    row = json.loads(out)
+    assert (code, row["method"], row["images"], row["n"]) == (0, "heat", 30, 100)
+    assert Path(row["folder"], "certify.jsonl").read_text().count("\n") == 30
+
+
+def test_the_leaderboard_prints_and_exports(suite: Cli, finished: Path) -> None:
+    code, out, _ = suite("leaderboard", "digits", "--runs", str(finished))
+    assert code == 0
+    assert "heat" in out
+    assert "abstentions wrong" in out
+    code, out, _ = suite("leaderboard", "digits", "--runs", str(finished), "--format", "json")
+    [row] = json.loads(out)
+    assert (row["method"], row["rank"]) == ("heat", 1)
+    assert "no finished run" in suite.mistake("leaderboard", "cifar10", "--runs", str(finished))
+
+
+def test_lists(suite: Cli) -> None:
+    assert {entry["name"] for entry in json.loads(suite("methods", "--format", "json")[1])} >= {"baseline", "heat"}
+    assert {entry["name"] for entry in json.loads(suite("datasets", "--format", "json")[1])} >= {"digits", "cifar10"}
+    assert "HeatSmoothing" in suite("methods")[1] or "Boot Camp" in suite("methods")[1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"method": "haet"}, "did you mean 'heat'?"),
+        ({"dataset": "cifar11"}, "did you mean 'cifar10"),
+        ({"kapa": 3}, "did you mean 'kappa'?"),
+        ({"training.momentun": 0.5}, "did you mean 'momentum'?"),
+        ({"start.training.epoch": 1}, "did you mean 'epochs'?"),
+        ({"method": "baseline"}, "'start.training.epochs': baseline starts from no other model"),
+        ({"trainin.lr": 1}, "unknown setting 'trainin.lr'"),
+        ({"arch": "resnet9"}, "did you mean 'resnet8'?"),
+        ({"profile": "quik"}, "did you mean 'quick'?"),
+        ({"protocols": "certfy"}, "did you mean 'certify'?"),
+        ({"sigma": -1}, "sigma"),
+        ({"sigma": "nan"}, "sigma"),
+        ({"alpha": 1}, "alpha"),
+        ({"n": 9}, "the smallest n that works is 10"),
+        ({"n": "many"}, "'--n'"),
+        ({"kappa": 0}, "kappa"),
+        ({"epochs": 0}, "epochs"),
+        ({"augmentation": "cutmix"}, "unknown augmentation"),
+        ({"top": 10}, "top-10 rule"),
+    ],
+)
+def test_mistaken_settings(suite: Cli, tmp_path: Path, changed: dict[str, Any], said: str) -> None:
+    assert said in suite.mistake(*tiny(tmp_path, **changed))
+
+
+def test_other_mistakes(suite: Cli, tmp_path: Path) -> None:
+    assert "did you mean" in suite.mistake("rnu").lower()
+    assert "--method" in suite.mistake("run", "--dataset", "digits")
+    assert "KEY=VALUE" in suite.mistake(*tiny(tmp_path), "--set", "kappa")
+    assert "not to be had here" in suite.mistake(*tiny(tmp_path), "--device", "tpu9")
+
+
+def test_absent_data_names_the_places_and_layouts(
+    suite: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from urllib.error import URLError
+
+    import torchvision
+
+    def offline(*arguments: Any, **named: Any) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr(torchvision.datasets.utils, "download_and_extract_archive", offline)
+    monkeypatch.setattr(torchvision.datasets.cifar, "download_and_extract_archive", offline)
+    said = suite.mistake("run", "--method", "baseline", "--dataset", "cifar10", "--data-root", str(tmp_path))
+    assert str(tmp_path) in said
+    for layout in ("cifar-10-batches-py", "parquet", "train"):
+        assert layout in said
+
+
+def test_a_folder_that_belongs_to_another_spec(suite: Cli, finished: Path, tmp_path: Path) -> None:
+    import shutil
+
+    runs = tmp_path / "runs"
+    shutil.copytree(finished, runs)
+    [spec] = runs.glob("heat-*/spec.json")
+    spec.write_text(spec.read_text().replace('"seed": 0', '"seed": 7', 1))
+    said = suite.mistake(*tiny(runs))
+    assert "belongs to another spec (seed: 7 there, 0 here)" in said
+    [records] = runs.glob("heat-*/certify.jsonl")
+    assert records.read_text().count("\n") == 30
+
+
+@pytest.mark.parametrize("kind", ["damaged", "rubbish", "code", "other architecture"])
+def test_a_checkpoint_that_is_none(suite: Cli, finished: Path, tmp_path: Path, kind: str) -> None:
+    import shutil
+
+    from safetensors.torch import save_file
+
+    class Code:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    runs = tmp_path / "runs"
+    shutil.copytree(finished, runs)
+    [checkpoint] = runs.glob("models/heat-*/model.safetensors")
+    whole = checkpoint.read_bytes()
+    if kind == "damaged":
+        checkpoint.write_bytes(whole[: len(whole) // 2])
+    elif kind == "rubbish":
+        checkpoint.write_bytes(b"not a checkpoint at all")
+    elif kind == "code":
+        checkpoint.write_bytes(pickle.dumps({"state_dict": Code()}))
+    else:
+        save_file({"weight": torch.zeros(3)}, checkpoint)
+    said = suite.mistake(*tiny(runs))
+    assert str(checkpoint) in said
+    assert "remove the file and run the same command again" in said
+    assert not (tmp_path / "executed").exists()
+    [records] = runs.glob("heat-*/certify.jsonl")
+    assert records.read_text().count("\n") == 30
+
+
+def test_training_that_diverges_stops_and_keeps_the_last_good_checkpoint(suite: Cli, tmp_path: Path) -> None:
+    said = suite.mistake(*tiny(tmp_path, **{"start.training.lr": 1e20}))
+    assert "diverged" in said
+    assert "try a lower lr than 1e+20" in said
+    [checkpoint] = tmp_path.glob("models/baseline-*/training.pt")
+    state = torch.load(checkpoint, weights_only=True)
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in state["model"].values())
+
+
+def test_a_full_disk(suite: Cli, tmp_path: Path) -> None:
+    """On a small file system of its own, filled up."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("this needs the right to mount a file system")
+    try:
+        suite.capsys.readouterr()
+        first = [*tiny(disk, images=5), "--format", "json"]
+        assert suite(*first)[0] == 0
+        filler = disk / "filler"
+        with pytest.raises(OSError, match="No space"), filler.open("wb", buffering=0) as file:
+            while file.write(b"x" * 4096):
+                pass
+        said = suite.mistake(*tiny(disk, images=500))
+        assert "the disk is full" in said
+        assert "run the same command again" in said
+        filler.unlink()
+        assert suite(*tiny(disk, images=500))[0] == 0
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
