@@ -17,7 +17,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "arch": "resnet8-w32",
         "sigma": 0.1,
         "training": {"epochs": 6, "batch_size": 128, "lr": 0.2, "schedule": "one-cycle", "precision": "bf16"},
-        "certify": {"n": 1_000, "images": 500},
+        "certify": {"n": 1_000, "images": 300},
     },
     "quick/imagenet": {"arch": "resnet18", "sigma": 0.25, "certify": {"n0": 25, "images": 100, "top": 5}},
     # hours on a GPU: the numbers of "Adversarial Boot Camp"
