@@ -11,7 +11,10 @@ METHODS: Registry[type[Method]] = Registry(
     {
         "baseline": "methods.baseline:Baseline",
         "randomized-smoothing": "methods.randomized_smoothing:RandomizedSmoothing",
+        "smoothadv": "methods.smoothadv:SmoothAdv",
+        "madry": "methods.madry:Madry",
         "heat": "methods.heat:Heat",
+        "madry-heat": "methods.madry_heat:MadryHeat",
     },
 )
 

@@ -38,6 +38,9 @@ class Method:
     recipes: ClassVar[dict[str, dict[str, Any]]] = {}
     Parameters: ClassVar[type[Settings]] = Settings
 
+    epoch: float = 0.0
+    """How far training is, in epochs (fractions count): set by the trainer before each step."""
+
     def __init__(self, parameters: Any, sigma: float):
         self.parameters, self.sigma = parameters, sigma
 

@@ -24,6 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 out = Console()
+if not out.is_terminal:
+    out = Console(width=160)  # a file or a pipe has no width of its own
 
 
 class Format(StrEnum):
@@ -145,6 +147,19 @@ def leaderboard(
         return
     for block in leaderboard_tables(frame, paper_convention):
         out.print(block)
+
+
+@app.command("app")
+def serve(
+    runs: Runs = RUNS,
+    port: Annotated[int, typer.Option(help="of the page, on this machine only")] = 8501,
+) -> None:
+    """Open the leaderboard in a browser."""
+    from streamlit.web import cli as streamlit
+
+    page = Path(__file__).parents[1] / "app" / "main.py"
+    where = ["--server.address", "127.0.0.1", "--server.port", str(port), "--browser.gatherUsageStats", "false"]
+    streamlit.main(["run", str(page), *where, "--", str(runs)], standalone_mode=False)
 
 
 @app.command()

@@ -43,24 +43,28 @@ def result_table(result: dict[str, Any]) -> Table:
     return table
 
 
-def leaderboard_tables(frame: pd.DataFrame, paper_convention: bool) -> Iterator[Table | str]:
-    """One table for each group of comparable rows."""
+def leaderboard_tables(frame: pd.DataFrame, paper_convention: bool) -> Iterator[Table | Text]:
+    """One table for each group of comparable rows, without the radii that none of them reaches; then the claims."""
     said = "R > r, abstentions dropped (the paper's)" if paper_convention else "R ≥ r, abstentions wrong (Cohen's)"
     for key, group in frame.groupby(COMPARABLE, sort=False):
         data, sigma, top, images, n, alpha = key
         title = f"{data}: σ = {sigma:g}, top-{top}, {images} images, n = {n}, α = {alpha:g}"
-        table = Table(box=SIMPLE, title=title, title_justify="left", caption=f"% certified at r: {said}")
-        radii = [column for column in group.columns if column.startswith("r=")]
-        for column in ("#", "method", "arch", "seed", "inference"):
-            table.add_column(column, no_wrap=True)
+        table = Table(box=None, title=title, title_justify="left", padding=(0, 1, 0, 0))
+        table.caption, table.caption_justify = f"0.1 and so on: % certified at that radius r; {said}", "left"
+        radii = [column for column in group.columns if column.startswith("r=") and (group[column] > 0).any()]
+        names = ["rank", "method", "arch", *(["seed"] if group["seed"].any() else [])]
+        for column in names:
+            table.add_column("#" if column == "rank" else column, no_wrap=True)
         for column in ("clean", *radii, "ACR", "abst."):
-            table.add_column(column, justify="right", no_wrap=True)
+            table.add_column(column.removeprefix("r="), justify="right", no_wrap=True)
         for _, row in group.iterrows():
             figures = [percent(row[column]) for column in ("clean", *radii)]
-            names = [str(row[column]) for column in ("rank", "method", "arch", "seed", "inference")]
-            table.add_row(*map(Text, names), *figures, f"{row['acr']:.4f}", percent(row["abstained"]))
+            table.add_row(
+                *(Text(str(row[column])) for column in names), *figures, f"{row['acr']:.4f}", percent(row["abstained"])
+            )
         yield table
-    yield from sorted({f"[dim]{row['method']}: {row['claim']}[/dim]" for _, row in frame.iterrows()})
+    for deployed, methods in frame.groupby("claim")["method"].unique().items():
+        yield Text(f"{', '.join(methods)}: {deployed}", style="dim")
 
 
 def plain_table(entries: list[dict[str, Any]]) -> Table:

@@ -1,0 +1,44 @@
+"""The leaderboard page: the board of a data set, and certified accuracy against radius for the rows one picks."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from app.figures import certified_accuracy_figure
+from leaderboards import table
+from leaderboards.curves import run_curve
+from leaderboards.table import COMPARABLE
+from suite.data import DATASETS
+from suite.statistics import Convention
+
+runs = Path(sys.argv[1] if len(sys.argv) > 1 else "runs")
+st.set_page_config(page_title="Certified robustness", layout="wide")
+st.title("Certified ℓ2 robustness")
+
+names = list(DATASETS.paths())
+full = [name for name in names if not table(name, runs).empty]
+left, right = st.columns(2)
+dataset = left.selectbox("Data set", names, index=names.index(full[0]) if full else 0)
+paper = right.segmented_control("Abstentions", ["count as wrong", "dropped (the paper's)"], default="count as wrong")
+convention: Convention = "standard" if paper == "count as wrong" else "paper"
+frame = table(dataset, runs, convention)
+if frame.empty:
+    st.info(f"No finished run on {dataset} in {runs}. Begin one: `suite run --method heat --dataset {dataset}`")
+    st.stop()
+
+for key, group in frame.groupby(COMPARABLE, sort=False):
+    data, sigma, top, images, n, alpha = key
+    st.subheader(f"{data}: σ = {sigma:g}, top-{top}, {images} images, n = {n}, α = {alpha:g}")
+    shares = [column for column in group.columns if column.startswith("r=") or column in ("clean", "abstained")]
+    shown = group.drop(columns=[*COMPARABLE, "run_id"]).set_index("rank")
+    shown[shares] = 100 * shown[shares]
+    formats: dict[Any, Any] = dict.fromkeys(shares, "{:.1f}") | {"acr": "{:.4f}", "seconds": "{:.2f}"}
+    st.dataframe(shown.style.format(formats))
+    labels = {row["run_id"]: f"{row['method']}, {row['arch']}, seed {row['seed']}" for _, row in group.iterrows()}
+    picked = st.multiselect("Curves", list(labels), list(labels)[:6], format_func=labels.__getitem__, key=str(key))
+    curves = {labels[run_id]: run_curve(runs / run_id, convention) for run_id in picked}
+    st.plotly_chart(certified_accuracy_figure(curves), key=f"figure {key}")

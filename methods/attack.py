@@ -1,0 +1,48 @@
+"""The attack inside adversarial training: projected gradient ascent in an ℓ2 ball."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def pgd(
+    loss: Callable[[Tensor], Tensor],
+    x: Tensor,
+    *,
+    epsilon: float,
+    steps: int,
+    step_size: float,
+    start: Tensor | None = None,
+) -> Tensor:
+    """Images within ε of x that raise the loss: ℓ2 PGD (Kurakin et al. 2017; Madry et al. 2018), its last iterate.
+
+    x is (B, C, H, W) in pixels in [0,1]; ε and the step size α are ℓ2 norms in the same units. From x' = x, or from
+    x' = x + `start`, `steps` times, with g = ∇loss(x') and ĝ = g/‖g‖₂ for each image (0 where g is 0)::
+
+        x' ← clip(x + Π_ε(x' + αĝ − x), 0, 1),    Π_ε(δ) = δ · min(1, ε/‖δ‖₂)
+
+    `loss` gives what to ascend, summed or per image; an image's term must depend on that image alone, so the model
+    behind it has to be in evaluation mode. Returns the x', detached: within ε of x up to rounding, and in [0,1]. Makes
+    `steps` forward and backward passes and no random choice. Raises RuntimeError where the loss does not depend on x'.
+    """
+    x = x.detach()
+
+    def norm(images: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(images, dim=(1, 2, 3), keepdim=True)
+
+    def feasible(points: Tensor) -> Tensor:
+        delta = points - x
+        length = norm(delta)
+        return (x + delta * torch.where(length > epsilon, epsilon / length, 1.0)).clamp(0, 1)
+
+    x_adv = x.clone() if start is None else feasible(x + start)
+    for _ in range(steps):
+        x_adv.requires_grad_()
+        (g,) = torch.autograd.grad(loss(x_adv).sum(), x_adv)
+        length = norm(g)
+        direction = torch.where(length > 0, g / length, torch.zeros_like(g))
+        x_adv = feasible(x_adv.detach() + step_size * direction)
+    return x_adv

@@ -1,0 +1,69 @@
+"""Specs: what fills them in, what tells them apart, what they share."""
+
+from __future__ import annotations
+
+import pytest
+
+from suite import RunSpec, UserError
+from suite.spec import make_spec
+
+
+def test_profile_then_recipe_then_what_is_given() -> None:
+    spec = make_spec(method="baseline", dataset="cifar10", profile="paper")
+    assert (spec.arch, spec.sigma, spec.certify.n, spec.certify.n0) == ("resnet34", 0.1, 10_000, 100)
+    t = spec.training
+    assert (t.epochs, t.batch_size, t.lr, t.milestones, t.factor) == (200, 128, 0.1, (60, 120, 160), 0.2)
+    changed = make_spec(method="baseline", dataset="cifar10", profile="paper", lr=0.3, certify={"n": 500})
+    assert (changed.training.lr, changed.training.epochs, changed.certify.n) == (0.3, 200, 500)
+    assert make_spec(method="randomized-smoothing", dataset="cifar10", profile="paper").arch == "resnet110"
+    imagenet = make_spec(method="heat", dataset="imagenet", profile="paper")
+    assert (imagenet.sigma, imagenet.certify.n0, imagenet.certify.n, imagenet.certify.top) == (0.25, 25, 1_000, 5)
+    assert (imagenet.training.epochs, imagenet.training.lr, imagenet.training.schedule) == (1, 0.01, "constant")
+    assert imagenet.parameters["kappa"] == 10
+    assert imagenet.parameters["delta"] == 0.1
+
+
+def test_a_spec_survives_json_and_is_frozen() -> None:
+    spec = make_spec(method="heat", dataset="cifar10", profile="quick", kappa=3)
+    assert RunSpec.model_validate_json(spec.model_dump_json()) == spec
+    with pytest.raises(ValueError, match="frozen"):
+        spec.seed = 5  # type: ignore[misc]
+
+
+def test_the_digest_tells_runs_apart_by_all_that_matters() -> None:
+    def digest(**given: object) -> str:
+        return make_spec(**{"method": "heat", "dataset": "digits", **given}).digest
+
+    same = {digest(), digest(kappa=10), digest(**{"parameters.kappa": 10}), digest(profile="demo")}
+    assert len(same) == 1
+    changes: list[dict[str, object]] = [
+        {}, {"seed": 1}, {"sigma": 0.3}, {"kappa": 9}, {"n": 999}, {"lr": 0.02}, {"start.training.epochs": 3},
+    ]  # fmt: skip
+    assert len({digest(**change) for change in changes}) == len(changes)
+    spec = make_spec(method="heat", dataset="digits")
+    assert spec.on("0123456789abcdef").digest != spec.digest
+
+
+def test_runs_share_the_models_that_do_not_differ() -> None:
+    heat = make_spec(method="heat", dataset="cifar10", sigma=0.1)
+    baseline = make_spec(method="baseline", dataset="cifar10", sigma=0.25, n=500)
+    assert heat.start is not None
+    assert heat.start.digest == baseline.model.digest
+    assert heat.start.name == baseline.model.name
+    assert heat.model.digest != make_spec(method="heat", dataset="cifar10", sigma=0.25).model.digest
+    assert heat.model.digest == make_spec(method="heat", dataset="cifar10", sigma=0.1, n=500).model.digest
+
+
+def test_every_registered_method_and_profile_makes_a_spec() -> None:
+    from methods import METHODS
+
+    for method in METHODS.paths():
+        for profile, dataset in (("demo", "digits"), ("quick", "cifar10"), ("paper", "cifar10"), ("paper", "imagenet")):
+            assert make_spec(method=method, dataset=dataset, profile=profile).build_method()
+
+
+def test_from_python_too_mistakes_are_said() -> None:
+    with pytest.raises(UserError, match="did you mean 'heat'"):
+        RunSpec(method="haet", dataset="digits")
+    with pytest.raises(ValueError, match="n = 3 draws can certify nothing"):
+        RunSpec(method="heat", dataset="digits", n=3)

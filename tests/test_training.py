@@ -1,0 +1,108 @@
+"""The training loop: its schedules, its batches, and what methods are given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from methods import Method
+from suite import data as datasets
+from suite.models import build
+from suite.spec import ModelSpec, Training, make_spec
+from suite.training import batches, learning_rate, train, training_steps
+
+
+def settings(**changed: object) -> Training:
+    return Training(**{"epochs": 10, "batch_size": 4, "lr": 0.5, **changed})  # type: ignore[arg-type]
+
+
+def test_schedules() -> None:
+    steps = settings(schedule="steps", milestones=(2, 6), factor=0.2)
+    assert [learning_rate(steps, epoch) for epoch in (0, 1.99, 2, 6)] == pytest.approx([0.5, 0.5, 0.1, 0.02])
+    cosine = settings(schedule="cosine")
+    assert [learning_rate(cosine, epoch) for epoch in (0, 5, 10)] == pytest.approx([0.5, 0.25, 0])
+    cycle = settings(schedule="one-cycle")
+    assert [learning_rate(cycle, epoch) for epoch in (0, 1, 2, 6, 10)] == pytest.approx([0, 0.25, 0.5, 0.25, 0])
+    assert learning_rate(settings(schedule="constant"), 7) == 0.5
+
+
+def model_spec(**given: object) -> ModelSpec:
+    return make_spec(**{"method": "baseline", "dataset": "digits", **given}).model
+
+
+def test_batches_are_the_same_from_wherever_one_starts() -> None:
+    data, spec = datasets.load("digits"), model_spec(batch_size=100)
+    whole = list(batches(data, spec, 0, 30))
+    assert len(whole) == 30  # 12 an epoch: two epochs and a half
+    for first in (1, 12, 17):
+        rest = list(batches(data, spec, first, 30))
+        for (x, y), (images, labels) in zip(rest, whole[first:], strict=True):
+            assert torch.equal(x, images)
+            assert torch.equal(y, labels)
+    assert 0 <= float(whole[0][0].min()) < float(whole[0][0].max()) == 1.0
+
+
+def test_an_epoch_sees_each_image_at_most_once() -> None:
+    data = datasets.load("digits")
+    spec = model_spec(batch_size=100, augmentation="none")
+    seen = torch.cat([x.flatten(1) for x, _ in batches(data, spec, 0, 12)])
+    originals = data.train[torch.arange(len(data.train))].flatten(1).float() / 255
+    assert len(torch.unique(seen, dim=0)) >= len(torch.unique(originals, dim=0)) - 97
+    other = torch.cat([x.flatten(1) for x, _ in batches(data, spec, 12, 24)])
+    assert not torch.equal(seen, other)
+
+
+@pytest.mark.parametrize(("epochs", "expected"), [(1, 12), (0.5, 6), (0.001, 1), (3, 36)])
+def test_a_fraction_of_an_epoch(epochs: float, expected: int) -> None:
+    assert training_steps(settings(epochs=epochs, batch_size=100), 1_297) == expected
+
+
+class Spy(Method):
+    """Notes what its loss is given."""
+
+    summary = "spy"
+    given: list[tuple[Tensor, Tensor | None]]
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor | None, generator: torch.Generator) -> Tensor:
+        self.given.append((x, y))
+        return model(x).square().mean()
+
+
+class LabelFree(Spy):
+    uses_labels = False
+
+
+@pytest.mark.parametrize("kind", [Spy, LabelFree])
+def test_a_label_free_method_is_given_no_label(kind: type[Spy], tmp_path: Path) -> None:
+    data, spec = datasets.load("digits"), model_spec(epochs=0.2)
+    method = kind(None, 0.1)
+    method.given = []
+    model = build("cnn", 10, data.shape, data.mean, data.std)
+    train(model, method, data, spec, checkpoint=tmp_path / "training.pt", device=torch.device("cpu"))
+    assert len(method.given) == 4
+    assert all((y is None) == (kind is LabelFree) for _, y in method.given)
+
+
+def test_sgd_is_torchs_on_a_quadratic(tmp_path: Path) -> None:
+    """Two steps of momentum 0.9 without Nesterov on ½‖θ‖², by hand: θ ← θ(1 − lr), then v = 0.9·v + θ."""
+
+    class Quadratic(Method):
+        summary = "½‖θ‖²"
+
+        def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+            return sum((0.5 * p.square().sum() for p in model.parameters()), torch.tensor(0.0))
+
+    model = nn.Linear(2, 2, bias=False)
+    theta = model.weight.detach().clone()
+    spec = model_spec(
+        epochs=0.1, lr=0.1, schedule="constant", momentum=0.9, nesterov=False, weight_decay=0.0, batch_size=64
+    )
+    data = datasets.load("digits")
+    assert training_steps(spec.training, len(data.train)) == 2
+    train(model, Quadratic(None, 0.0), data, spec, checkpoint=tmp_path / "t.pt", device=torch.device("cpu"))
+    one = theta - 0.1 * theta
+    two = one - 0.1 * (0.9 * theta + one)
+    assert torch.allclose(model.weight, two, atol=1e-6)
