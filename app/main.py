@@ -9,9 +9,8 @@ from typing import Any
 import streamlit as st
 
 from app.figures import certified_accuracy_figure
-from leaderboards import table
+from leaderboards import groups, table
 from leaderboards.curves import run_curve
-from leaderboards.table import COMPARABLE
 from suite.data import DATASETS
 from suite.statistics import Convention
 
@@ -30,15 +29,14 @@ if frame.empty:
     st.info(f"No finished run on {dataset} in {runs}. Begin one: `suite run --method heat --dataset {dataset}`")
     st.stop()
 
-for key, group in frame.groupby(COMPARABLE, sort=False):
-    data, sigma, top, images, n, alpha = key
-    st.subheader(f"{data}: σ = {sigma:g}, top-{top}, {images} images, n = {n}, α = {alpha:g}")
-    shares = [column for column in group.columns if column.startswith("r=") or column in ("clean", "abstained")]
-    shown = group.drop(columns=[*COMPARABLE, "run_id"]).set_index("rank")
+for title, group in groups(frame):
+    st.subheader(title)
+    shares = [column for column in map(str, group) if column.startswith("r=") or column in ("clean", "abstained")]
+    shown = group.drop(columns="run_id").set_index("rank")
     shown[shares] = 100 * shown[shares]
     formats: dict[Any, Any] = dict.fromkeys(shares, "{:.1f}") | {"acr": "{:.4f}", "seconds": "{:.2f}"}
     st.dataframe(shown.style.format(formats))
     labels = {row["run_id"]: f"{row['method']}, {row['arch']}, seed {row['seed']}" for _, row in group.iterrows()}
-    picked = st.multiselect("Curves", list(labels), list(labels)[:6], format_func=labels.__getitem__, key=str(key))
+    picked = st.multiselect("Curves", list(labels), list(labels)[:6], format_func=labels.__getitem__, key=title)
     curves = {labels[run_id]: run_curve(runs / run_id, convention) for run_id in picked}
-    st.plotly_chart(certified_accuracy_figure(curves), key=f"figure {key}")
+    st.plotly_chart(certified_accuracy_figure(curves), key=f"figure of {title}")

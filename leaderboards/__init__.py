@@ -1,6 +1,6 @@
 """Boards: what is compared on a data set, and tables of the rows that finished runs put on it."""
 
 from leaderboards.board import Board, load_board
-from leaderboards.table import rows, table
+from leaderboards.table import groups, rows, table
 
-__all__ = ["Board", "load_board", "rows", "table"]
+__all__ = ["Board", "groups", "load_board", "rows", "table"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +55,11 @@ def table(dataset: str, runs: Path, convention: Convention = "standard") -> pd.D
     frame = pd.DataFrame(lines).sort_values([*COMPARABLE, board.sort], ascending=[True] * 6 + [False])
     frame.insert(len(COMPARABLE), "rank", frame.groupby(COMPARABLE, dropna=False).cumcount() + 1)
     return frame.reset_index(drop=True)
+
+
+def groups(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The comparable rows of a table, each group with its title and without the radii that none of its rows reaches."""
+    for (data, sigma, top, images, n, alpha), group in frame.groupby(COMPARABLE, sort=False):
+        title = f"{data}: σ = {sigma:g}, top-{top}, {images} images, n = {n}, α = {alpha:g}"
+        beyond = [column for column in map(str, group) if column.startswith("r=") and not (group[column] > 0).any()]
+        yield title, group.drop(columns=[*beyond, *COMPARABLE])

@@ -15,6 +15,7 @@ METHODS: Registry[type[Method]] = Registry(
         "madry": "methods.madry:Madry",
         "heat": "methods.heat:Heat",
         "madry-heat": "methods.madry_heat:MadryHeat",
+        "checkpoint": "methods.checkpoint:Checkpoint",
     },
 )
 

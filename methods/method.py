@@ -24,6 +24,7 @@ class Method:
     - `deterministic` whether its model is deployed as one forward pass, or as the vote of many noisy ones;
     - `uses_labels` whether `loss` gets the labels; if not it is called with y = None and never sees one;
     - `uses_sigma` whether training depends on σ; if not, models are shared between runs that differ in σ;
+    - `trains` whether there is training at all; if not, `begin` makes the model;
     - `starts_from` the method whose trained model it starts from, or None to start at random weights;
     - `Parameters` its own settings, as `self.parameters`;
     - `recipes` settings by profile ("quick") or profile and data set ("quick/cifar10"), laid over the profile's own;
@@ -31,7 +32,9 @@ class Method:
     """
 
     summary: ClassVar[str]
-    deterministic: ClassVar[bool] = True
+    deterministic: bool = True
+    label: str | None = None  # on the board, where it is not the registered name
+    trains: ClassVar[bool] = True
     uses_labels: ClassVar[bool] = True
     uses_sigma: ClassVar[bool] = False
     starts_from: ClassVar[str | None] = None
@@ -50,6 +53,21 @@ class Method:
 
     def begin(self, model: nn.Module) -> None:
         """Called once before training, with the model at the weights it starts from, on its device."""
+
+    @property
+    def stages(self) -> int:
+        """Training falls into this many equal stages; the schedule and the momentum begin anew with each."""
+        return 1
+
+    def begin_stage(self, model: nn.Module, stage: int, generator: torch.Generator) -> None:
+        """Called before each stage but the first."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed training needs of the method itself (tensors and numbers), beyond what `begin` does."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
 
     def loss(self, model: nn.Module, x: Tensor, y: Any, generator: torch.Generator) -> Tensor:
         """The scalar to minimise on a batch: x (B, C, H, W) augmented pixels in [0,1]; labels y (B,), or None.

@@ -2,10 +2,37 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from suite.errors import UserError
+
+Projections = Literal["gaussian", "orthogonal"]
+
+
+def draw_projections(
+    kind: Projections, kappa: int, batch: int, classes: int, *, generator: torch.Generator, dtype: torch.dtype
+) -> Tensor:
+    """The directions w_j in the space of the logits, (κ, B, K), with E[w_j w_jᵀ] = I/K.
+
+    gaussian: w_j = g_j/√K, g_j ~ N(0, I_K), as in the paper. orthogonal: per image, κ ≤ K orthonormal directions drawn
+    by Haar measure. Raises UserError for more orthogonal directions than classes.
+    """
+    draw = partial(torch.randn, generator=generator, device=generator.device, dtype=dtype)
+    if kind == "gaussian":
+        return draw(kappa, batch, classes) / classes**0.5
+    if kappa > classes:
+        raise UserError(
+            f"there are no {kappa} orthogonal projections of {classes} logits: "
+            f"take kappa ≤ {classes}, or projections=gaussian"
+        )
+    q, r = torch.linalg.qr(draw(batch, classes, kappa))
+    # a QR routine chooses the signs of R's diagonal by itself; made positive, Q is Haar-distributed
+    signs = r.diagonal(dim1=1, dim2=2).sign()
+    return (q * signs[:, None]).permute(2, 0, 1)
 
 
 def gradient_penalty(
@@ -17,16 +44,18 @@ def gradient_penalty(
     delta: float,
     generator: torch.Generator,
     normalise: Literal["paper", "unbiased"] = "paper",
+    projections: Projections = "gaussian",
 ) -> Tensor:
     """P(v, x) per image, shape (B,): the regulariser of "Adversarial Boot Camp", equations 16 to 18.
 
-    x is (B, C, H, W) with requires_grad set, vx = v(x) its logits (B, K) with their graph. With projections
-    w_j = g_j/√K, g_j ~ N(0, I_K), and ĝ_j the normalised gradient of w_j·v at x (0 where that gradient is 0; eq. 18),
-    treated as a constant::
+    x is (B, C, H, W) with requires_grad set, vx = v(x) its logits (B, K) with their graph. For the projections w_j of
+    `draw_projections` and ĝ_j the normalised gradient of w_j·v at x (0 where that gradient is 0; eq. 18), treated as a
+    constant::
 
         P = Σ_{j ≤ κ} ((w_j·v(x + δĝ_j) − w_j·v(x)) / δ)²
 
-    E[P] = (κ/K)·‖∇v(x)‖²_F as δ → 0: unbiased at κ = K, and with `normalise="unbiased"` (×K/κ) at every κ. Both
+    E[P] = (κ/K)·‖∇v(x)‖²_F as δ → 0: unbiased at κ = K, and with `normalise="unbiased"` (×K/κ) at every κ. With κ = K
+    orthogonal projections P is ‖∇v(x)‖²_F itself, not only on average. The one-sided difference errs by O(δ). Both
     terms of the difference carry gradient to v's weights; ĝ_j carries none.
 
     The κ vector-Jacobian products are one batched backward pass over the graph of vx, and the κ points x + δĝ_j go
@@ -34,12 +63,14 @@ def gradient_penalty(
     statistics of their own batch; with v in evaluation mode each image is on its own and P is exact in that respect.
     """
     batch, classes = vx.shape
-    w = torch.randn(kappa, batch, classes, generator=generator, device=vx.device) / classes**0.5
+    w = draw_projections(projections, kappa, batch, classes, generator=generator, dtype=x.dtype)
     (g,) = torch.autograd.grad(vx, x, w.to(vx.dtype), retain_graph=True, is_grads_batched=True)
-    norm = g.flatten(2).norm(dim=2).view(kappa, batch, 1, 1, 1)
+    norm = g.flatten(2).norm(dim=2).view(kappa, batch, *[1] * (x.ndim - 1))
     direction = torch.where(norm > 0, g / norm, torch.zeros_like(g))
     points = (x.detach() + delta * direction).flatten(0, 1)
-    shifted = v(points.contiguous(memory_format=torch.channels_last)).view(kappa, batch, classes)
-    difference = (w * (shifted.float() - vx.float())).sum(dim=2) / delta
+    if x.ndim == 4:
+        points = points.contiguous(memory_format=torch.channels_last)
+    shifted = v(points).view(kappa, batch, classes)
+    difference = (w * (shifted.to(x.dtype) - vx.to(x.dtype))).sum(dim=2) / delta
     total = difference.square().sum(dim=0)
     return total * classes / kappa if normalise == "unbiased" else total

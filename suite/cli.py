@@ -51,6 +51,7 @@ def run(
     profile: Annotated[str | None, typer.Option(help="demo, quick or paper [default: what fits the machine]")] = None,
     arch: Annotated[str | None, typer.Option(help="resnet8/20/56/110[-wWIDTH], resnet18/34/50, cnn")] = None,
     sigma: Annotated[float | None, typer.Option(help="noise, pixels in [0,1]")] = None,
+    init: Annotated[str | None, typer.Option(help="a checkpoint of your own to start from")] = None,
     seed: Annotated[int | None, typer.Option(help="of weights, batches and noise")] = None,
     epochs: Annotated[float | None, typer.Option(help="passes over the training images")] = None,
     lr: Annotated[float | None, typer.Option(help="learning rate")] = None,
@@ -75,13 +76,56 @@ def run(
     from suite.run import Machine
 
     options: dict[str, Any] = {
-        "profile": profile, "arch": arch, "sigma": sigma, "seed": seed, "epochs": epochs, "lr": lr, "kappa": kappa,
-        "n0": n0, "n": n, "alpha": alpha, "images": images, "protocols": protocols,
+        "profile": profile, "arch": arch, "sigma": sigma, "init": init, "seed": seed, "epochs": epochs, "lr": lr,
+        "kappa": kappa, "n0": n0, "n": n, "alpha": alpha, "images": images, "protocols": protocols,
     }  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
     given |= {"method": method, "dataset": dataset} | dict(parse_setting(text) for text in settings or ())
     machine = Machine(data_root=data_root, runs=runs, device=device, batch_size=batch_size, track=track)
     show_result(carry_out([given], machine)[0], format)
+
+
+@app.command()
+def certify(
+    checkpoint: Annotated[str, typer.Option(help="a state_dict, safetensors or pickle (its code is never run)")],
+    arch: Annotated[str, typer.Option(help="resnet8/20/56/110[-wWIDTH], resnet18/34/50, cnn")],
+    dataset: Dataset,
+    sigma: Annotated[float, typer.Option(help="noise, pixels in [0,1]")],
+    mean: Annotated[str | None, typer.Option(help="R,G,B to subtract [default: the data set's]")] = None,
+    std: Annotated[str | None, typer.Option(help="R,G,B to divide by [default: the data set's]")] = None,
+    deployed: Annotated[str, typer.Option(help="pass or vote: what the row stands for")] = "pass",
+    n0: Annotated[int | None, typer.Option(help="selection draws (vote only)")] = None,
+    n: Annotated[int | None, typer.Option(help="estimation draws")] = None,
+    alpha: Annotated[float | None, typer.Option(help="failure probability")] = None,
+    images: Annotated[int | None, typer.Option(help="how many test images")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any other")] = None,
+    data_root: DataRoot = None,
+    runs: Runs = RUNS,
+    device: Device = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="changes the speed only")] = 256,
+    track: Track = True,
+    format: Output = Format.table,
+) -> None:
+    """Certify somebody else's model, and give it a row on the board."""
+    from suite.run import Machine
+
+    options: dict[str, Any] = {
+        "n0": n0,
+        "n": n,
+        "alpha": alpha,
+        "images": images,
+        "mean": numbers(mean),
+        "std": numbers(std),
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    given |= {"method": "checkpoint", "file": checkpoint, "deployed": deployed}
+    given |= {"dataset": dataset, "arch": arch, "sigma": sigma} | dict(parse_setting(text) for text in settings or ())
+    machine = Machine(data_root=data_root, runs=runs, device=device, batch_size=batch_size, track=track)
+    show_result(carry_out([given], machine)[0], format)
+
+
+def numbers(text: str | None) -> list[str] | None:
+    return text.split(",") if text else None
 
 
 @app.command()
@@ -91,7 +135,14 @@ def demo(runs: Runs = RUNS, track: Track = True, format: Output = Format.table) 
     from suite.run import Machine
 
     machine = Machine(runs=runs, track=track)
-    carry_out([{"method": method, "dataset": "digits", "profile": "demo"} for method in METHODS.paths()], machine)
+    carry_out(
+        [
+            {"method": name, "dataset": "digits", "profile": "demo"}
+            for name in METHODS.paths()
+            if METHODS.get(name).trains
+        ],
+        machine,
+    )
     leaderboard("digits", runs=runs, format=format)
 
 
@@ -149,6 +200,22 @@ def leaderboard(
         out.print(block)
 
 
+@app.command()
+def illustrate(
+    out_folder: Annotated[Path, typer.Option("--out", help="where the figures go")] = Path("figures"),
+    format: Output = Format.table,
+) -> None:
+    """Draw the paper's Figures 4 and 5: one-dimensional heat steps beside the exact Gaussian average."""
+    from suite.illustrate import illustrate as draw
+
+    files = [str(file) for file in draw(out_folder)]
+    if format is Format.json:
+        print(json.dumps(files))
+    else:
+        for file in files:
+            out.print(file, highlight=False, soft_wrap=True)
+
+
 @app.command("app")
 def serve(
     runs: Runs = RUNS,
@@ -159,6 +226,7 @@ def serve(
 
     page = Path(__file__).parents[1] / "app" / "main.py"
     where = ["--server.address", "127.0.0.1", "--server.port", str(port), "--browser.gatherUsageStats", "false"]
+    where += ["--client.toolbarMode", "minimal"]
     streamlit.main(["run", str(page), *where, "--", str(runs)], standalone_mode=False)
 
 

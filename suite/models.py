@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -128,55 +127,3 @@ def build(
         network = CifarResNet(int(name.removeprefix("resnet")), classes, shape[0], width)
     model = nn.Sequential(OrderedDict(normalize=Normalize(mean, std), network=network))
     return model.to(memory_format=torch.channels_last)
-
-
-def load_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint file, safetensors or pickle; a pickle's code is never run.
-
-    Raises UserError where the file is absent, damaged, no checkpoint, or would execute code when loaded.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise UserError(f"no checkpoint at {path}")
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        with path.open("rb") as file:
-            pickled = file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-        if not pickled:
-            raise UserError(f"{path} is damaged or not a checkpoint ({error})") from error
-    return _unpickle_weights(path)
-
-
-def _unpickle_weights(path: Path) -> dict[str, Tensor]:
-    import pickle
-
-    try:
-        with path.open("rb") as file:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path} was not loaded: it is damaged, or holds objects that would execute code on loading; "
-            "a state_dict saved as safetensors is safe to load"
-        ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is damaged or not a checkpoint ({str(error).splitlines()[0]})") from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{path} holds no state_dict of tensors")
-    return state
-
-
-def load_into(model: nn.Module, path: Path) -> None:
-    """Load a checkpoint into `model`. Raises UserError where its keys or shapes are not the model's."""
-    state, wanted = load_state(path), model.state_dict()
-    missing, extra = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
-    shapes = [name for name in wanted.keys() & state.keys() if wanted[name].shape != state[name].shape]
-    if missing or extra or shapes:
-        said = {"missing": missing, "not expected": extra, "of another shape": sorted(shapes)}
-        parts = [f"{len(keys)} keys {word} ({keys[0]}, …)" for word, keys in said.items() if keys]
-        raise UserError(f"{path} is a checkpoint of another architecture: {'; '.join(parts)}")
-    model.load_state_dict(state)

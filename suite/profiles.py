@@ -10,7 +10,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "arch": "cnn",
         "sigma": 0.25,
         "training": {"epochs": 15, "batch_size": 64, "lr": 0.1, "schedule": "cosine"},
-        "certify": {"n": 1_000, "images": 200},
+        "certify": {"n": 1_000, "images": 100},
     },
     # minutes: CIFAR-10 on two cores
     "quick": {

@@ -16,9 +16,9 @@ import torch
 from filelock import FileLock, Timeout
 from torch import nn
 
+from suite.checkpoints import load_into
 from suite.errors import UserError
 from suite.files import RecordFile, read_json, write_atomically, write_json
-from suite.models import load_into
 from suite.progress import console
 from suite.spec import ModelSpec
 

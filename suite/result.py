@@ -17,11 +17,11 @@ SCHEMA = 1
 
 def summarise(spec: RunSpec, data: Dataset, records: dict[str, pd.DataFrame]) -> dict[str, Any]:
     """The run's row: JSON values, radii as keys of the certified accuracies. `records` by protocol."""
-    deterministic = spec.build_method().deterministic
+    method = spec.build_method()
     row: dict[str, Any] = {
         "schema": SCHEMA,
         "run_id": spec.name,
-        "method": spec.method,
+        "method": method.label or spec.method,
         "dataset": data.name,
         "data": data.title,
         "arch": spec.arch,
@@ -29,7 +29,7 @@ def summarise(spec: RunSpec, data: Dataset, records: dict[str, pd.DataFrame]) ->
         "seed": spec.seed,
         "profile": spec.profile,
         "source": "run",
-        "inference": "one pass" if deterministic else f"{spec.certify.n0} passes",
+        "inference": "one pass" if method.deterministic else f"{spec.certify.n0} passes",
         "top": spec.certify.top,
     }
     if "certify" in records:
@@ -37,7 +37,7 @@ def summarise(spec: RunSpec, data: Dataset, records: dict[str, pd.DataFrame]) ->
     if "accuracy" in records:
         row["single_pass_accuracy"] = float(records["accuracy"]["correct"].mean())
         row["single_pass_images"] = len(records["accuracy"])
-        if deterministic:
+        if method.deterministic:
             row["clean_accuracy"] = row["single_pass_accuracy"]
     return row
 

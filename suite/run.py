@@ -79,10 +79,13 @@ def obtain(spec: ModelSpec, data: Dataset, machine: Machine, user: Folder | None
     with folder.locked():
         folder.open(environment(device))
         if not folder.checkpoint.exists():
+            method = spec.build_method()
             if spec.start:
                 model.load_state_dict(obtain(spec.start, data, machine).state_dict())
             model.to(device)
-            history = train(model, spec.build_method(), data, spec, checkpoint=folder.unfinished, device=device)
+            method.begin(model)
+            paused = folder.unfinished
+            history = train(model, method, data, spec, checkpoint=paused, device=device) if method.trains else []
             folder.save_model(model.cpu(), history)
         folder.load_model(model)
     if user:
@@ -122,9 +125,10 @@ def announce(spec: RunSpec, data: Dataset, machine: Machine) -> None:
     passes = 0.0
     step: ModelSpec | None = spec.model
     while step and not (machine.runs / "models" / step.name / "model.safetensors").exists():
-        images = training_steps(step.training, len(data.train)) * step.training.batch_size
+        method = step.build_method()
+        images = training_steps(step.training, len(data.train)) * step.training.batch_size * method.trains
         speed = 2.5 if step.training.precision == "bf16" else 1.0
-        passes += images * step.build_method().passes / speed
+        passes += images * method.passes / speed
         step = step.start
     if "certify" in spec.protocols:
         images = len(PROTOCOLS.get("certify").indices(spec, len(data.test)))

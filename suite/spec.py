@@ -178,6 +178,8 @@ def fill_in(given: dict[str, Any]) -> dict[str, Any]:
         if needed not in given:
             raise UserError(f"a run needs a {needed}")
     kind = METHODS.get(given["method"])
+    if init := given.pop("init", None):
+        given["start"] = merge(given.get("start") or {}, {"method": "checkpoint", "file": init})
     profile = given.get("profile") or default_profile(given["dataset"])
     if profile not in ("demo", "quick", "paper"):
         raise unknown("profile", profile, ("demo", "quick", "paper"))
@@ -192,19 +194,19 @@ def fill_in(given: dict[str, Any]) -> dict[str, Any]:
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{kind.__name__} {first['loc'][0]}: {first['msg']} (got {first['input']!r})") from error
-    if kind.starts_from:
+    if kind.starts_from or settings.get("start"):
         settings["start"] = start_settings(kind.starts_from, settings)
     return settings
 
 
-def start_settings(method: str, settings: dict[str, Any]) -> dict[str, Any]:
+def start_settings(method: str | None, settings: dict[str, Any]) -> dict[str, Any]:
     """The model that a run of these settings starts from: `method`'s own recipe on the same data, arch and seed."""
     shared: dict[str, Any] = {
         name: settings[name] for name in ("dataset", "profile", "arch", "data", "seed", "sigma") if name in settings
     }
     own = {name: value for name, value in (settings.get("start") or {}).items() if value is not None}
     filled = fill_in({**shared, "method": method, **own})
-    if not METHODS.get(method).uses_sigma:
+    if not METHODS.get(filled["method"]).uses_sigma:
         filled["sigma"] = None
     return {name: value for name, value in filled.items() if name in ModelSpec.model_fields}
 
@@ -217,7 +219,7 @@ def nest(given: dict[str, Any], kind: type[Method]) -> dict[str, Any]:
     for name, value in given.items():
         head, _, rest = name.partition(".")
         if rest and head == "start":
-            if not kind.starts_from:
+            if not (kind.starts_from or given.get("start")):
                 raise UserError(f"'{name}': {given['method']} starts from no other model")
             nested = merge(nested, {head: {rest: value}})
         elif rest and head in sections:

@@ -10,8 +10,8 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from leaderboards.table import COMPARABLE
-from suite.statistics import proportion_interval
+from leaderboards import groups
+from suite.statistics import largest_radius, proportion_interval
 
 
 def percent(share: float | None) -> str:
@@ -35,8 +35,11 @@ def result_table(result: dict[str, Any]) -> Table:
         table.add_row(
             "certified", f"{total} images, n = {result['n']}, α = {result['alpha']:g}, σ = {result['sigma']:g}"
         )
+        largest = largest_radius(result["n"], result["alpha"], result["sigma"])
         for radius, value in result["certified_accuracy"].items():
-            table.add_row(f"certified accuracy at r = {radius}", share(value))
+            if float(radius) <= largest:
+                table.add_row(f"certified accuracy at r = {radius}", share(value))
+        table.add_row("largest radius that n draws allow", f"{largest:.4f}")
         table.add_row("average certified radius", f"{result['acr']:.4f}")
         table.add_row("abstained", share(result["abstained"]))
         table.add_row("the certificate says", Text(result["claim"]))
@@ -44,14 +47,12 @@ def result_table(result: dict[str, Any]) -> Table:
 
 
 def leaderboard_tables(frame: pd.DataFrame, paper_convention: bool) -> Iterator[Table | Text]:
-    """One table for each group of comparable rows, without the radii that none of them reaches; then the claims."""
+    """One table for each group of comparable rows, then the claims."""
     said = "R > r, abstentions dropped (the paper's)" if paper_convention else "R ≥ r, abstentions wrong (Cohen's)"
-    for key, group in frame.groupby(COMPARABLE, sort=False):
-        data, sigma, top, images, n, alpha = key
-        title = f"{data}: σ = {sigma:g}, top-{top}, {images} images, n = {n}, α = {alpha:g}"
+    for title, group in groups(frame):
         table = Table(box=None, title=title, title_justify="left", padding=(0, 1, 0, 0))
         table.caption, table.caption_justify = f"0.1 and so on: % certified at that radius r; {said}", "left"
-        radii = [column for column in group.columns if column.startswith("r=") and (group[column] > 0).any()]
+        radii = [column for column in map(str, group) if column.startswith("r=")]
         names = ["rank", "method", "arch", *(["seed"] if group["seed"].any() else [])]
         for column in names:
             table.add_column("#" if column == "rank" else column, no_wrap=True)

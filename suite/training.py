@@ -23,12 +23,12 @@ from suite.spec import ModelSpec, Training
 CHECKPOINT_SHARE = 0.02  # of the training time may go into writing checkpoints
 
 
-def learning_rate(settings: Training, epoch: float) -> float:
-    """The learning rate at a moment of training, counted in epochs (fractions count).
+def learning_rate(settings: Training, epoch: float, epochs: float) -> float:
+    """The learning rate at a moment of a stage of training that lasts `epochs` (fractions count).
 
     constant; cosine to 0; one-cycle: linear up over the first fifth, then linear to 0; steps: × factor at milestones.
     """
-    t = epoch / settings.epochs
+    t = epoch / epochs
     if settings.schedule == "constant":
         return settings.lr
     if settings.schedule == "cosine":
@@ -67,7 +67,7 @@ def batches(data: Dataset, spec: ModelSpec, first: int, last: int) -> Iterator[t
 def train(
     model: nn.Module, method: Method, data: Dataset, spec: ModelSpec, *, checkpoint: Path, device: torch.device
 ) -> list[dict[str, float]]:
-    """Train `model` in place and return its history: one entry per twentieth of an epoch with the mean loss.
+    """Train `model` in place, by a method that has begun. Its history: the mean loss, twenty times an epoch.
 
     Everything is a function of the spec and the step, so training that was interrupted goes on from `checkpoint`
     to the very weights that it would have reached. Raises UserError where the loss is no longer finite; the last good
@@ -79,7 +79,6 @@ def train(
     per_epoch = max(1, len(data.train) // settings.batch_size)
     total = training_steps(settings, len(data.train))
     report = max(1, per_epoch // 20)
-    method.begin(model)
     optimizer = torch.optim.SGD(
         model.parameters(),
         lr=settings.lr,
@@ -87,21 +86,29 @@ def train(
         nesterov=settings.nesterov and settings.momentum > 0,
         weight_decay=settings.weight_decay,
     )
+    first_steps = [math.ceil(stage * total / method.stages) for stage in range(method.stages)]
     step, history, losses = 0, [], []
     if checkpoint.exists():
         state = _load(checkpoint)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
+        method.load_state_dict(state["method"])
         step, history, losses = state["step"], state["history"], state["losses"]
     due = time.monotonic()
     with progress(f"train {spec.method}", total, step) as advance:
         for x, y in batches(data, spec, step, total):
-            rate = learning_rate(settings, step / per_epoch)
+            stage = step * method.stages // total
+            if stage and step == first_steps[stage]:
+                method.begin_stage(model, stage, generator(spec.seed, "stage", stage, device=device))
+                optimizer.state.clear()
+            within = (step - first_steps[stage]) / per_epoch
+            rate = learning_rate(settings, within, settings.epochs / method.stages)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             x = x.to(device, memory_format=torch.channels_last)
             labels = y.to(device) if method.uses_labels else None
             model.train()
+            method.epoch = step / per_epoch
             with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
                 loss = method.loss(model, x, labels, generator(spec.seed, "method", step, device=device))
             optimizer.zero_grad()
@@ -123,8 +130,15 @@ def train(
             advance(f"loss {history[-1]['loss']:.4f}" if history else "")
             if time.monotonic() > due and step < total and _finite(model):
                 begun = time.monotonic()
-                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-                write_atomically(checkpoint, _bytes({**state, "step": step, "history": history, "losses": losses}))
+                state = {
+                    "model": model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "method": method.state_dict(),
+                    "step": step,
+                    "history": history,
+                    "losses": losses,
+                }
+                write_atomically(checkpoint, _bytes(state))
                 due = time.monotonic() + (time.monotonic() - begun) / CHECKPOINT_SHARE
     if not _finite(model):
         raise UserError(

@@ -57,7 +57,7 @@ def test_runs_share_the_models_that_do_not_differ() -> None:
 def test_every_registered_method_and_profile_makes_a_spec() -> None:
     from methods import METHODS
 
-    for method in METHODS.paths():
+    for method in (name for name in METHODS.paths() if METHODS.get(name).trains):
         for profile, dataset in (("demo", "digits"), ("quick", "cifar10"), ("paper", "cifar10"), ("paper", "imagenet")):
             assert make_spec(method=method, dataset=dataset, profile=profile).build_method()
 

@@ -21,12 +21,12 @@ def settings(**changed: object) -> Training:
 
 def test_schedules() -> None:
     steps = settings(schedule="steps", milestones=(2, 6), factor=0.2)
-    assert [learning_rate(steps, epoch) for epoch in (0, 1.99, 2, 6)] == pytest.approx([0.5, 0.5, 0.1, 0.02])
+    assert [learning_rate(steps, epoch, 10) for epoch in (0, 1.99, 2, 6)] == pytest.approx([0.5, 0.5, 0.1, 0.02])
     cosine = settings(schedule="cosine")
-    assert [learning_rate(cosine, epoch) for epoch in (0, 5, 10)] == pytest.approx([0.5, 0.25, 0])
+    assert [learning_rate(cosine, epoch, 10) for epoch in (0, 5, 10)] == pytest.approx([0.5, 0.25, 0])
     cycle = settings(schedule="one-cycle")
-    assert [learning_rate(cycle, epoch) for epoch in (0, 1, 2, 6, 10)] == pytest.approx([0, 0.25, 0.5, 0.25, 0])
-    assert learning_rate(settings(schedule="constant"), 7) == 0.5
+    assert [learning_rate(cycle, epoch, 10) for epoch in (0, 1, 2, 6, 10)] == pytest.approx([0, 0.25, 0.5, 0.25, 0])
+    assert learning_rate(settings(schedule="constant"), 7, 10) == 0.5
 
 
 def model_spec(**given: object) -> ModelSpec:
@@ -106,3 +106,19 @@ def test_sgd_is_torchs_on_a_quadratic(tmp_path: Path) -> None:
     one = theta - 0.1 * theta
     two = one - 0.1 * (0.9 * theta + one)
     assert torch.allclose(model.weight, two, atol=1e-6)
+
+
+def test_stages_divide_training_and_begin_anew(tmp_path: Path) -> None:
+    class Staged(Spy):
+        stages = 3  # type: ignore[assignment]
+
+        def begin_stage(self, model: nn.Module, stage: int, generator: torch.Generator) -> None:
+            self.begun.append((stage, len(self.given)))
+
+    data, spec = datasets.load("digits"), model_spec(epochs=0.5, lr=0.001, schedule="one-cycle")
+    assert training_steps(spec.training, len(data.train)) == 10
+    method = Staged(None, 0.1)
+    method.given, method.begun = [], []  # type: ignore[attr-defined]
+    model = build("cnn", 10, data.shape, data.mean, data.std)
+    train(model, method, data, spec, checkpoint=tmp_path / "training.pt", device=torch.device("cpu"))
+    assert method.begun == [(1, 4), (2, 7)]  # type: ignore[attr-defined]

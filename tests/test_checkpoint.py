@@ -1,0 +1,147 @@
+"""Other people's models: certified as they are, started from, refused with a reason."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import SHARED
+from safetensors.torch import save_file
+
+from suite import RunSpec, UserError, cli, run
+from suite import data as datasets
+from suite.models import build
+from suite.run import Machine
+from suite.spec import make_spec
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A baseline of the suite's own, and its row: the known answer."""
+    runs = tmp_path_factory.mktemp("runs")
+    spec = RunSpec(method="baseline", dataset="digits", epochs=3, n=100, images=20)
+    folder = run(spec, Machine(runs=runs, track=False))
+    return folder.checkpoint, json.loads((folder.path / "result.json").read_text())
+
+
+def network(checkpoint: Path, prefix: str = "") -> dict[str, torch.Tensor]:
+    """The network's own weights, as somebody would have saved them who normalises elsewhere."""
+    from safetensors.torch import load_file
+
+    state = load_file(checkpoint)
+    return {prefix + k.removeprefix("network."): v for k, v in state.items() if k.startswith("network.")}
+
+
+def row(runs: Path, **given: Any) -> dict[str, Any]:
+    spec = make_spec(**{"method": "checkpoint", "dataset": "digits", "arch": "cnn", "n": 100, "images": 20, **given})
+    folder = run(spec, Machine(runs=runs, track=False))
+    return json.loads((folder.path / "result.json").read_text())
+
+
+@pytest.mark.parametrize("form", ["safetensors", "pickle", "module.", "state_dict", "suite"])
+def test_a_checkpoint_in_any_form_gets_the_row_of_its_weights(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path, form: str
+) -> None:
+    own, expected = trained
+    path = tmp_path / "theirs.th"
+    if form == "safetensors":
+        save_file(network(own), path)
+    elif form == "pickle":
+        torch.save(network(own), path)
+    elif form == "module.":
+        torch.save({"state_dict": network(own, "module."), "best_prec1": 91.8}, path)
+    elif form == "state_dict":
+        torch.save({"state_dict": network(own), "epoch": 3}, path)
+    else:
+        path.write_bytes(own.read_bytes())
+    found = row(tmp_path / "runs", file=str(path))
+    for name in ("clean_accuracy", "certified_accuracy", "acr", "abstained"):
+        assert found[name] == expected[name]
+    assert found["method"] == "theirs"
+
+
+def test_normalisation_constants_are_supplied(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    path = tmp_path / "theirs.safetensors"
+    save_file(network(trained[0]), path)
+    data = datasets.load("digits")
+    same = row(tmp_path / "a", file=str(path), mean=data.mean, std=data.std)
+    wrong = row(tmp_path / "b", file=str(path), mean=[0.9], std=[0.05])
+    assert same["clean_accuracy"] == trained[1]["clean_accuracy"]
+    assert wrong["clean_accuracy"] < same["clean_accuracy"] - 0.2
+    with pytest.raises(UserError, match="3 numbers for images of 1 channels"):
+        row(tmp_path / "c", file=str(path), mean=[0.5, 0.5, 0.5])
+
+
+def test_a_method_starts_from_it(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    path = tmp_path / "theirs.safetensors"
+    save_file(network(trained[0]), path)
+    spec = make_spec(method="heat", dataset="digits", init=str(path), epochs=0.1, n=100, images=5)
+    assert spec.start is not None
+    assert spec.start.method == "checkpoint"
+    folder = run(spec, Machine(runs=tmp_path / "runs", track=False))
+    assert not list((tmp_path / "runs" / "models").glob("baseline-*"))
+    assert json.loads((folder.path / "result.json").read_text())["method"] == "heat"
+    other = make_spec(method="heat", dataset="digits", epochs=0.1, n=100, images=5)
+    assert other.model.digest != spec.model.digest
+
+
+def test_a_voted_checkpoint_makes_selection_draws(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    found = row(tmp_path, file=str(trained[0]), deployed="vote", n0=30)
+    assert (found["n0"], found["inference"]) == (30, "30 passes")
+    assert "the vote is what this row deploys" in found["claim"]
+
+
+@pytest.mark.parametrize(
+    ("arch", "classes", "said"),
+    [
+        ("resnet8", 10, r"missing \(network.bn1.bias"),
+        ("resnet8-w32", 10, "another architecture"),
+        ("cnn", 7, r"network\.\d+\.weight is \(7, 256\) there and \(10, 256\) here; .*number of classes"),
+    ],
+)
+def test_a_checkpoint_for_something_else(tmp_path: Path, arch: str, classes: int, said: str) -> None:
+    path = tmp_path / "theirs.th"
+    torch.save(build("cnn", classes, (1, 8, 8), (0.5,), (0.5,)).get_submodule("network").state_dict(), path)
+    with pytest.raises(UserError, match=said):
+        row(tmp_path / "runs", file=str(path), arch=arch)
+
+
+def test_an_absent_or_changed_file(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no checkpoint at nowhere"):
+        row(tmp_path, file="nowhere.th")
+    with pytest.raises(UserError, match="needs its file"):
+        row(tmp_path)
+    path = tmp_path / "theirs.safetensors"
+    save_file(network(trained[0]), path)
+    spec = make_spec(method="checkpoint", dataset="digits", file=str(path), n=100, images=5)
+    save_file({k: v + 1 for k, v in network(trained[0]).items()}, path)
+    with pytest.raises(UserError, match="not the file that this run was made with"):
+        run(spec, Machine(runs=tmp_path / "runs", track=False))
+
+
+@pytest.mark.skipif(
+    not SHARED.is_dir(), reason="the public weights do not lie beside this checkout (../shared/weights)"
+)
+def test_a_public_cifar10_resnet20_has_the_accuracy_it_is_known_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """82 % of the first 2,000 images of this JPEG variant (91.8 % is reported on the original images)."""
+    monkeypatch.setattr(sys, "argv", [
+        "suite", "certify", "--checkpoint", str(SHARED / "weights" / "resnet20-12fca82f.th"), "--arch", "resnet20",
+        "--dataset", "cifar10", "--sigma", "0.1", "--mean", ".485,.456,.406", "--std", ".229,.224,.225",
+        "--data-root", str(SHARED / "data"), "--images", "5", "--n", "100", "--runs", str(tmp_path), "--no-track",
+        "--format", "json",
+    ])  # fmt: skip
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code
+    found = json.loads(capsys.readouterr().out)
+    assert found["data"] == "CIFAR-10 (JPEG)"
+    assert found["method"] == "resnet20-12fca82f"
+    lines = Path(found["folder"], "accuracy.jsonl").read_text().splitlines()[:2_000]
+    accuracy = sum(json.loads(line)["correct"] for line in lines) / len(lines)
+    assert accuracy == pytest.approx(0.82, abs=0.01)

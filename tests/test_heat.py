@@ -1,0 +1,428 @@
+"""HeatSmoothing on problems whose answer is known: step functions in one dimension, small networks' exact Jacobians."""
+
+from __future__ import annotations
+
+import copy
+import io
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import methods.heat
+from methods.heat import Heat
+from methods.penalty import draw_projections, gradient_penalty
+from suite import UserError
+from suite.illustrate import Steps, heat_steps, illustrate
+from suite.models import build
+from suite.spec import make_spec
+
+CLASSES = 6
+STEPS = {
+    "one step": Steps(0.0, ((0.0, 1.0),)),
+    "several": Steps(0.2, ((-1.0, 0.6), (-0.4, -0.7), (0.5, 0.3), (0.7, 0.5))),
+}
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+# The heat equation in one dimension
+
+
+def errors(f: Steps, constant: Any, deviation: float, sigma: float = 0.5) -> dict[int, float]:
+    """The largest error of f_{n_T} against the average of f over N(0, deviation²), by n_T."""
+    x = torch.linspace(-10 * sigma, 10 * sigma, 401, dtype=torch.float64)
+    found = {}
+    for timesteps in (1, 2, 4, 8, 16, 32, 64):
+        smoothed = heat_steps(f, x, sigma=sigma, timesteps=timesteps, constant=constant)[-1]
+        found[timesteps] = float((smoothed - f.averaged(x, deviation)).abs().max())
+    return found
+
+
+@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize(("constant", "variance"), [("exact", 1.0), ("paper", 2.0)])
+def test_many_small_steps_reach_the_gaussian_average(name: str, constant: str, variance: float) -> None:
+    """λ = ½ diffuses to variance σ², the printed λ = 1 to 2σ²; the error falls like 1/n_T."""
+    sigma = 0.5
+    found = errors(STEPS[name], constant, variance**0.5 * sigma, sigma)
+    print(f"{name}, λ {constant}:", "  ".join(f"{n}: {error:.5f}" for n, error in found.items()))
+    values = list(found.values())
+    assert all(after < before for before, after in pairwise(values))
+    assert values[-1] < 0.0025
+    assert 1.6 < values[-2] / values[-1] < 2.2
+
+
+@pytest.mark.parametrize("wrong", [0.9, 1.1])
+@pytest.mark.parametrize(("constant", "variance"), [("exact", 1.0), ("paper", 2.0)])
+def test_a_constant_wrong_by_a_tenth_would_be_found(
+    monkeypatch: pytest.MonkeyPatch, constant: str, variance: float, wrong: float
+) -> None:
+    monkeypatch.setitem(methods.heat.LAMBDA, constant, methods.heat.LAMBDA[constant] * wrong)
+    found = errors(STEPS["one step"], constant, (variance**0.5) * 0.5)
+    assert found[64] > 4 * 0.0025
+    assert found[64] / found[32] > 0.8  # and does not go away
+
+
+@pytest.mark.parametrize(("constant", "variance"), [("exact", 1.0), ("paper", 2.0)])
+@pytest.mark.parametrize("timesteps", [1, 3, 10])
+def test_the_variance_of_the_averaging_is_right_at_any_number_of_timesteps(
+    constant: Any, variance: float, timesteps: int
+) -> None:
+    """A step's derivative becomes the kernel that f was averaged with."""
+    sigma = 0.5
+    x = torch.linspace(-20 * sigma, 20 * sigma, 401, dtype=torch.float64)
+    v = heat_steps(STEPS["one step"], x, sigma=sigma, timesteps=timesteps, constant=constant)[-1]
+    spacing = float(x[1] - x[0])
+    middle = (x[1:] + x[:-1]) / 2
+    # a step's means over the cells rise in the two halves beside it: (spacing/2)² of the variance is the grid's
+    found = float((v.diff() * middle**2).sum()) - spacing**2 / 4
+    assert found == pytest.approx(variance * sigma**2, rel=1e-5)
+
+
+# The gradient penalty against the exact Jacobian
+
+
+def smooth_network(classes: int = CLASSES) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 12), nn.Tanh(), nn.Linear(12, 9), nn.Softplus(), nn.Linear(9, classes)).double()
+
+
+def inputs(batch: int) -> Tensor:
+    return torch.randn(batch, 5, generator=seeded(1), dtype=torch.float64)
+
+
+def exact(v: nn.Module, x: Tensor) -> Tensor:
+    """‖∇v(x)‖²_F per image."""
+    jacobian = torch.func.vmap(torch.func.jacrev(v))(x)
+    return jacobian.square().sum(dim=(1, 2)).detach()
+
+
+def estimate(v: nn.Module, x: Tensor, seed: int = 0, **settings: Any) -> Tensor:
+    x = x.detach().requires_grad_()
+    given = {"kappa": CLASSES, "delta": 1e-6, "generator": seeded(seed), **settings}
+    return gradient_penalty(v, x, v(x), **given)
+
+
+def samples(v: nn.Module, x: Tensor, draws: int, **settings: Any) -> Tensor:
+    """Independent estimates (draws, B)."""
+    return estimate(v, x.repeat(draws, 1), **settings).detach().view(draws, -1)
+
+
+@pytest.mark.parametrize("projections", ["gaussian", "orthogonal"])
+@pytest.mark.parametrize("kappa", [1, 2, 4])
+def test_the_penalty_is_unbiased_or_off_by_kappa_over_classes(projections: str, kappa: int) -> None:
+    v, x = smooth_network(), inputs(4)
+    found = samples(v, x, 8_000, kappa=kappa, projections=projections, normalise="unbiased")
+    standard_error = found.std(dim=0) / len(found) ** 0.5
+    assert ((found.mean(dim=0) - exact(v, x)).abs() < 4 * standard_error).all()
+    assert (standard_error < 0.02 * exact(v, x)).all()
+    printed = samples(v, x, 8_000, kappa=kappa, projections=projections, normalise="paper")
+    torch.testing.assert_close(printed * CLASSES / kappa, found, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("normalise", ["paper", "unbiased"])
+def test_as_many_orthogonal_projections_as_classes_are_exact(normalise: str) -> None:
+    v, x = smooth_network(), inputs(50)
+    found = estimate(v, x, projections="orthogonal", normalise=normalise, delta=1e-7)
+    torch.testing.assert_close(found.detach(), exact(v, x), rtol=1e-6, atol=0)
+
+
+def test_the_finite_difference_errs_to_first_order() -> None:
+    v, x = smooth_network(), inputs(50)
+    deltas = [0.04 / 2**i for i in range(6)]
+    bias = [
+        float((estimate(v, x, projections="orthogonal", delta=delta) - exact(v, x)).sum().detach()) for delta in deltas
+    ]
+    ratios = [before / after for before, after in pairwise(bias)]
+    assert ratios[-1] == pytest.approx(2, abs=0.02)
+    assert all(abs(after - 2) < abs(before - 2) for before, after in pairwise(ratios))
+
+
+def by_plain_loop(v: nn.Module, x: Tensor, w: Tensor, delta: float) -> Tensor:
+    """The penalty as the paper writes it, one projection after another."""
+    x = x.detach().requires_grad_()
+    vx = v(x)
+    total = torch.zeros(len(x), dtype=x.dtype)
+    for w_j in w:
+        (g,) = torch.autograd.grad((w_j * vx).sum(), x, retain_graph=True)
+        direction = g / g.flatten(1).norm(dim=1).view(-1, *[1] * (x.ndim - 1))
+        total = total + (((w_j * v(x.detach() + delta * direction)).sum(1) - (w_j * vx).sum(1)) / delta) ** 2
+    return total
+
+
+@pytest.mark.parametrize("projections", ["gaussian", "orthogonal"])
+def test_value_and_gradients_are_those_of_the_plain_loop(projections: Any) -> None:
+    v, x = smooth_network(), inputs(7)
+    w = draw_projections(projections, 3, 7, CLASSES, generator=seeded(), dtype=x.dtype)
+    plain = by_plain_loop(v, x, w, 0.1)
+    batched = estimate(v, x, kappa=3, delta=0.1, projections=projections)
+    torch.testing.assert_close(batched, plain)
+    weights = list(v.parameters())
+    torch.testing.assert_close(torch.autograd.grad(batched.sum(), weights), torch.autograd.grad(plain.sum(), weights))
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_value_and_gradients_are_those_of_the_plain_loop_for_a_convolutional_network(frozen: bool) -> None:
+    torch.manual_seed(0)
+    v = build("resnet8-w4", 10, (3, 8, 8), (0.5,) * 3, (0.25,) * 3).double().train(not frozen)
+    x = torch.rand(5, 3, 8, 8, generator=seeded(), dtype=torch.float64).contiguous(memory_format=torch.channels_last)
+    kappa = 3 if frozen else 1  # in training mode batch norm sees the projections' batches together
+    w = draw_projections("gaussian", kappa, 5, 10, generator=seeded(), dtype=torch.float64)
+    plain = by_plain_loop(v, x, w, 0.1)
+    batched = estimate(v, x, kappa=kappa, delta=0.1)
+    torch.testing.assert_close(batched, plain)
+    weights = list(v.parameters())
+    torch.testing.assert_close(torch.autograd.grad(batched.sum(), weights), torch.autograd.grad(plain.sum(), weights))
+
+
+@pytest.mark.parametrize("kappa", [2, 3, 5, 10])
+def test_orthogonal_projections_vary_less_than_gaussian_ones(kappa: int) -> None:
+    v, x = smooth_network(10), inputs(4)
+    variance = {
+        kind: samples(v, x, 4_000, kappa=kappa, projections=kind, normalise="unbiased").var(dim=0)
+        for kind in ("gaussian", "orthogonal")
+    }
+    assert (variance["orthogonal"] < variance["gaussian"]).all()
+    if kappa == 10:
+        assert (variance["orthogonal"] < 1e-8 * exact(v, x) ** 2).all()
+
+
+def test_orthogonal_projections_are_orthonormal_and_isotropic() -> None:
+    w = draw_projections("orthogonal", 3, 20_000, CLASSES, generator=seeded(), dtype=torch.float64)
+    products = torch.einsum("jbc,kbc->bjk", w, w)
+    torch.testing.assert_close(products, torch.eye(3, dtype=torch.float64).expand_as(products))
+    for w_j in w:
+        assert float(w_j.mean(dim=0).abs().max()) < 0.012  # 4 standard errors; a QR without signs fixed fails here
+        assert float((w_j.T @ w_j / len(w_j) - torch.eye(CLASSES) / CLASSES).abs().max()) < 0.01
+
+
+def test_where_the_gradient_is_zero_so_is_the_penalty() -> None:
+    v = nn.Linear(5, CLASSES).double()
+    nn.init.zeros_(v.weight)
+    assert estimate(v, inputs(3)).tolist() == [0, 0, 0]
+
+
+def test_there_are_no_more_orthogonal_projections_than_classes() -> None:
+    with pytest.raises(UserError, match=r"no 7 orthogonal projections of 6 logits: take kappa ≤ 6") as caught:
+        estimate(smooth_network(), inputs(2), kappa=7, projections="orthogonal")
+    assert "\n" not in str(caught.value)
+
+
+# The method
+
+
+class Watched(nn.Module):
+    """A linear classifier of (3, 4, 4) images with batch norm and a list of all that it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.linear = nn.BatchNorm2d(3), nn.Linear(48, CLASSES)
+        self.seen: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(x.detach().clone())
+        return self.linear(self.norm(x).flatten(1))
+
+
+class Untouchable:
+    """Labels that nobody may look at."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise AssertionError(f"labels were used: {name}")
+
+    def _refuse(self, *_: Any) -> Any:
+        raise AssertionError("labels were used")
+
+    __bool__ = __len__ = __iter__ = __getitem__ = __eq__ = __index__ = __float__ = __array__ = _refuse  # type: ignore
+    __hash__ = None  # type: ignore[assignment]
+
+
+def heat(sigma: float = 0.25, **settings: Any) -> Heat:
+    return Heat(Heat.Parameters(**settings), sigma)
+
+
+def images(batch: int = 8) -> Tensor:
+    return torch.rand(batch, 3, 4, 4, generator=seeded(3))
+
+
+def watched() -> Watched:
+    torch.manual_seed(1)
+    return Watched()
+
+
+def test_no_label_is_touched() -> None:
+    model, method = watched(), heat(kappa=2)
+    method.begin(model)
+    method.loss(model, images(), Untouchable(), seeded()).backward()  # type: ignore[arg-type]
+    with pytest.raises(AssertionError, match="labels were used"):
+        torch.zeros(2) + Untouchable()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("batch", [5, 8, 64])
+@pytest.mark.parametrize("noisy", [0.0, 0.3, 0.5, 1.0])
+def test_v_sees_noise_on_the_share_asked_for_and_f_sees_none(noisy: float, batch: int) -> None:
+    model, method = watched(), heat(kappa=2, noisy=noisy)
+    method.begin(model)
+    x = images(batch)
+    before = x.clone()
+    method.loss(model, x, None, seeded()).backward()
+    changed = (model.seen[0] != x).flatten(1).any(dim=1)
+    assert int(changed.sum()) == round(noisy * batch)
+    assert torch.equal(method.f.seen[0], before)
+    assert torch.equal(x, before)
+    assert not x.requires_grad
+    if int(changed.sum()) > 20:
+        assert float((model.seen[0] - x)[changed].std()) == pytest.approx(0.25, rel=0.1)
+
+
+def test_f_is_frozen() -> None:
+    model, method = watched(), heat(kappa=2)
+    method.begin(model)
+    before = copy.deepcopy(method.f.state_dict())
+    method.loss(model, images(), None, seeded()).backward()
+    assert not method.f.training
+    assert all(p.grad is None and not p.requires_grad for p in method.f.parameters())
+    assert all(torch.equal(before[name], tensor) for name, tensor in method.f.state_dict().items())
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_frozen_norm_keeps_the_statistics(frozen: bool) -> None:
+    model, method = watched(), heat(kappa=2, frozen_norm=frozen)
+    method.begin(model)
+    method.loss(model, images(), None, seeded())
+    assert torch.equal(model.norm.running_mean, torch.zeros(3)) is frozen  # type: ignore[arg-type]
+
+
+def test_the_same_generator_gives_the_same_loss() -> None:
+    model, method = watched(), heat()
+    method.begin(model)
+    one, same, other = (float(method.loss(model, images(), None, seeded(seed)).detach()) for seed in (0, 0, 1))
+    assert one == same != other
+
+
+class Matrix(nn.Module):
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(CLASSES, 48, generator=seeded(seed), dtype=torch.float64) / 7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1) @ self.weight.T
+
+
+@pytest.mark.parametrize(("constant", "value"), [("paper", 1.0), ("exact", 0.5)])
+@pytest.mark.parametrize("timesteps", [1, 4])
+@pytest.mark.parametrize("weight", [1.0, 5.0])
+@pytest.mark.parametrize("distance", ["logits", "softmax"])
+def test_the_loss_of_linear_models_is_the_one_written_down(
+    constant: str, value: float, timesteps: int, weight: float, distance: str
+) -> None:
+    f, v, x, sigma = Matrix(0), Matrix(1), images().double(), 0.3
+    method = heat(
+        sigma, kappa=CLASSES, projections="orthogonal", noisy=0, distance=distance, timesteps=timesteps, weight=weight,
+        **{"lambda": constant},
+    )  # fmt: skip
+    method.begin(f)
+    vx, fx = (m(x) if distance == "logits" else m(x).softmax(dim=1) for m in (v, f))
+    expected = 0.5 * (vx - fx).square().sum(1).mean()
+    expected = expected + weight * value / timesteps * sigma**2 / 2 * v.weight.square().sum()
+    torch.testing.assert_close(method.loss(v, x, None, seeded()), expected)
+
+
+# Timesteps
+
+
+def test_each_timestep_starts_from_the_last_ones_result() -> None:
+    model, method = watched(), heat(kappa=1, timesteps=3, noisy=1.0)
+    method.begin(model)
+    for k in range(3):
+        method.begin_stage(model, k, seeded(k))
+        start = copy.deepcopy(model.state_dict())
+        assert all(torch.equal(start[name], tensor) for name, tensor in method.f.state_dict().items())
+        model.seen.clear()
+        x = images(64)
+        method.loss(model, x, None, seeded()).backward()
+        assert float((model.seen[0] - x).std()) == pytest.approx(0.25 * (k + 1) / 3, rel=0.05)
+        with torch.no_grad():
+            model.linear.weight += 1
+    assert method.stages == 3
+
+
+def test_reinitialised_weights_depend_on_the_generator_alone() -> None:
+    def begun(noise: int, seed: int) -> tuple[Watched, Heat]:
+        model, method = watched(), heat(timesteps=2, reinitialise=True)
+        method.begin(model)
+        torch.manual_seed(noise)
+        method.begin_stage(model, 0, seeded(seed))
+        return model, method
+
+    model, method = begun(0, 0)
+    trained = watched()
+    assert torch.equal(method.f.linear.weight, trained.linear.weight)  # f_0 is the trained model,
+    assert not torch.equal(model.linear.weight, trained.linear.weight)  # v is not
+    assert torch.equal(model.linear.weight, begun(1, 0)[0].linear.weight)
+    assert not torch.equal(model.linear.weight, begun(0, 1)[0].linear.weight)
+    assert float(model.linear.weight.detach().std()) == pytest.approx(48**-0.5 / 3**0.5, rel=0.2)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    method.begin_stage(model, 1, seeded(1))
+    assert torch.equal(torch.rand(3), expected)  # nobody else's randomness is moved
+
+
+def test_a_state_restores_the_current_target() -> None:
+    model, method = watched(), heat(timesteps=2)
+    method.begin(model)
+    assert method.state_dict() == {}
+    with torch.no_grad():
+        model.linear.weight += 1
+    method.begin_stage(model, 1, seeded())
+    file = io.BytesIO()
+    torch.save(method.state_dict(), file)
+    file.seek(0)
+    resumed = heat(timesteps=2)
+    resumed.begin(watched())
+    resumed.load_state_dict(torch.load(file, weights_only=True))
+    losses = [m.loss(copy.deepcopy(model), images(), None, seeded()) for m in (method, resumed)]
+    assert torch.equal(*losses)
+
+
+# Settings and figures
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"kappa": 0}, "kappa: Input should be greater than or equal to 1"),
+        ({"delta": 0.0}, "delta: Input should be greater than 0"),
+        ({"delta": -0.1}, "delta"),
+        ({"timesteps": 0}, "timesteps"),
+        ({"lambda": "half"}, "lambda: Input should be 'paper' or 'exact'"),
+        ({"projections": "sparse"}, "'gaussian' or 'orthogonal'"),
+        ({"noisy": 1.5}, "noisy"),
+        ({"weight": 0.0}, "weight"),
+        ({"frozen_norm": True, "reinitialise": True}, "no batch-norm statistics to keep"),
+    ],
+)
+def test_settings_out_of_range_are_said_in_one_line(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        make_spec(method="heat", dataset="digits", **settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_lambda_is_a_setting_like_any_other() -> None:
+    assert make_spec(method="heat", dataset="digits").parameters["lambda"] == "paper"
+    spec = make_spec(method="heat", dataset="digits", **{"lambda": "exact"})
+    method = spec.build_method()
+    assert method.parameters.model_dump() == spec.parameters
+    assert spec.digest != make_spec(method="heat", dataset="digits").digest
+
+
+def test_the_figures_are_drawn(tmp_path: Any) -> None:
+    files = illustrate(tmp_path / "figures")
+    assert [file.name for file in files if file.suffix == ".html"] == ["figure4.html", "figure5.html"]
+    assert all(file.stat().st_size > 10_000 for file in files)

@@ -1,0 +1,40 @@
+"""The worked example of the documentation, installed as a package of its own and run."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "adding-a-method.md"
+
+
+def test_a_method_from_another_package_is_installed_and_run(tmp_path: Path) -> None:
+    files = re.findall(r"`([\w.]+)`:\n\n```\w+\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    assert [name for name, _ in files] == ["pyproject.toml", "my_methods.py"]
+    package, target = tmp_path / "package", tmp_path / "installed"
+    package.mkdir()
+    for name, content in files:
+        (package / name).write_text(content)
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target), str(package)]
+    subprocess.run(install, check=True, capture_output=True)
+
+    def suite(*arguments: str) -> subprocess.CompletedProcess[str]:
+        program = f"import sys; sys.path.insert(0, {str(target)!r}); from suite.cli import main; main()"
+        return subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+
+    listed = json.loads(suite("methods", "--format", "json").stdout)
+    assert {"epsilon": 0.1} in [entry["settings"] for entry in listed if entry["name"] == "label-smoothing"]
+    run = ["run", "--method", "label-smoothing", "--dataset", "digits", "--set", "epsilon=0.2", "--no-track"]
+    done = suite(*run, "--images", "20", "--n", "100", "--runs", str(tmp_path / "runs"), "--format", "json")
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout)
+    assert row["method"] == "label-smoothing"
+    assert row["clean_accuracy"] > 0.9
+    spec = json.loads(Path(row["folder"], "spec.json").read_text())
+    assert spec["parameters"] == {"epsilon": 0.2}
+    assert spec["training"]["epochs"] == 5
+    bad = suite(*run, "--set", "epsilon=2")
+    assert (bad.returncode, len(bad.stderr.splitlines())) == (2, 1)
