@@ -153,6 +153,6 @@ def reinitialise(model: nn.Module, generator: torch.Generator) -> None:
     with torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(generator.initial_seed())
         for layer in fresh.modules():
-            if hasattr(layer, "reset_parameters"):
-                layer.reset_parameters()
+            if callable(reset := getattr(layer, "reset_parameters", None)):
+                reset()
     model.load_state_dict(fresh.state_dict())

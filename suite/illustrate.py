@@ -27,11 +27,13 @@ class Steps:
     def on(self, grid: Tensor) -> Tensor:
         """Its means over the cells of an even grid."""
         spacing = grid[1] - grid[0]
-        return self.start + sum(h * ((grid - place) / spacing + 0.5).clamp(0, 1) for place, h in self.jumps)
+        ramps = (h * ((grid - place) / spacing + 0.5).clamp(0, 1) for place, h in self.jumps)
+        return sum(ramps, torch.full_like(grid, self.start))
 
     def averaged(self, x: Tensor, sigma: float) -> Tensor:
         """E[f(x + η)], η ~ N(0, σ²): a step of height h becomes h·Φ((x − place)/σ)."""
-        return self.start + sum(h * torch.special.ndtr((x - place) / sigma) for place, h in self.jumps)
+        steps = (h * torch.special.ndtr((x - place) / sigma) for place, h in self.jumps)
+        return sum(steps, torch.full_like(x, self.start))
 
 
 def heat_steps(
