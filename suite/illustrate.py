@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from methods.heat import Heat
 from suite.progress import console
 
-TIMESTEPS, SIGMA = 8, 0.1
+TIMESTEPS, SIGMA = 8, 0.08
 POINT = -0.5  # the point whose adversarial distance Figure 5 follows
 
 
@@ -34,6 +34,10 @@ class Steps:
         """E[f(x + η)], η ~ N(0, σ²): a step of height h becomes h·Φ((x − place)/σ)."""
         steps = (h * torch.special.ndtr((x - place) / sigma) for place, h in self.jumps)
         return sum(steps, torch.full_like(x, self.start))
+
+
+ISLAND = Steps(1.0, ((-0.4, -2.0), (-0.34, 2.0), (-0.15, -2.0)))
+"""Class 1 up to −0.15 and class 2 beyond, but for an island of class 2 at −0.4."""
 
 
 def heat_steps(
@@ -73,26 +77,26 @@ def illustrate(out: Path) -> list[Path]:
     A classifier in one dimension, two classes by the sign, with a small island of the wrong class: what n_T = 8
     timesteps with λ = ½ make of it, beside the exact Gaussian average.
     """
-    f = Steps(1.0, ((-0.4, -2.0), (-0.34, 2.0), (-0.15, -2.0)))
+    from plotly.io import write_images
+
     x = torch.linspace(-2, 2, 801, dtype=torch.float64)
-    iterates = heat_steps(f, x, sigma=SIGMA, timesteps=TIMESTEPS, constant="exact")
-    figures = {"figure4": figure4(f, x, iterates), "figure5": figure5(f, x, iterates)}
+    iterates = heat_steps(ISLAND, x, sigma=SIGMA, timesteps=TIMESTEPS, constant="exact")
+    figures = {"figure4": figure4(x, iterates), "figure5": figure5(x, iterates)}
     out.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, figure in figures.items():
-        page = out / f"{name}.html"
-        figure.write_html(page, include_plotlyjs=True, div_id=name)
-        written.append(page)
+    pages = [out / f"{name}.html" for name in figures]
+    images = [page.with_suffix(".png") for page in pages]
+    for page, figure in zip(pages, figures.values(), strict=True):
+        figure.write_html(page, include_plotlyjs=True, div_id=page.stem)
     try:
-        for name, figure in figures.items():
-            figure.write_image(out / f"{name}.png", scale=2)
-            written.append(out / f"{name}.png")
+        sizes = {size: [figure.layout[size] for figure in figures.values()] for size in ("width", "height")}
+        write_images(list(figures.values()), images, scale=2, **sizes)
     except Exception as error:  # kaleido is optional and needs a browser; what it raises differs between versions
         console.print(f"no PNG was drawn ({str(error).strip().splitlines()[0]}); the HTML pages are complete")
-    return written
+        return pages
+    return pages + images
 
 
-def figure4(f: Steps, x: Tensor, iterates: list[Tensor]) -> Any:
+def figure4(x: Tensor, iterates: list[Tensor]) -> Any:
     """One function before and after: the outlier's class flips, its neighbours' do not."""
     from plotly.subplots import make_subplots
 
@@ -102,13 +106,13 @@ def figure4(f: Steps, x: Tensor, iterates: list[Tensor]) -> Any:
         first = column == 1
         draw_curve(figure, 1, column, x, iterates[0], "f", "lightskyblue", first)
         draw_curve(figure, 1, column, x, iterates[-1], "v, regularised", "navy", first)
-        draw_curve(figure, 1, column, x, f.averaged(x, SIGMA), "E[f(x + η)]", "darkorange", first, dash="dot")
+        draw_curve(figure, 1, column, x, ISLAND.averaged(x, SIGMA), "E[f(x + η)]", "darkorange", first, dash="dot")
         draw_points(figure, 1, column, x, classifier, first)
     title = f"Gradient regularisation in one dimension, σ = {SIGMA:g} (Figure 4)"
-    return finish(figure, title, width=1000, height=440)
+    return finish(figure, title, width=1000, height=480)
 
 
-def figure5(f: Steps, x: Tensor, iterates: list[Tensor]) -> Any:
+def figure5(x: Tensor, iterates: list[Tensor]) -> Any:
     """All timesteps, each with the adversarial distance of one point."""
     from plotly.subplots import make_subplots
 
@@ -116,23 +120,20 @@ def figure5(f: Steps, x: Tensor, iterates: list[Tensor]) -> Any:
     titles = [f"f<sub>{k}</sub>: distance {distance:.2f}" for k, distance in enumerate(distances)]
     figure = make_subplots(rows=3, cols=3, subplot_titles=titles, shared_xaxes=True, shared_yaxes=True)
     for k, v in enumerate(iterates):
-        row, column = divmod(k, 3)
-        exact = f.averaged(x, SIGMA * (k / TIMESTEPS) ** 0.5) if k else iterates[0]
-        draw_curve(figure, row + 1, column + 1, x, v, "f<sub>k</sub>", "royalblue", k == 0)
-        draw_curve(
-            figure, row + 1, column + 1, x, exact, "exact average at time k/n<sub>T</sub>", "darkorange", k == 0, "dot"
-        )
-        draw_points(figure, row + 1, column + 1, x, v, k == 0)
-    title = (
-        f"{TIMESTEPS} timesteps of the iterative update, σ = {SIGMA:g} (Figure 5); adversarial distance of x = {POINT}"
-    )
-    return finish(figure, title, width=1000, height=800)
+        row, column = k // 3 + 1, k % 3 + 1
+        exact = ISLAND.averaged(x, SIGMA * (k / TIMESTEPS) ** 0.5) if k else iterates[0]
+        draw_curve(figure, row, column, x, v, "f<sub>k</sub>", "royalblue", k == 0)
+        name = "E[f(x + η)], η ~ N(0, σ²k/n<sub>T</sub>)"
+        draw_curve(figure, row, column, x, exact, name, "darkorange", k == 0, dash="dot")
+        draw_points(figure, row, column, x, v, k == 0)
+    title = f"{TIMESTEPS} timesteps, σ = {SIGMA:g}, and how far x = {POINT:g} is from the other class (Figure 5)"
+    return finish(figure, title, width=1000, height=860)
 
 
 def draw_curve(
     figure: Any, row: int, column: int, x: Tensor, y: Tensor, name: str, colour: str, legend: bool, dash: str = "solid"
 ) -> None:
-    line = {"color": colour, "dash": dash}
+    line = {"color": colour, "dash": dash, "width": 2}
     figure.add_scatter(
         x=x.tolist(), y=y.tolist(), name=name, legendgroup=name, showlegend=legend, line=line, row=row, col=column
     )
@@ -140,21 +141,18 @@ def draw_curve(
 
 def draw_points(figure: Any, row: int, column: int, x: Tensor, v: Tensor, legend: bool) -> None:
     """Points on the curve of v, with the symbol of the class it gives them, and the boundary."""
-    places = torch.tensor([-0.9, -0.8, -0.7, -0.6, POINT, -0.44, -0.37, -0.3, -0.22, 0.0, 0.2, 0.4, 0.6], dtype=x.dtype)
-    at = torch.searchsorted(x, places)
-    positive = v[at] > 0
-    for name, chosen, symbol, colour in (
-        ("class 1", positive, "star", "blue"),
-        ("class 2", ~positive, "circle", "red"),
-    ):
+    places = torch.tensor([-0.82, -0.74, -0.66, -0.58, POINT, -0.44, -0.37, -0.3, -0.22, -0.06, 0.02, 0.1, 0.18])
+    at = torch.searchsorted(x, places.to(x.dtype))
+    first = v[at] > 0
+    for name, chosen, symbol, colour in (("class 1", first, "star", "blue"), ("class 2", ~first, "circle", "red")):
         figure.add_scatter(
             x=x[at][chosen].tolist(),
             y=v[at][chosen].tolist(),
+            mode="markers",
+            marker={"symbol": symbol, "color": colour, "size": 8},
             name=name,
             legendgroup=name,
             showlegend=legend,
-            mode="markers",
-            marker={"symbol": symbol, "color": colour, "size": 9},
             row=row,
             col=column,
         )
@@ -162,7 +160,9 @@ def draw_points(figure: Any, row: int, column: int, x: Tensor, v: Tensor, legend
 
 
 def finish(figure: Any, title: str, width: int, height: int) -> Any:
-    figure.update_layout(title=title, template="plotly_white", width=width, height=height)
-    figure.update_xaxes(range=[-1, 0.7])
+    legend = {"orientation": "h", "y": -50 / height}
+    figure.update_layout(title=title, title_font_size=16, template="plotly_white", width=width, height=height)
+    figure.update_layout(legend=legend)
+    figure.update_xaxes(range=[-0.9, 0.25])
     figure.update_yaxes(range=[-1.25, 1.25])
     return figure

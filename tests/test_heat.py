@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 import methods.heat
 from methods.heat import Heat
 from methods.penalty import draw_projections, gradient_penalty
-from suite import UserError
-from suite.illustrate import Steps, heat_steps, illustrate
+from suite import UserError, training
+from suite.data import Dataset, InMemory
+from suite.illustrate import ISLAND, POINT, SIGMA, TIMESTEPS, Steps, adversarial_distance, heat_steps, illustrate
 from suite.models import build
 from suite.spec import make_spec
 
@@ -391,6 +393,65 @@ def test_a_state_restores_the_current_target() -> None:
     assert torch.equal(*losses)
 
 
+class Fragile(Heat):
+    """Notes the timestep of each training step, and is interrupted before the one numbered `stop`."""
+
+    stop, began_anew = -1, False
+
+    def begin(self, model: nn.Module) -> None:
+        super().begin(model)
+        self.visited: list[int] = []
+
+    def loss(self, *given: Any) -> Tensor:
+        if len(self.visited) == self.stop:
+            raise KeyboardInterrupt
+        model, *_ = given
+        if not self.visited:
+            self.began_anew = not torch.equal(model.linear.weight, self.f.linear.weight)
+        self.visited.append(self.k)
+        return super().loss(*given)
+
+
+def train_tiny(checkpoint: Path, stop: int = -1, **settings: Any) -> tuple[Watched, Fragile, list[dict[str, float]]]:
+    """Six batches of ten images an epoch."""
+    spec = make_spec(method="heat", dataset="digits", batch_size=10, kappa=1, **settings)
+    split = InMemory((255 * torch.rand(60, 3, 4, 4, generator=seeded())).byte(), torch.zeros(60))
+    data = Dataset(
+        name="tiny", variant="", title="tiny", classes=("a",) * CLASSES, shape=(3, 4, 4), mean=(0.5,) * 3,
+        std=(0.25,) * 3, augmentation="none", train=split, test=split, source="here", fingerprint="",
+    )  # fmt: skip
+    model, method = watched(), Fragile(Heat.Parameters(**spec.parameters), 0.25)
+    method.stop = stop
+    method.begin(model)
+    return model, method, training.train(model, method, data, spec, checkpoint=checkpoint, device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize("reinitialise", [True, False])
+@pytest.mark.parametrize("stop", [1, 4, 5, 6, 10, 14])
+def test_timesteps_interrupted_anywhere_end_with_the_same_weights(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stop: int, reinitialise: bool
+) -> None:
+    """15 steps in 3 timesteps of 5, a checkpoint after each step, an interruption before step `stop`."""
+    monkeypatch.setattr(training, "CHECKPOINT_SHARE", 1e9)
+    settings = {"epochs": 2.5, "timesteps": 3, "reinitialise": reinitialise}
+    whole, method, history = train_tiny(tmp_path / "whole.pt", **settings)
+    assert method.visited == [0] * 5 + [1] * 5 + [2] * 5
+    assert method.began_anew is reinitialise  # already in the first timestep
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny(tmp_path / "parts.pt", stop, **settings)
+    parts, method, again = train_tiny(tmp_path / "parts.pt", **settings)
+    assert method.visited == ([0] * 5 + [1] * 5 + [2] * 5)[stop:]
+    assert all(torch.equal(tensor, parts.state_dict()[name]) for name, tensor in whole.state_dict().items())
+    assert again == history
+    rates = [entry["lr"] for entry in history]
+    assert rates[:5] == rates[5:10] == rates[10:]  # one entry a step: each timestep runs the schedule from its start
+
+
+def test_more_timesteps_than_steps_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="1 training steps cannot be shared by 3 timesteps"):
+        train_tiny(tmp_path / "checkpoint.pt", epochs=0.1, timesteps=3)
+
+
 # Settings and figures
 
 
@@ -422,7 +483,16 @@ def test_lambda_is_a_setting_like_any_other() -> None:
     assert spec.digest != make_spec(method="heat", dataset="digits").digest
 
 
-def test_the_figures_are_drawn(tmp_path: Any) -> None:
+def test_the_timesteps_drive_the_boundary_away_from_a_point_as_in_figure_5() -> None:
+    x = torch.linspace(-2, 2, 801, dtype=torch.float64)
+    iterates = heat_steps(ISLAND, x, sigma=SIGMA, timesteps=TIMESTEPS, constant="exact")
+    distances = [adversarial_distance(v, x, POINT) for v in iterates]
+    assert distances[0] == pytest.approx(0.10, abs=0.001)
+    assert distances[5] == pytest.approx(0.35, abs=0.001)
+    assert adversarial_distance(torch.ones(801), x, POINT) == float("inf")
+
+
+def test_the_figures_are_drawn(tmp_path: Path) -> None:
     files = illustrate(tmp_path / "figures")
     assert [file.name for file in files if file.suffix == ".html"] == ["figure4.html", "figure5.html"]
     assert all(file.stat().st_size > 10_000 for file in files)
