@@ -64,6 +64,7 @@ def leaderboard_tables(frame: pd.DataFrame, paper_convention: bool) -> Iterator[
                 *(Text(str(row[column])) for column in names), *figures, f"{row['acr']:.4f}", percent(row["abstained"])
             )
         yield table
+    yield Text("clean: accuracy of what the row deploys; a pass on the whole test set, a vote on the certified images")
     for deployed, methods in frame.groupby("claim")["method"].unique().items():
         yield Text(f"{', '.join(methods)}: {deployed}", style="dim")
 
