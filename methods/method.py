@@ -60,7 +60,7 @@ class Method:
         return 1
 
     def begin_stage(self, model: nn.Module, stage: int, generator: torch.Generator) -> None:
-        """Called before each stage but the first."""
+        """Called before the first step of each stage."""
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed training needs of the method itself (tensors and numbers), beyond what `begin` does."""

@@ -78,6 +78,8 @@ def train(
     settings = spec.training
     per_epoch = max(1, len(data.train) // settings.batch_size)
     total = training_steps(settings, len(data.train))
+    if total < method.stages:
+        raise UserError(f"{total} training steps cannot be shared by {method.stages} timesteps; raise epochs")
     report = max(1, per_epoch // 20)
     optimizer = torch.optim.SGD(
         model.parameters(),
@@ -98,7 +100,7 @@ def train(
     with progress(f"train {spec.method}", total, step) as advance:
         for x, y in batches(data, spec, step, total):
             stage = step * method.stages // total
-            if stage and step == first_steps[stage]:
+            if step == first_steps[stage]:
                 method.begin_stage(model, stage, generator(spec.seed, "stage", stage, device=device))
                 optimizer.state.clear()
             within = (step - first_steps[stage]) / per_epoch

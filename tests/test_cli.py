@@ -8,7 +8,6 @@ import os
 import pickle
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +58,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs
 
 
-def test_help_is_there_in_half_a_second() -> None:
+def test_help_takes_less_than_half_a_second() -> None:
+    """Of processor time, which a busy machine does not stretch; heavy imports would take seconds."""
     command = [sys.executable, "-c", "from suite.cli import main; main()", "--help"]
     times = []
     for _ in range(5):
-        begun = time.perf_counter()
+        before = os.times()
         out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        times.append(time.perf_counter() - begun)
+        after = os.times()
+        times.append(after.children_user + after.children_system - before.children_user - before.children_system)
     assert "leaderboard" in out
     assert min(times) < 0.5
 
@@ -109,7 +110,7 @@ def test_the_leaderboard_prints_and_exports(suite: Cli, finished: Path) -> None:
 def test_lists(suite: Cli) -> None:
     assert {entry["name"] for entry in json.loads(suite("methods", "--format", "json")[1])} >= {"baseline", "heat"}
     assert {entry["name"] for entry in json.loads(suite("datasets", "--format", "json")[1])} >= {"digits", "cifar10"}
-    assert "HeatSmoothing" in suite("methods")[1] or "Boot Camp" in suite("methods")[1]
+    assert "kappa=10" in suite("methods")[1]
 
 
 @pytest.mark.parametrize(

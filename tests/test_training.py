@@ -121,4 +121,4 @@ def test_stages_divide_training_and_begin_anew(tmp_path: Path) -> None:
     method.given, method.begun = [], []  # type: ignore[attr-defined]
     model = build("cnn", 10, data.shape, data.mean, data.std)
     train(model, method, data, spec, checkpoint=tmp_path / "training.pt", device=torch.device("cpu"))
-    assert method.begun == [(1, 4), (2, 7)]  # type: ignore[attr-defined]
+    assert method.begun == [(0, 0), (1, 4), (2, 7)]  # type: ignore[attr-defined]
