@@ -194,7 +194,7 @@ def leaderboard(
             f"no finished run on '{dataset}' in {runs}; begin one: suite run --method heat --dataset {dataset}"
         )
     if format is Format.json:
-        print(frame.to_json(orient="records"))
+        print(frame.to_json(orient="records", double_precision=15))
         return
     for block in leaderboard_tables(frame, paper_convention):
         out.print(block)

@@ -50,8 +50,8 @@ def leaderboard_tables(frame: pd.DataFrame, paper_convention: bool) -> Iterator[
     """One table for each group of comparable rows, then the claims."""
     said = "R > r, abstentions dropped (the paper's)" if paper_convention else "R ≥ r, abstentions wrong (Cohen's)"
     for title, group in groups(frame):
-        table = Table(box=None, title=title, title_justify="left", padding=(0, 1, 0, 0))
-        table.caption, table.caption_justify = f"0.1 and so on: % certified at that radius r; {said}", "left"
+        yield Text(title, style="bold")
+        table = Table(box=None, padding=(0, 1, 0, 0))
         radii = [column for column in map(str, group) if column.startswith("r=")]
         names = ["rank", "method", "arch", *(["seed"] if group["seed"].any() else [])]
         for column in names:
@@ -64,6 +64,8 @@ def leaderboard_tables(frame: pd.DataFrame, paper_convention: bool) -> Iterator[
                 *(Text(str(row[column])) for column in names), *figures, f"{row['acr']:.4f}", percent(row["abstained"])
             )
         yield table
+        yield Text()
+    yield Text(f"0.1 and so on: % of images certified at that radius r; {said}")
     yield Text("clean: accuracy of what the row deploys; a pass on the whole test set, a vote on the certified images")
     for deployed, methods in frame.groupby("claim")["method"].unique().items():
         yield Text(f"{', '.join(methods)}: {deployed}", style="dim")
