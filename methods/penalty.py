@@ -12,6 +12,8 @@ from suite.errors import UserError
 
 Projections = Literal["gaussian", "orthogonal"]
 
+PASS = 256  # images: more of them at once are slower on a CPU, where the activations outgrow its caches and its heap
+
 
 def draw_projections(
     kind: Projections, kappa: int, batch: int, classes: int, *, generator: torch.Generator, dtype: torch.dtype
@@ -58,19 +60,24 @@ def gradient_penalty(
     orthogonal projections P is ‖∇v(x)‖²_F itself, not only on average. The one-sided difference errs by O(δ). Both
     terms of the difference carry gradient to v's weights; ĝ_j carries none.
 
-    The κ vector-Jacobian products are one batched backward pass over the graph of vx, and the κ points x + δĝ_j go
-    through v as one batch of κB images. In training mode batch norm therefore normalises those points by the
-    statistics of their own batch; with v in evaluation mode each image is on its own and P is exact in that respect.
+    The projections are taken in groups, as many as make a pass of at most 256 images, at least one at a time: a
+    group's vector-Jacobian products are one batched backward pass over the graph of vx, and its points x + δĝ_j go
+    through v as one batch. v(x) itself is computed once and its graph is used once by the backward pass of the loss.
+    In training mode batch norm therefore normalises a group's points by their own statistics, as the pseudo-code does
+    with one projection at a time, and P also sees how those differ from the statistics of x; with v in evaluation
+    mode each image is on its own.
     """
     batch, classes = vx.shape
     w = draw_projections(projections, kappa, batch, classes, generator=generator, dtype=x.dtype)
-    (g,) = torch.autograd.grad(vx, x, w.to(vx.dtype), retain_graph=True, is_grads_batched=True)
-    norm = g.flatten(2).norm(dim=2).view(kappa, batch, *[1] * (x.ndim - 1))
-    direction = torch.where(norm > 0, g / norm, torch.zeros_like(g))
-    points = (x.detach() + delta * direction).flatten(0, 1)
-    if x.ndim == 4:
-        points = points.contiguous(memory_format=torch.channels_last)
-    shifted = v(points).view(kappa, batch, classes)
-    difference = (w * (shifted.to(x.dtype) - vx.to(x.dtype))).sum(dim=2) / delta
-    total = difference.square().sum(dim=0)
+    total = torch.zeros(batch, dtype=x.dtype, device=x.device)
+    for group in w.split(max(1, PASS // batch)):
+        (g,) = torch.autograd.grad(vx, x, group.to(vx.dtype), retain_graph=True, is_grads_batched=True)
+        norm = g.flatten(2).norm(dim=2).view(*g.shape[:2], *[1] * (x.ndim - 1))
+        direction = torch.where(norm > 0, g / norm, torch.zeros_like(g))
+        points = (x.detach() + delta * direction).flatten(0, 1)
+        if x.ndim == 4:
+            points = points.contiguous(memory_format=torch.channels_last)
+        shifted = v(points).view(group.shape)
+        difference = (group * (shifted.to(x.dtype) - vx.to(x.dtype))).sum(dim=2) / delta
+        total = total + difference.square().sum(dim=0)
     return total * classes / kappa if normalise == "unbiased" else total

@@ -118,7 +118,8 @@ def figure5(x: Tensor, iterates: list[Tensor]) -> Any:
 
     distances = [adversarial_distance(v, x, POINT) for v in iterates]
     titles = [f"f<sub>{k}</sub>: distance {distance:.2f}" for k, distance in enumerate(distances)]
-    figure = make_subplots(rows=3, cols=3, subplot_titles=titles, shared_xaxes=True, shared_yaxes=True)
+    grid = {"rows": 3, "cols": 3, "shared_xaxes": True, "shared_yaxes": True, "vertical_spacing": 0.08}
+    figure = make_subplots(subplot_titles=titles, **grid)
     for k, v in enumerate(iterates):
         row, column = k // 3 + 1, k % 3 + 1
         exact = ISLAND.averaged(x, SIGMA * (k / TIMESTEPS) ** 0.5) if k else iterates[0]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import methods.heat
+import methods.penalty
 from methods.heat import Heat
 from methods.penalty import draw_projections, gradient_penalty
 from suite import UserError, training
@@ -172,13 +173,30 @@ def test_value_and_gradients_are_those_of_the_plain_loop_for_a_convolutional_net
     torch.manual_seed(0)
     v = build("resnet8-w4", 10, (3, 8, 8), (0.5,) * 3, (0.25,) * 3).double().train(not frozen)
     x = torch.rand(5, 3, 8, 8, generator=seeded(), dtype=torch.float64).contiguous(memory_format=torch.channels_last)
-    kappa = 3 if frozen else 1  # in training mode batch norm sees the projections' batches together
+    kappa = 3 if frozen else 1  # in training mode batch norm sees a group's points together
     w = draw_projections("gaussian", kappa, 5, 10, generator=seeded(), dtype=torch.float64)
     plain = by_plain_loop(v, x, w, 0.1)
     batched = estimate(v, x, kappa=kappa, delta=0.1)
     torch.testing.assert_close(batched, plain)
     weights = list(v.parameters())
     torch.testing.assert_close(torch.autograd.grad(batched.sum(), weights), torch.autograd.grad(plain.sum(), weights))
+
+
+@pytest.mark.parametrize("images_a_pass", [1, 10, 256])
+def test_grouping_the_projections_changes_the_number_of_passes_only(
+    monkeypatch: pytest.MonkeyPatch, images_a_pass: int
+) -> None:
+    monkeypatch.setattr(methods.penalty, "PASS", images_a_pass)
+    v, x = smooth_network(), inputs(5)
+    passes: list[int] = []
+    w = draw_projections("gaussian", 4, 5, CLASSES, generator=seeded(), dtype=x.dtype)
+    expected = by_plain_loop(v, x, w, 0.1)
+    x.requires_grad_()
+    vx = v(x)
+    v.register_forward_pre_hook(lambda _, given: passes.append(len(given[0])))
+    found = gradient_penalty(v, x, vx, kappa=4, delta=0.1, generator=seeded())
+    torch.testing.assert_close(found, expected)
+    assert passes == {1: [5] * 4, 10: [10, 10], 256: [20]}[images_a_pass]
 
 
 @pytest.mark.parametrize("kappa", [2, 3, 5, 10])
