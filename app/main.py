@@ -10,9 +10,16 @@ import streamlit as st
 
 from app.figures import certified_accuracy_figure
 from leaderboards import groups, table
-from leaderboards.curves import run_curve
+from leaderboards.curves import row_curve
 from suite.data import DATASETS
 from suite.statistics import Convention
+
+
+def label(row: Any) -> str:
+    """A row's name in a figure: a run's with its seed, a published one's with what sets it apart."""
+    own = row["variant"] or "as published" if row["source"] == "published" else f"seed {row['seed']}"
+    return f"{row['method']}, {row['arch']}, {own}"
+
 
 runs = Path(sys.argv[1] if len(sys.argv) > 1 else "runs")
 st.set_page_config(page_title="Certified robustness", layout="wide")
@@ -35,8 +42,9 @@ for title, group in groups(frame):
     shown = group.drop(columns="run_id").set_index("rank")
     shown[shares] = 100 * shown[shares]
     formats: dict[Any, Any] = dict.fromkeys(shares, "{:.1f}") | {"acr": "{:.4f}", "seconds": "{:.2f}"}
-    st.dataframe(shown.style.format(formats))
-    labels = {row["run_id"]: f"{row['method']}, {row['arch']}, seed {row['seed']}" for _, row in group.iterrows()}
+    st.dataframe(shown.style.format(formats, na_rep="–"))
+    found: dict[str, Any] = {row["run_id"]: row for _, row in group.iterrows()}
+    labels = {run_id: label(row) for run_id, row in found.items()}
     picked = st.multiselect("Curves", list(labels), list(labels)[:6], format_func=labels.__getitem__, key=title)
-    curves = {labels[run_id]: run_curve(runs / run_id, convention) for run_id in picked}
+    curves = {labels[run_id]: row_curve(found[run_id], runs, convention) for run_id in picked}
     st.plotly_chart(certified_accuracy_figure(curves), key=f"figure of {title}")

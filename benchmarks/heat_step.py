@@ -1,8 +1,10 @@
 """One HeatSmoothing step against the plain loop of Algorithm 1: the same numbers, side by side, in one run.
 
-The loop is the paper's pseudo-code: a pass of x, for each projection a backward pass to x and a pass of x + δĝ, and
-one backward pass in the end. Both draw the same projections and keep the same precision and memory layout. The floor
-is the time of the passes that either needs, each timed by itself with nothing around it: what a loop cannot beat.
+"loop" is the straightforward one: for each projection a pass of x, a backward pass to x and a pass of x + δĝ, and one
+backward pass through it all in the end. "kept" is the loop that computes v(x) once, keeps its graph and takes a
+backward pass to x from it for each projection. Ours keeps v(x) too and takes the projections together. All draw the
+same projections, in the same precision and memory layout. The floor is the time of the passes that ours and "kept"
+need, each timed by itself with nothing around it: what no order of those passes can beat.
 
     python benchmarks/heat_step.py [--batch 16] [--kappa 10] [--repeats 5] [--arch resnet20]
 """
@@ -24,13 +26,14 @@ from torch import Tensor, nn
 from methods.heat import Heat
 from methods.penalty import Projections, draw_projections
 from suite.models import build
+from suite.profiles import fast_precision
 
 CLASSES, SIGMA, DELTA = 10, 0.25, 0.1
 KINDS: tuple[Projections, ...] = ("gaussian", "orthogonal")
 
 
-def loop_loss(method: Heat, model: nn.Module, x: Tensor, generator: torch.Generator) -> Tensor:
-    """Algorithm 1 with D on the softmax outputs, one projection after another."""
+def loop_loss(method: Heat, model: nn.Module, x: Tensor, generator: torch.Generator, *, keep: bool) -> Tensor:
+    """Algorithm 1 with D on the softmax outputs, one projection after another; v(x) once, or anew for each."""
     p = method.parameters
     model.train(not p.frozen_norm)
     with torch.no_grad():
@@ -39,7 +42,7 @@ def loop_loss(method: Heat, model: nn.Module, x: Tensor, generator: torch.Genera
     vx = model(x)
     loss = 0.5 * (vx.softmax(1) - fx.softmax(1)).square().sum(1)
     for w in draw_projections("gaussian", p.kappa, len(x), CLASSES, generator=generator, dtype=x.dtype):
-        projected = (w * vx).sum(1)
+        projected = (w * (vx if keep else model(x))).sum(1)
         (g,) = torch.autograd.grad(projected.sum(), x, retain_graph=True)
         direction = g / g.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
         moved = (w * model(x.detach() + p.delta * direction)).sum(1)
@@ -94,37 +97,47 @@ def compare(
             p.add_(0.02 * torch.randn_like(p) * p.std(correction=0))
     steps = {
         "ours": lambda seed: method.loss(model, x, None, torch.Generator().manual_seed(seed)),
-        "loop": lambda seed: loop_loss(method, model, x, torch.Generator().manual_seed(seed)),
+        "loop": lambda seed: loop_loss(method, model, x, torch.Generator().manual_seed(seed), keep=False),
+        "kept": lambda seed: loop_loss(method, model, x, torch.Generator().manual_seed(seed), keep=True),
     }
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     if frozen:
-        agree(steps, model, precision)
-    seconds: dict[str, list[float]] = {"ours": [], "loop": [], "floor": []}
+        for name in ("loop", "kept"):
+            agree(steps["ours"], steps[name], model, precision)
+    seconds: dict[str, list[float]] = {name: [] for name in (*steps, "floor")}
     for seed in range(repeats + 1):
         for name in steps:
             model.load_state_dict(state)
             seconds[name].append(step(lambda name=name, seed=seed: steps[name](seed), model, precision)[0])  # type: ignore[misc]
         seconds["floor"].append(floor(method, model, x, precision))
-    ours, loop, bare = (times[1:] for times in seconds.values())  # the first is a warm-up
-    ratios = [theirs / own for theirs, own in zip(loop, ours, strict=True)]
-    figures = " ".join(f"{1e3 * median(times):8.1f}" for times in (ours, loop, bare))
+    ours, loop, kept, bare = (times[1:] for times in seconds.values())  # the first is a warm-up
+    figures = " ".join(f"{1e3 * median(times):8.1f}" for times in (ours, loop, kept, bare))
     norm = "frozen" if frozen else "training"
-    spread = f"{median(ratios):4.2f}  ({min(ratios):.2f} – {max(ratios):.2f})"
-    print(f"{arch:9} {batch:5} {precision:9} {norm:10} {figures}   {spread}", flush=True)
+    ratios = "   ".join(ratio(their, ours) for their in (loop, kept, bare))
+    print(f"{arch:9} {batch:5} {precision:9} {norm:10} {figures}   {ratios}", flush=True)
 
 
-def agree(steps: dict[str, Callable[[int], Tensor]], model: nn.Module, precision: str) -> None:
-    """Same loss and gradient as the loop; in bf16, as near to the fp32 loop's gradient as the bf16 loop is."""
-    (_, value, ours), (_, expected, loop) = (
-        step(lambda name=name: steps[name](0), model, precision)  # type: ignore[misc]
-        for name in ("ours", "loop")
-    )
+def ratio(theirs: list[float], ours: list[float]) -> str:
+    """The median of the ratios side by side, and their range."""
+    ratios = [their / own for their, own in zip(theirs, ours, strict=True)]
+    return f"{median(ratios):4.2f} ({min(ratios):.2f} – {max(ratios):.2f})"
+
+
+def agree(ours: Callable[[int], Tensor], loop: Callable[[int], Tensor], model: nn.Module, precision: str) -> None:
+    """Same loss and gradient as a loop; in bf16, as near to the loop's in fp32 as the loop in bf16 is.
+
+    Both are finite differences of rounded numbers, so that their gradients agree to about 10⁻³ in fp32; the tests
+    compare them in float64.
+    """
+    (_, value, own), (_, expected, theirs) = (
+        step(lambda loss=loss: loss(0), model, precision) for loss in (ours, loop)
+    )  # type: ignore[misc]
     assert abs(value - expected) <= 1e-4 * abs(expected), (value, expected)
     if precision == "fp32":
-        assert (ours - loop).norm() <= 1e-3 * loop.norm(), float((ours - loop).norm() / loop.norm())
+        assert (own - theirs).norm() <= 5e-3 * theirs.norm(), float((own - theirs).norm() / theirs.norm())
     else:
-        exact = step(lambda: steps["loop"](0), model, "fp32")[2]
-        assert (ours - exact).norm() <= 1.1 * (loop - exact).norm(), float((ours - exact).norm() / exact.norm())
+        exact = step(lambda: loop(0), model, "fp32")[2]
+        assert (own - exact).norm() <= 1.1 * (theirs - exact).norm(), float((own - exact).norm() / exact.norm())
 
 
 def variance_table(arch: str, kappas: tuple[int, ...], images: int = 4, draws: int = 4_000) -> None:
@@ -157,8 +170,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     given = parser.parse_args()
     print(f"kappa {given.kappa}, {torch.get_num_threads()} threads; milliseconds a step, medians of {given.repeats}")
-    print(f"{'arch':9} {'batch':>5} {'precision':9} {'batch norm':10} {'ours':>8} {'loop':>8} {'floor':>8}   loop/ours")
-    for precision in ("fp32", "bf16"):
+    heads = " ".join(f"{name:>8}" for name in ("ours", "loop", "kept", "floor"))
+    print(f"{'arch':9} {'batch':>5} {'precision':9} {'batch norm':10} {heads}   loop/ours  kept/ours  floor/ours")
+    for precision in dict.fromkeys(("fp32", fast_precision())):
         for frozen in (True, False):
             compare(given.arch, (3, 32, 32), given.batch, given.kappa, given.repeats, precision, frozen)
     compare("cnn", (1, 8, 8), 8, given.kappa, 10 * given.repeats, "fp32", False)  # the demo's recipe

@@ -1,4 +1,4 @@
-"""Boards: what is compared on a data set, and tables of the rows that finished runs put on it."""
+"""Boards: what is compared on a data set, and tables of the rows that runs and published logs put on it."""
 
 from leaderboards.board import Board, load_board
 from leaderboards.table import groups, rows, table

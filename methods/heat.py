@@ -62,6 +62,7 @@ class Heat(Method):
     uses_labels = False
     uses_sigma = True
     starts_from = "baseline"
+    stands_for: ClassVar[str | None] = "randomized-smoothing"
 
     # `lambda` is a word of Python's own: a field may be called so, but not declared in a class
     Parameters = create_model("Parameters", __base__=HeatSettings, **LAMBDA_FIELD)

@@ -26,6 +26,7 @@ class Method:
     - `uses_sigma` whether training depends on σ; if not, models are shared between runs that differ in σ;
     - `trains` whether there is training at all; if not, `begin` makes the model;
     - `starts_from` the method whose trained model it starts from, or None to start at random weights;
+    - `stands_for` the stochastic method whose vote its single pass is to replace, if there is one;
     - `Parameters` its own settings, as `self.parameters`;
     - `recipes` settings by profile ("quick") or profile and data set ("quick/cifar10"), laid over the profile's own;
     - `passes` how much one training image costs, in forward passes of one image (for the time announced).
@@ -38,6 +39,7 @@ class Method:
     uses_labels: ClassVar[bool] = True
     uses_sigma: ClassVar[bool] = False
     starts_from: ClassVar[str | None] = None
+    stands_for: ClassVar[str | None] = None
     recipes: ClassVar[dict[str, dict[str, Any]]] = {}
     Parameters: ClassVar[type[Settings]] = Settings
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,8 @@ from torch import Tensor, nn
 from suite.errors import UserError
 from suite.progress import progress
 from suite.protocols.certify import certificates
+from suite.protocols.voting import Precision
+from suite.sequential import smallest_adaptive_n
 from suite.statistics import smallest_n
 
 
@@ -24,6 +28,8 @@ def certify(
     seed: int = 0,
     top: int = 1,
     deterministic: bool = False,
+    radii: Sequence[float] | None = None,
+    precision: Precision = "fp32",
     batch_size: int = 256,
 ) -> pd.DataFrame:
     """Certified ℓ2 radii of `model` on `images` (N, C, H, W), by Cohen et al.'s Certify; one row per image.
@@ -33,15 +39,20 @@ def certify(
     per image, the vote of the model under N(0, σ²I) noise does not change within `radius`. `deterministic` takes the
     class of a single clean pass in place of `n0` selection draws. An image's noise depends on `seed` and its position.
 
-    Columns: idx, label, predict (−1: abstained), radius, correct, time (s), chosen, count, n0, n, alpha, sigma, votes.
+    With `radii`, at most `n` draws are made per image, and fewer as soon as it is decided at which of these radii it is
+    certified. In `precision` "bf16" the certified classifier is the model in that arithmetic.
+
+    Columns: idx, label, predict (−1: abstained), radius, correct, time (s), chosen, count, n0, draws, n, alpha, sigma,
+    claim, votes.
     Raises UserError (from the model's output or settings out of range).
 
     Source: Cohen, Rosenfeld and Kolter (2019), Algorithm 1; the deterministic variant: "Adversarial Boot Camp", 4.1.
     """
     if not 0 < alpha < 1 or sigma <= 0 or n0 < 1 or batch_size < 1:
         raise UserError("certify needs 0 < alpha < 1, sigma > 0, n0 >= 1 and batch_size >= 1")
-    if n < smallest_n(alpha):
-        raise UserError(f"n = {n} draws can certify nothing at alpha = {alpha:g}: the smallest is {smallest_n(alpha)}")
+    least = smallest_n(alpha) if radii is None else smallest_adaptive_n(alpha)
+    if n < least:
+        raise UserError(f"n = {n} draws can certify nothing at alpha = {alpha:g}: the smallest is {least}")
     if len(images) != len(labels):
         raise UserError(f"{len(images)} images but {len(labels)} labels")
     parameter = next(model.parameters(), None)
@@ -57,8 +68,11 @@ def certify(
         seed=seed,
         top=top,
         deterministic=deterministic,
+        radii=radii,
+        precision=precision,
         batch_size=batch_size,
         device="cpu" if parameter is None else parameter.device,
     )
     with progress("certify", len(images)) as advance:
-        return pd.DataFrame(record for record in records if not advance(""))
+        frame = pd.DataFrame(record for record in records if not advance(""))
+    return frame.sort_values("idx", ignore_index=True)

@@ -42,9 +42,10 @@ def read_json(path: Path) -> Any:
 
 
 def read_records(path: Path) -> pd.DataFrame:
-    """All whole records of a file, by idx."""
-    lines = path.read_text().splitlines()
-    return pd.DataFrame(map(json.loads, lines)).sort_values("idx", ignore_index=True)
+    """All whole records of a file, by idx; none where there is no file."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    records = [json.loads(line) for line in lines if line.endswith("\n")]
+    return pd.DataFrame(records).sort_values("idx", ignore_index=True) if records else pd.DataFrame({"idx": []})
 
 
 class RecordFile:

@@ -43,7 +43,9 @@ class Folder:
             found = read_json(written)
             if not isinstance(found, dict):
                 raise UserError(f"{written} is damaged; remove {self.path} and run the same command again")
-            differing = [k for k in content | found if content.get(k) != found.get(k) and k != "profile"]
+            differing = [
+                k for k in content | found if content.get(k) != found.get(k) and k not in ("profile", "protocols")
+            ]
             if differing:
                 said = ", ".join(f"{key}: {found.get(key)} there, {content.get(key)} here" for key in differing)
                 raise UserError(f"{self.path} belongs to another spec ({said}); move it away or choose another --runs")

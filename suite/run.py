@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,15 +15,16 @@ from torch import nn
 from suite import data as datasets
 from suite.data import Dataset
 from suite.errors import UserError
-from suite.files import read_records, write_json
+from suite.files import read_json, read_records, write_json
 from suite.models import build
 from suite.noise import key
 from suite.progress import console, duration, progress
-from suite.protocols import examples
+from suite.protocols import Subject, examples
 from suite.record import Folder, environment
 from suite.result import summarise
 from suite.spec import PROTOCOLS, ModelSpec, RunSpec
-from suite.training import train, training_steps
+from suite.training import train as fit
+from suite.training import training_steps
 
 
 @dataclass(frozen=True)
@@ -45,25 +48,28 @@ class Machine:
             raise UserError(f"device '{self.device}' is not to be had here: {str(error).splitlines()[0]}") from error
 
 
-def run(spec: RunSpec, machine: Machine | None = None) -> Folder:
+def run(spec: RunSpec, machine: Machine | None = None, *, train: bool = True) -> Folder:
     """Carry out a run, or what is left of it, and return its folder; `result.json` there is its row.
 
-    Interrupted at any point, the same call goes on where it stopped and ends with the same records. Raises UserError
-    for everything the user can mend.
+    Interrupted at any point, the same call goes on where it stopped and ends with the same records. The row has the
+    figures of every protocol that the folder has all records of, asked for now or earlier. Without `train` a model that
+    is not there is an error. Raises UserError for everything the user can mend.
     """
     machine = machine or Machine()
     device = machine.torch_device
     torch.backends.cudnn.deterministic = True
     data = datasets.load(spec.dataset, machine.data_root)
     spec = spec.on(data.fingerprint)
+    if spec.certify.top >= len(data.classes):
+        raise UserError(f"the top-{spec.certify.top} rule needs more than the {len(data.classes)} classes here")
     folder = Folder(machine.runs / spec.name, spec)
     with folder.locked():
         folder.open(environment(device))
         announce(spec, data, machine)
-        model = obtain(spec.model, data, machine, folder)
-        model.to(device)
-        records = {name: measure(name, model, data, spec, folder, machine) for name in spec.protocols}
-        write_json(folder.path / "result.json", summarise(spec, data, records))
+        model = obtain(spec.model, data, machine, folder, train=train)
+        for name in needed(spec.protocols):
+            measure(name, model.to(device).eval(), data, spec, folder, machine)
+        write_json(folder.path / "result.json", summarise(spec, data, complete(spec, data, folder)))
     if machine.track:
         from suite.tracking import track
 
@@ -71,11 +77,58 @@ def run(spec: RunSpec, machine: Machine | None = None) -> Folder:
     return folder
 
 
-def obtain(spec: ModelSpec, data: Dataset, machine: Machine, user: Folder | None = None) -> nn.Module:
+def reopen(name: str, machine: Machine) -> RunSpec:
+    """The spec of a run by its id, by the beginning of its id, or by its folder. Raises UserError if there is none."""
+    folders = {file.parent.name: file.parent for file in machine.runs.glob("*/spec.json")}
+    found = [folder for known, folder in folders.items() if known == name] or [
+        folder for known, folder in folders.items() if known.startswith(name)
+    ]
+    if (Path(name) / "spec.json").exists():
+        found = [Path(name)]
+    if len(found) != 1:
+        said = f"'{name}' begins {len(found)} of the runs" if found else f"there is no run '{name}'"
+        near = sorted(path.name for path in found) or difflib.get_close_matches(name, folders, n=3, cutoff=0.4)
+        raise UserError(f"{said} in {machine.runs}" + (f": {', '.join(near)}" if near else ""))
+    try:
+        return RunSpec(**read_json(found[0] / "spec.json"))
+    except ValueError as error:
+        raise UserError(f"{found[0] / 'spec.json'} is not the spec of a run: {error}".splitlines()[0]) from error
+
+
+def needed(protocols: Sequence[str]) -> list[str]:
+    """The protocols and all that they build on, in the order of the registry."""
+    wanted = set(protocols)
+    for name in reversed(PROTOCOLS.paths()):
+        if name in wanted:
+            wanted.update(PROTOCOLS.get(name).needs)
+    return [name for name in PROTOCOLS.paths() if name in wanted]
+
+
+def complete(spec: RunSpec, data: Dataset, folder: Folder) -> dict[str, pd.DataFrame]:
+    """All records of each protocol that has them for all its images."""
+    found = {}
+    for name in PROTOCOLS.paths():
+        records = read_records(folder.path / f"{name}.jsonl")
+        if set(PROTOCOLS.get(name).indices(spec, len(data.test))) <= set(records["idx"]):
+            found[name] = records
+    return found
+
+
+def obtain(
+    spec: ModelSpec, data: Dataset, machine: Machine, user: Folder | None = None, *, train: bool = True
+) -> nn.Module:
     """The trained model of a spec: loaded if any run has trained it, else trained now, from what it starts from."""
     folder, device = Folder(machine.runs / "models" / spec.name, spec), machine.torch_device
     torch.manual_seed(key(spec.seed, "weights"))
     model = build(spec.arch, len(data.classes), data.shape, data.mean, data.std)
+    if user and user.checkpoint.exists():
+        user.load_model(model)
+        return model
+    if user and not train and not folder.checkpoint.exists():
+        raise UserError(
+            f"the checkpoint of {user.path.name} is gone ({user.checkpoint}); "
+            "'suite run' with its settings trains it anew"
+        )
     with folder.locked():
         folder.open(environment(device))
         if not folder.checkpoint.exists():
@@ -85,7 +138,7 @@ def obtain(spec: ModelSpec, data: Dataset, machine: Machine, user: Folder | None
             model.to(device)
             method.begin(model)
             paused = folder.unfinished
-            history = train(model, method, data, spec, checkpoint=paused, device=device) if method.trains else []
+            history = fit(model, method, data, spec, checkpoint=paused, device=device) if method.trains else []
             folder.save_model(model.cpu(), history)
         folder.load_model(model)
     if user:
@@ -93,22 +146,25 @@ def obtain(spec: ModelSpec, data: Dataset, machine: Machine, user: Folder | None
     return model
 
 
-def measure(
-    name: str, model: nn.Module, data: Dataset, spec: RunSpec, folder: Folder, machine: Machine
-) -> pd.DataFrame:
-    """Put the model through a protocol, but for the images whose records are there, and return all records."""
-    protocol = PROTOCOLS.get(name)
+def measure(name: str, model: nn.Module, data: Dataset, spec: RunSpec, folder: Folder, machine: Machine) -> None:
+    """Put the model through a protocol, but for the images whose records are there."""
+    protocol, device = PROTOCOLS.get(name), machine.torch_device
     indices = protocol.indices(spec, len(data.test))
     if not len(indices):
         raise UserError(f"{data.title} from {data.source} has no test images for {name}")
+    subject = Subject(
+        model, spec, machine.batch_size, device,
+        records=lambda other: read_records(folder.path / f"{other}.jsonl"),
+        other=lambda other: obtain(other.on(spec.data), data, machine).to(device).eval(),
+    )  # fmt: skip
     with folder.records(name) as file:
         left = [index for index in indices if index not in file.done]
+        if not left:
+            return
         with progress(name, len(indices), len(indices) - len(left)) as advance:
-            images = examples(data.test, left)
-            for record in protocol.records(model, images, spec, machine.batch_size, machine.torch_device):
+            for record in protocol.records(subject, examples(data.test, left)):
                 file.write(record)
                 advance("")
-    return read_records(file.path)
 
 
 def announce(spec: RunSpec, data: Dataset, machine: Machine) -> None:
@@ -130,9 +186,7 @@ def announce(spec: RunSpec, data: Dataset, machine: Machine) -> None:
         speed = 2.5 if step.training.precision == "bf16" else 1.0
         passes += images * method.passes / speed
         step = step.start
-    if "certify" in spec.protocols:
-        images = len(PROTOCOLS.get("certify").indices(spec, len(data.test)))
-        passes += images * (spec.certify.n0 + spec.certify.n)
+    passes += sum(PROTOCOLS.get(name).passes(spec, len(data.test)) for name in needed(spec.protocols))
     console.print(
         f"{spec.method} on {data.title} ({data.source}), {spec.arch}, σ = {spec.sigma:g}, "
         f"profile '{spec.profile}' on {device.type}: about {duration(passes * min(times))}",

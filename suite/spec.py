@@ -6,63 +6,28 @@ import difflib
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from methods import METHODS, Method
 from suite.errors import UserError, unknown
 from suite.models import split_arch
-from suite.profiles import PROFILES, default_profile
+from suite.profiles import PROFILES, default_profile, fast_precision
 from suite.registry import Registry
-from suite.statistics import smallest_n
+from suite.settings import Agreement, Attack, Audit, Certify, Frozen, LBound, Timing, Training
 
 PROTOCOLS: Registry[Any] = Registry(
     "protocol",
     "suite.protocols",
-    {"accuracy": "suite.protocols.accuracy:PROTOCOL", "certify": "suite.protocols.certify:PROTOCOL"},
+    {
+        name: f"suite.protocols.{name}:PROTOCOL"
+        for name in ("accuracy", "certify", "lbound", "attack", "timing", "agreement", "audit")
+    },
 )
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-class Training(Frozen):
-    """How the weights are found: SGD on augmented batches."""
-
-    epochs: float = Field(gt=0, description="passes over the training images; a fraction stops inside one")
-    batch_size: int = Field(ge=2)
-    lr: float = Field(gt=0, description="the highest learning rate of the schedule")
-    schedule: Literal["constant", "cosine", "one-cycle", "steps"] = "cosine"
-    milestones: tuple[float, ...] = Field((), description="epochs at which `steps` multiplies the lr by `factor`")
-    factor: float = Field(0.1, gt=0, le=1)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    nesterov: bool = True
-    weight_decay: float = Field(5e-4, ge=0)
-    clip: float | None = Field(None, gt=0, description="largest ℓ2 norm of a step's gradient")
-    augmentation: str = Field("default", description="crop-flip, shift, flip, none; default: the data set's")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="arithmetic of the passes (bf16: autocast)")
-
-
-class Certify(Frozen):
-    """Cohen et al.'s Certify: n₀ draws select the class, n fresh ones estimate its probability."""
-
-    n0: int = Field(100, ge=1, description="selection draws; deterministic methods make none")
-    n: int = Field(10_000, ge=1, description="estimation draws")
-    alpha: float = Field(0.001, gt=0, lt=1, description="failure probability of each certificate")
-    images: int = Field(1_000, ge=1, description="how many test images, at most")
-    every: int = Field(1, ge=1, description="take every k-th test image")
-    top: int = Field(1, ge=1, description="a draw counts if its class is among the top this many")
-
-    @model_validator(mode="after")
-    def _enough_draws(self) -> Self:
-        if self.n < smallest_n(self.alpha):
-            raise ValueError(
-                f"n = {self.n} draws can certify nothing at alpha = {self.alpha:g}: the smallest n that works is "
-                f"{smallest_n(self.alpha)}"
-            )
-        return self
+SECTIONS: dict[str, type[Frozen]] = {
+    "certify": Certify, "lbound": LBound, "attack": Attack, "timing": Timing, "agreement": Agreement, "audit": Audit,
+}  # fmt: skip
 
 
 class ModelSpec(Frozen):
@@ -96,8 +61,8 @@ class ModelSpec(Frozen):
 
     @property
     def digest(self) -> str:
-        """Ten hex digits that identify everything here but the profile's name."""
-        content = json.dumps(self.model_dump(mode="json", exclude={"profile"}), sort_keys=True)
+        """Ten hex digits that identify everything here but the profile's name and which protocols were asked for."""
+        content = json.dumps(self.model_dump(mode="json", exclude={"profile", "protocols"}), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:10]
 
     @property
@@ -118,8 +83,13 @@ class RunSpec(ModelSpec):
     """
 
     profile: str
-    protocols: tuple[str, ...] = ("accuracy", "certify")
+    protocols: tuple[str, ...] = Field(("accuracy", "certify"), description="which to go through; `all` for all")
     certify: Certify
+    lbound: LBound
+    attack: Attack
+    timing: Timing
+    agreement: Agreement
+    audit: Audit
 
     @model_validator(mode="before")
     @classmethod
@@ -130,6 +100,8 @@ class RunSpec(ModelSpec):
     @classmethod
     def _known_protocols(cls, given: Any) -> tuple[str, ...]:
         protocols = tuple(given.split(",")) if isinstance(given, str) else tuple(given)
+        if protocols == ("all",):
+            return tuple(PROTOCOLS.paths())
         for protocol in protocols:
             if protocol not in PROTOCOLS.paths():
                 raise unknown("protocol", protocol, PROTOCOLS.paths())
@@ -189,6 +161,8 @@ def fill_in(given: dict[str, Any]) -> dict[str, Any]:
             settings = merge(settings, table.get(key, {}))
     settings = merge(settings, nest(given, kind))
     settings["profile"] = profile
+    if settings.get("training", {}).get("precision") == "auto":
+        settings = merge(settings, {"training": {"precision": fast_precision()}})
     try:
         settings["parameters"] = kind.Parameters(**settings.get("parameters", {})).model_dump()
     except ValidationError as error:
@@ -196,11 +170,15 @@ def fill_in(given: dict[str, Any]) -> dict[str, Any]:
         raise UserError(f"{kind.__name__} {first['loc'][0]}: {first['msg']} (got {first['input']!r})") from error
     if kind.starts_from or settings.get("start"):
         settings["start"] = start_settings(kind.starts_from, settings)
+    settings = merge({section: {} for section in SECTIONS}, settings)
+    if kind.stands_for and settings["agreement"].get("against") is None:
+        stochastic = start_settings(kind.stands_for, settings | {"start": None})
+        settings["agreement"] = settings["agreement"] | {"against": stochastic}
     return settings
 
 
 def start_settings(method: str | None, settings: dict[str, Any]) -> dict[str, Any]:
-    """The model that a run of these settings starts from: `method`'s own recipe on the same data, arch and seed."""
+    """Another model on the same data, arch and seed, by `method`'s own recipe: the one that a run starts from."""
     shared: dict[str, Any] = {
         name: settings[name] for name in ("dataset", "profile", "arch", "data", "seed", "sigma") if name in settings
     }
@@ -213,7 +191,7 @@ def start_settings(method: str | None, settings: dict[str, Any]) -> dict[str, An
 
 def nest(given: dict[str, Any], kind: type[Method]) -> dict[str, Any]:
     """Flat and dotted settings put into their sections. Raises UserError for a name that no section has."""
-    sections = {"training": set(Training.model_fields), "certify": set(Certify.model_fields)}
+    sections = {name: set(section.model_fields) for name, section in ({"training": Training} | SECTIONS).items()}
     sections["parameters"] = set(kind.Parameters.model_fields)
     nested: dict[str, Any] = {}
     for name, value in given.items():
@@ -229,7 +207,7 @@ def nest(given: dict[str, Any], kind: type[Method]) -> dict[str, Any]:
         elif name in RunSpec.model_fields or name == "profile":
             nested = merge(nested, {name: value})
         else:
-            homes = [section for section, fields in sections.items() if name in fields]
+            homes = [section for section in ("training", "certify", "parameters") if name in sections[section]]
             if not homes:
                 raise unknown_setting(name, kind)
             nested = merge(nested, {homes[0]: {name: value}})
@@ -242,8 +220,11 @@ def nest(given: dict[str, Any], kind: type[Method]) -> dict[str, Any]:
 
 def unknown_setting(name: str, kind: type[Method]) -> UserError:
     """The error for a setting nobody has; the nearest is suggested, by its short name."""
-    top = set(RunSpec.model_fields) - {"training", "certify", "parameters", "data", "start"}
+    head, _, last = name.rpartition(".")
+    top = set(RunSpec.model_fields) - {"training", "parameters", "data", "start", *SECTIONS}
     known = sorted(top | set(Training.model_fields) | set(Certify.model_fields) | set(kind.Parameters.model_fields))
-    near = difflib.get_close_matches(name.rpartition(".")[2], known, n=1, cutoff=0.5)
+    if head in SECTIONS:
+        known = sorted(SECTIONS[head].model_fields)
+    near = difflib.get_close_matches(last, known, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return UserError(f"unknown setting '{name}': {hint}known: {', '.join(known)}")

@@ -26,6 +26,14 @@ def lower_confidence_bound(count: ArrayLike, n: ArrayLike, alpha: float) -> NDAr
     return np.where(count > 0, stats.beta.ppf(alpha, np.maximum(count, 1), n - count + 1), 0.0)
 
 
+def upper_confidence_bound(count: ArrayLike, n: ArrayLike, alpha: float) -> NDArray[np.float64]:
+    """One-sided Clopper–Pearson upper bound on a binomial proportion, holding with probability 1 − α.
+
+    The (1 − α)-quantile of Beta(count + 1, n − count), and 1 where count = n. Broadcasts.
+    """
+    return 1 - lower_confidence_bound(np.asarray(n) - np.asarray(count), n, alpha)
+
+
 def certified_radius(count: ArrayLike, n: ArrayLike, alpha: float, sigma: float) -> NDArray[np.float64]:
     """R = σ Φ⁻¹(p_A) where the lower bound p_A exceeds ½, else 0: abstain (Cohen et al. 2019, Theorem 1, eq. 3)."""
     p_a = lower_confidence_bound(count, n, alpha)
@@ -40,6 +48,16 @@ def smallest_n(alpha: float) -> int:
 def largest_radius(n: int, alpha: float, sigma: float) -> float:
     """The radius when all n votes agree; no certificate from n draws at level α is larger."""
     return float(certified_radius(n, n, alpha, sigma))
+
+
+def smallest_count(radius: ArrayLike, n: int, alpha: float, sigma: float) -> NDArray[np.int64]:
+    """The fewest of n votes that certify a radius ≥ 0; above n where no count does.
+
+    `certified_radius` the other way round. The bound on k votes reaches p = Φ(R/σ) where P(Bin(n, p) ≥ k) ≤ α, so k is
+    one more than the binomial's upper α-quantile.
+    """
+    below = stats.binom.isf(alpha, n, stats.norm.cdf(np.asarray(radius, float) / sigma))
+    return np.asarray(below, np.int64) + 1
 
 
 def certified_accuracy(
@@ -67,3 +85,44 @@ def proportion_interval(hits: float, total: int, level: float = 0.95) -> tuple[f
     """Wilson's score interval for a share measured on `total` test images (Wilson 1927)."""
     interval = stats.binomtest(round(hits), total).proportion_ci(confidence_level=level, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def share(hits: ArrayLike) -> dict[str, float] | None:
+    """The share of true values with its Wilson interval at 95 %: share, low, high. None where there is no value."""
+    hits = np.asarray(hits, bool)
+    if not hits.size:
+        return None
+    low, high = proportion_interval(int(hits.sum()), hits.size)
+    return {"share": float(hits.mean()), "low": low, "high": high}
+
+
+def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float] | None:
+    """The interval mean ± z·s/√N of the mean of N values (normal approximation); None for fewer than two values."""
+    values = np.asarray(values, float)
+    if values.size < 2:
+        return None
+    half = float(stats.norm.ppf((1 + level) / 2) * values.std(ddof=1) / math.sqrt(values.size))
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
+def l_bound(v: ArrayLike, k: int, sigma: float) -> NDArray[np.float64]:
+    """The radius σ√(π/2)·(v_(k) − v_(k+1)), v_(i) the i-th largest of v (..., K): "Adversarial Boot Camp", Theorem 3.
+
+    Where v is the average over N(0, σ²I) noise of a function into [0,1]^K, no perturbation of a smaller ℓ2 norm
+    changes which k classes lead.
+    """
+    ordered = np.sort(np.asarray(v, float), axis=-1)[..., ::-1]
+    return sigma * math.sqrt(math.pi / 2) * (ordered[..., k - 1] - ordered[..., k])
+
+
+def predict(counts: ArrayLike, alpha: float) -> int:
+    """Cohen et al.'s Predict (2019, section 3.2.1): the class with the most votes, or −1, abstain.
+
+    `counts` (K,) are the votes by class. It abstains where the two-sided binomial test at level α does not tell the
+    leading class from the second; an answer is the class most probable under noise with probability 1 − α at least.
+    """
+    counts = np.asarray(counts)
+    first = int(counts.argmax())
+    second = int(np.delete(counts, first).max(initial=0))
+    test = stats.binomtest(int(counts[first]), int(counts[first]) + second, 0.5)
+    return first if test.pvalue <= alpha else -1

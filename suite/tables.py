@@ -42,33 +42,94 @@ def result_table(result: dict[str, Any]) -> Table:
         table.add_row("largest radius that n draws allow", f"{largest:.4f}")
         table.add_row("average certified radius", f"{result['acr']:.4f}")
         table.add_row("abstained", share(result["abstained"]))
+        if result["sampling"] == "adaptive":
+            table.add_row("draws an image, mean", f"{result['draws']:.0f} of at most {result['n']}")
         table.add_row("the certificate says", Text(result["claim"]))
+    for line in measured(result):
+        table.add_row(*line)
     return table
+
+
+def measured(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """One line for each figure of the protocols beside accuracy and certify."""
+
+    def number(value: float | None, form: str = ".4f") -> str:
+        return "–" if value is None else format(value, form)
+
+    def interval(share: dict[str, float] | None) -> str:
+        return (
+            "–"
+            if share is None
+            else f"{percent(share['share'])} %  ({percent(share['low'])} – {percent(share['high'])})"
+        )
+
+    if bound := result.get("lbound"):
+        yield "L-bound, mean / median", f"{number(bound['mean'])} / {number(bound['median'])}"
+        error = result["averaging"]
+        yield "averaging error", f"{number(error['distance'])}  ({number(error['low'])} – {number(error['high'])})"
+        yield "answers as the average does", interval(error["agreement"])
+    if attack := result.get("attack"):
+        for name in ("pgd", "ddn"):
+            found = f"{attack[name]['found']} of {attack['attacked']} images"
+            yield f"{name.upper()} distance, median", f"{number(attack[name]['median'])}, found for {found}"
+    if timing := result.get("timing"):
+        yield (
+            "seconds an image, one pass",
+            f"{number(timing['pass']['full'], '.2e')}, alone {number(timing['pass']['1'], '.2e')}",
+        )
+        yield (
+            "seconds an image, a vote",
+            f"{number(timing['vote']['full'], '.2e')}, alone {number(timing['vote']['1'], '.2e')}",
+        )
+    if agreement := result.get("agreement"):
+        yield "pass = its own vote, where right", interval(agreement["own_given_correct"])
+        if agreement["stochastic_given_correct"]:
+            yield "pass = the stochastic vote", interval(agreement["stochastic_given_correct"])
+    for name, audit in result.get("audit", {}).items():
+        if audit["attacked"]:
+            violated = f"{audit['violations']} of {audit['attacked']} radii (at most {percent(audit['rate_upper'])} %)"
+            yield (
+                f"audit of {name}",
+                f"violated: {violated}; nearest finding at {number(audit['smallest_ratio'], '.2f')} R",
+            )
 
 
 def leaderboard_tables(frame: pd.DataFrame, paper_convention: bool) -> Iterator[Table | Text]:
     """One table for each group of comparable rows, then the claims."""
+    published = frame[frame["source"] == "published"]
+    references = published[["variant", "note", "citation"]].drop_duplicates().apply(tuple, axis=1).tolist()
     said = "R > r, abstentions dropped (the paper's)" if paper_convention else "R ≥ r, abstentions wrong (Cohen's)"
     for title, group in groups(frame):
         yield Text(title, style="bold")
         table = Table(box=None, padding=(0, 1, 0, 0))
         radii = [column for column in map(str, group) if column.startswith("r=")]
-        names = ["rank", "method", "arch", *(["seed"] if group["seed"].any() else [])]
+        names = ["rank", "method", "arch", *(["seed"] if group["seed"].fillna(0).any() else [])]
+        names += ["source"] if (group["source"] == "published").any() else []
         for column in names:
             table.add_column("#" if column == "rank" else column, no_wrap=True)
         for column in ("clean", *radii, "ACR", "abst."):
             table.add_column(column.removeprefix("r="), justify="right", no_wrap=True)
         for _, row in group.iterrows():
             figures = [percent(row[column]) for column in ("clean", *radii)]
+            shown = row.to_dict() | ({"seed": "–"} if pd.isna(row["seed"]) else {})
+            if row["source"] == "published":
+                shown["source"] = f"[{references.index((row['variant'], row['note'], row['citation'])) + 1}]"
             table.add_row(
-                *(Text(str(row[column])) for column in names), *figures, f"{row['acr']:.4f}", percent(row["abstained"])
+                *(Text(str(shown[column])) for column in names),
+                *figures,
+                f"{row['acr']:.4f}",
+                percent(row["abstained"]),
             )
         yield table
         yield Text()
     yield Text(f"0.1 and so on: % of images certified at that radius r; {said}")
     yield Text("clean: accuracy of what the row deploys; a pass on the whole test set, a vote on the certified images")
+    if references:
+        yield Text("clean –: a published log does not say what the images that were abstained on were taken for")
     for deployed, methods in frame.groupby("claim")["method"].unique().items():
         yield Text(f"{', '.join(methods)}: {deployed}", style="dim")
+    for number, reference in enumerate(references, start=1):
+        yield Text(f"[{number}] {'; '.join(filter(None, reference))}", style="dim")
 
 
 def plain_table(entries: list[dict[str, Any]]) -> Table:

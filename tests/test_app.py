@@ -51,7 +51,18 @@ def test_the_page_shows_the_run(runs: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert shown.dataframe[0].value["method"].tolist() == ["heat"]
 
 
-def test_an_empty_store_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_store_shows_published_rows_and_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown = page(tmp_path, monkeypatch)
+    assert not shown.exception
+    assert shown.selectbox[0].value == "cifar10"
+    assert set(shown.dataframe[0].value["source"]) == {"published"}
+    assert shown.multiselect[1].options == [
+        "smoothadv, resnet110, PGD 10steps 8-multitrain eps 255",
+        "smoothadv, resnet110, PGD 2steps 8-multitrain eps 255",
+        "randomized-smoothing, resnet110, as published",
+    ]
+    shown.selectbox[0].select("digits").run()
     assert not shown.exception
     assert "suite run --method heat" in shown.info[0].value

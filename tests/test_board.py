@@ -26,6 +26,7 @@ RECORDS = pd.DataFrame(
         "radius": [0.5, 0.1, 0.3, 0.0, 0.2],
         "correct": [1, 1, 0, 0, 1],
         "time": [1.0] * 5,
+        "draws": [1000] * 5,
         "n0": [100] * 5,
     }
 )
@@ -34,7 +35,7 @@ RECORDS = pd.DataFrame(
 def result(method: str = "randomized-smoothing", **settings: Any) -> dict[str, Any]:
     spec = make_spec(method=method, dataset="digits", **settings)
     accuracy = pd.DataFrame({"correct": [1, 1, 1, 0]})
-    return summarise(spec, datasets.load("digits"), {"certify": RECORDS, "accuracy": accuracy})
+    return summarise(spec, datasets.load("digits"), {"accuracy": accuracy, "certify": RECORDS})
 
 
 def store(runs: Path, *results: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from suite import UserError, certify
-from suite.models import build
+from suite.models import build, folded
 from suite.noise import BLOCK, draws
 from suite.protocols import Example, Record
 from suite.protocols.certify import certificates
@@ -48,6 +49,23 @@ def test_no_more_certificates_exceed_the_true_distance_than_alpha_allows(determi
     assert 0.4 * alpha * total < too_large <= stats.binom.ppf(0.999, total, alpha)
 
 
+def test_adaptive_certificates_hold_as_surely_and_take_fewer_draws() -> None:
+    alpha, total, radii = 0.05, 500, [0.1, 0.2, 0.3]
+    model = Linear(12)
+    spread = torch.Generator().manual_seed(1)
+    distance = 0.35 * torch.rand(total, generator=spread)
+    images = (0.5 + distance[:, None] * model.w).view(total, 3, 2, 2)
+    found = certify(
+        model, images, torch.zeros(total), sigma=0.25, n=1_000, alpha=alpha, deterministic=True, radii=radii
+    )
+    too_large = int((found["radius"] > distance.numpy()).sum())
+    assert too_large <= stats.binom.ppf(0.999, total, alpha)
+    assert found["draws"].mean() < 750
+    fixed = certify(model, images, torch.zeros(total), sigma=0.25, n=1_000, alpha=alpha, deterministic=True)
+    for r in radii:
+        assert abs((found["radius"] >= r).mean() - (fixed["radius"] >= r).mean()) < 0.04
+
+
 def small_model() -> nn.Module:
     torch.manual_seed(0)
     return build("cnn", 10, (1, 8, 8), (0.5,), (0.3,)).eval()
@@ -57,12 +75,14 @@ def small_images(total: int = 6) -> Tensor:
     return torch.rand(total, 1, 8, 8, generator=torch.Generator().manual_seed(2))
 
 
-def run(indices: list[int], batch_size: int, deterministic: bool = False, seed: int = 0) -> list[Record]:
+def run(
+    indices: list[int], batch_size: int, deterministic: bool = False, seed: int = 0, **settings: Any
+) -> list[Record]:
     images = small_images()
     stream: Iterator[Example] = ((i, images[i], i) for i in indices)
     records = certificates(
         small_model(), stream, sigma=0.3, n0=70, n=200, alpha=0.01, seed=seed, top=1,
-        deterministic=deterministic, batch_size=batch_size,
+        deterministic=deterministic, batch_size=batch_size, **settings,
     )  # fmt: skip
     return [{key: value for key, value in record.items() if key != "time"} for record in records]
 
@@ -75,6 +95,28 @@ def test_records_do_not_depend_on_batch_size_order_or_company(deterministic: boo
     assert run([0, 1, 2, 3, 4, 5], 1, deterministic) == everything
     assert run([5, 3, 4], 100, deterministic) == [everything[5], everything[3], everything[4]]
     assert run([0], 256, deterministic, seed=1) != everything[:1]
+
+
+@pytest.mark.parametrize("settings", [{"radii": [0.1, 0.3]}, {"precision": "bf16"}])
+def test_nor_do_adaptive_or_bf16_records(settings: dict[str, Any]) -> None:
+    everything = sorted(run([0, 1, 2, 3, 4, 5], 256, **settings), key=lambda record: record["idx"])
+    for size in (1, 7):
+        assert sorted(run([5, 1, 0, 2, 4, 3], size, **settings), key=lambda record: record["idx"]) == everything
+
+
+def test_bf16_votes_are_nearly_those_of_fp32() -> None:
+    for exact, coarse in zip(run([0, 1, 2], 64), run([0, 1, 2], 64, precision="bf16"), strict=True):
+        assert abs(exact["count"] - coarse["count"]) <= 2
+
+
+def test_folding_changes_no_answer_and_foreign_models_stay_whole() -> None:
+    model, images = small_model(), small_images()
+    with torch.no_grad():
+        model.train()(images)  # statistics other than 0 and 1
+    fast = folded(model.eval(), images[0])
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in fast.modules())
+    torch.testing.assert_close(fast(images), model(images), rtol=1e-4, atol=1e-5)
+    assert folded(untraceable := Always([0.0, 1.0]), images[0]) is untraceable
 
 
 def test_a_record_holds_what_its_radius_is_computed_from() -> None:

@@ -104,7 +104,33 @@ def test_the_leaderboard_prints_and_exports(suite: Cli, finished: Path) -> None:
     code, out, _ = suite("leaderboard", "digits", "--runs", str(finished), "--format", "json")
     [row] = json.loads(out)
     assert (row["method"], row["rank"]) == ("heat", 1)
-    assert "no finished run" in suite.mistake("leaderboard", "cifar10", "--runs", str(finished))
+    assert "no finished run" in suite.mistake("leaderboard", "cifar100", "--runs", str(finished))
+    assert "no finished run" in suite.mistake("leaderboard", "cifar10", "--no-published", "--runs", str(finished))
+
+
+def test_published_logs_are_imported_and_shown(suite: Cli, tmp_path: Path) -> None:
+    log, root = tmp_path / "cnn_noise_0.25_sigma_0.25.tsv", tmp_path / "boards"
+    log.write_text("idx\tlabel\tpredict\tradius\tcorrect\ttime\n0\t3\t3\t0.953\t1\t0:00:14.5\n")
+    reference = ["--method", "mine", "--citation", "A. Author. A Title. A Venue, 2021.", "--board-root", str(root)]
+    command = ["import", str(log), "--board", "digits", *reference]
+    assert "alpha = 0.001 fits every radius" in suite.mistake(*command, "--alpha", "0.05")
+    code, out, _ = suite(*command)
+    assert (code, "mine-cnn_noise_0.25_sigma_0.25: 1 images" in out) == (0, True)
+    [again] = json.loads(suite(*command, "--format", "json")[1])
+    assert (again["images"], again["new"]) == (1, False)
+    board = ["leaderboard", "digits", "--runs", str(tmp_path), "--board-root", str(root)]
+    [row] = json.loads(suite(*board, "--format", "json")[1])
+    assert (row["source"], row["n"], row["alpha"], row["acr"]) == ("published", 100_000, 0.001, 0.953)
+    assert (row["seed"], row["clean"]) == (None, None)
+    assert "[1] the log stops at image 0 of 500" in suite(*board)[1]
+    assert "no finished run" in suite.mistake(*board, "--no-published")
+
+
+def test_the_board_of_a_fresh_clone_has_the_published_rows(suite: Cli, tmp_path: Path) -> None:
+    for dataset, rows in (("cifar10", 9), ("imagenet", 6)):
+        code, out, _ = suite("leaderboard", dataset, "--runs", str(tmp_path / "none"))
+        assert (code, out.count("resnet")) == (0, rows)
+        assert "Certified Adversarial Robustness via Randomized Smoothing" in out
 
 
 def test_lists(suite: Cli) -> None:
@@ -189,7 +215,7 @@ def test_a_checkpoint_that_is_none(suite: Cli, finished: Path, tmp_path: Path, k
 
     runs = tmp_path / "runs"
     shutil.copytree(finished, runs)
-    [checkpoint] = runs.glob("models/heat-*/model.safetensors")
+    [checkpoint] = runs.glob("heat-*/model.safetensors")
     whole = checkpoint.read_bytes()
     if kind == "damaged":
         checkpoint.write_bytes(whole[: len(whole) // 2])
@@ -238,3 +264,64 @@ def test_a_full_disk(suite: Cli, tmp_path: Path) -> None:
         assert suite(*tiny(disk, images=500))[0] == 0
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_finished_run_goes_through_one_protocol_more_and_keeps_what_it_has(suite: Cli, finished: Path) -> None:
+    [folder] = finished.glob("heat-*/")
+    before = (folder / "certify.jsonl").read_bytes()
+    small = ["--set", "images=5", "--set", "draws=20"]
+    code, out, _ = suite("lbound", folder.name[:12], "--runs", str(finished), "--no-track", "--format", "json")
+    assert code == 0
+    row = json.loads(out)
+    assert row["run_id"] == folder.name
+    assert set(row["protocols"]) == {"accuracy", "certify", "lbound"}
+    assert row["lbound"]["images"] == 100
+    assert (folder / "certify.jsonl").read_bytes() == before
+    code, out, _ = suite("lbound", folder.name, *small, "--runs", str(finished), "--no-track", "--format", "json")
+    other = json.loads(out)
+    assert (code, other["lbound"]["images"]) == (0, 5)
+    assert other["run_id"] != row["run_id"]  # other settings are another run, with the same model
+
+
+def test_adaptive_certificates_of_a_finished_run(suite: Cli, finished: Path) -> None:
+    [folder] = [file.parent for file in finished.glob("heat-*/certify.jsonl")]
+    settings = ["--sampling", "adaptive", "--n", "2000", "--images", "4", "--radii", "0.1,0.2"]
+    code, out, _ = suite("certify", str(folder), *settings, "--runs", str(finished), "--no-track", "--format", "json")
+    row = json.loads(out)
+    assert (code, row["sampling"], row["n"]) == (0, "adaptive", 2_000)
+    assert row["draws"] < 2_000
+
+
+def test_the_precision_of_certify_is_the_certificates_and_not_the_trainings(suite: Cli, finished: Path) -> None:
+    [whole] = [file.parent.name for file in finished.glob("heat-*/accuracy.jsonl")]
+    settings = ["--precision", "bf16", "--n", "50", "--images", "2"]
+    code, out, err = suite("certify", whole, *settings, "--runs", str(finished), "--no-track", "--format", "json")
+    assert code == 0, err
+    assert (json.loads(out)["precision"], json.loads(out)["images"]) == ("bf16", 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["attack", "nothing-like-it"], "there is no run 'nothing-like-it'"),
+        (["attack"], "name a run, or a --checkpoint"),
+        (["audit", "--checkpoint", "x.pt", "--arch", "cnn"], "--dataset and --sigma"),
+        (["certify", "heat", "--sampling", "adaptive", "--n", "9"], "the smallest n that works is 11"),
+        (["certify", "heat", "--set", "top=10"], "top-10 rule"),
+        (["lbound", "heat", "--set", "drws=3"], "did you mean"),
+    ],
+)
+def test_a_protocol_that_cannot_be_carried_out(suite: Cli, finished: Path, arguments: list[str], said: str) -> None:
+    [whole] = [f.parent.name for f in finished.glob("heat-*/certify.jsonl") if (f.parent / "accuracy.jsonl").exists()]
+    arguments = [whole if argument == "heat" else argument for argument in arguments]
+    assert said in suite.mistake(*arguments, "--runs", str(finished), "--no-track")
+
+
+def test_a_run_whose_checkpoint_is_gone(suite: Cli, finished: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(finished, tmp_path / "runs")
+    for file in (tmp_path / "runs").rglob("heat-*/model.safetensors"):
+        file.unlink()
+    [whole] = [f.parent for f in (tmp_path / "runs").glob("heat-*/accuracy.jsonl")]
+    assert "is gone" in suite.mistake("attack", whole.name, "--runs", str(tmp_path / "runs"), "--no-track")

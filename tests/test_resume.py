@@ -88,7 +88,8 @@ def test_the_batch_size_changes_no_record(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_exits_with_130_and_goes_on(tmp_path: Path) -> None:
-    process = start(tmp_path)
+    longer = ("--set", "start.training.epochs=8")  # than the time it takes to notice that training goes on
+    process = start(tmp_path, *longer)
     while not any(tmp_path.rglob("training.pt")):
         assert process.poll() is None
         time.sleep(0.01)
@@ -97,7 +98,7 @@ def test_ctrl_c_exits_with_130_and_goes_on(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "the same command goes on" in err
     assert "Traceback" not in err
-    assert finish(tmp_path)["images"] == 30
+    assert finish(tmp_path, *longer)["images"] == 30
 
 
 def test_two_processes_on_one_run_share_it(tmp_path: Path) -> None:

@@ -23,6 +23,18 @@ def test_profile_then_recipe_then_what_is_given() -> None:
     assert imagenet.parameters["delta"] == 0.1
 
 
+def test_precision_auto_is_what_the_machine_multiplies_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    for has in ("fp32", "bf16"):
+        monkeypatch.setattr("suite.spec.fast_precision", lambda has=has: has)
+        spec = make_spec(method="heat", dataset="cifar10", profile="quick")
+        assert spec.training.precision == has
+        assert spec.start is not None
+        assert spec.start.training.precision == has
+        assert (
+            make_spec(method="heat", dataset="cifar10", profile="quick", precision="bf16").training.precision == "bf16"
+        )
+
+
 def test_a_spec_survives_json_and_is_frozen() -> None:
     spec = make_spec(method="heat", dataset="cifar10", profile="quick", kappa=3)
     assert RunSpec.model_validate_json(spec.model_dump_json()) == spec

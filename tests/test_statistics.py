@@ -10,15 +10,21 @@ import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.weightstats import DescrStatsW
 
 from suite.statistics import (
     average_certified_radius,
     certified_accuracy,
     certified_radius,
+    l_bound,
     largest_radius,
     lower_confidence_bound,
+    mean_interval,
+    predict,
     proportion_interval,
+    share,
     smallest_n,
+    upper_confidence_bound,
 )
 
 PUBLISHED = Path(__file__).parents[2] / "shared" / "data" / "published"
@@ -38,6 +44,23 @@ def test_clopper_pearson_is_the_proportion_under_which_the_count_has_probability
         bound = lower_confidence_bound(count, n, 0.01)
         assert stats.binom.sf(count - 1, n, bound) == pytest.approx(0.01, rel=1e-6)
     assert lower_confidence_bound(1_000, 1_000, 0.001) == pytest.approx(0.001 ** (1 / 1_000), rel=1e-12)
+
+
+def test_the_upper_bound_is_the_proportion_over_which_the_count_has_probability_alpha() -> None:
+    for count, n in [(0, 50), (3, 50), (49, 50)]:
+        bound = upper_confidence_bound(count, n, 0.05)
+        assert stats.binom.cdf(count, n, bound) == pytest.approx(0.05, rel=1e-6)
+        theirs = proportion_confint(count, n, alpha=0.1, method="beta")[1]
+        assert bound == pytest.approx(1 - 0.05 ** (1 / 50) if count == 0 else theirs, rel=1e-9)
+    assert upper_confidence_bound(7, 7, 0.05) == 1
+
+
+def test_predict_answers_where_the_two_leaders_differ_significantly() -> None:
+    assert predict([1, 0, 20, 3], 0.001) == 2  # 3 or fewer of 23: 2 · 2,048/2²³ = 0.0005
+    assert predict([1, 0, 19, 3], 0.001) == 2  # 2 · 1,794/2²² = 0.0009
+    assert predict([1, 0, 18, 3], 0.001) == -1  # 2 · 1,562/2²¹ = 0.0015
+    assert predict([11], 0.001) == 0  # 2/2¹¹
+    assert predict([10], 0.001) == -1  # 2/2¹⁰
 
 
 def test_radius_is_sigma_times_the_normal_quantile_and_zero_from_one_half_down() -> None:
@@ -107,3 +130,33 @@ def half_unit(text: str) -> float:
     if decimals < 4:
         decimals = max(decimals, 2 - math.floor(math.log10(float(text))))
     return 0.5 * 10.0**-decimals
+
+
+def test_predict_answers_where_the_binomial_test_tells_the_leader_from_the_second() -> None:
+    for first, second in [(100, 0), (60, 40), (70, 30), (8, 2), (30, 10)]:
+        total = first + second
+        p_value = min(1.0, 2 * sum(math.comb(total, k) for k in range(first, total + 1)) / 2**total)
+        for alpha in (0.001, 0.01, 0.05, 0.3):
+            # a third class with fewer votes changes nothing
+            assert predict([second, first, second // 2], alpha) == (1 if p_value <= alpha else -1)
+    assert predict([50, 50], 0.999) == -1
+    assert predict([20], 0.001) == 0
+
+
+def test_the_interval_of_a_mean_equals_statsmodels() -> None:
+    values = np.random.default_rng(0).exponential(size=300)
+    assert mean_interval(values) == pytest.approx(DescrStatsW(values).zconfint_mean(0.05))
+    assert mean_interval(values, 0.8) == pytest.approx(DescrStatsW(values).zconfint_mean(0.2))
+    assert mean_interval([1.0]) is None
+
+
+def test_a_share_comes_with_its_interval() -> None:
+    low, high = proportion_confint(3, 4, method="wilson")
+    assert share([True, False, True, True]) == pytest.approx({"share": 0.75, "low": low, "high": high})
+    assert share([]) is None
+
+
+def test_the_l_bound_is_the_gap_behind_the_kth_class() -> None:
+    v = [[0.1, 0.5, 0.2, 0.2], [0.7, 0.1, 0.2, 0.0]]
+    assert l_bound(v, 1, 0.5) == pytest.approx(0.5 * 1.2533141373155003 * np.array([0.3, 0.5]))
+    assert l_bound(v, 2, 0.5) == pytest.approx(0.5 * 1.2533141373155003 * np.array([0.0, 0.1]))

@@ -4,24 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from suite.data import Images
-from suite.spec import RunSpec
+from suite.spec import ModelSpec, RunSpec
 
 Example = tuple[int, Tensor, int]  # index in the test set, image (C, H, W) of pixels in [0,1], label
 Record = dict[str, Any]  # JSON values; "idx" is the image's index
 
 
 @dataclass(frozen=True)
+class Subject:
+    """What a protocol examines, and what it may ask for besides.
+
+    `model` is in evaluation mode on `device`. `records` gives this run's records of a protocol that this one `needs`;
+    `other` gives another trained model on the device, in evaluation mode, trained first where no run has done it.
+    """
+
+    model: nn.Module
+    spec: RunSpec
+    batch_size: int
+    device: torch.device
+    records: Callable[[str], pd.DataFrame]
+    other: Callable[[ModelSpec], nn.Module]
+
+
+@dataclass(frozen=True)
 class Protocol:
-    """What the suite runs: which of N test images a run covers, and the records of those given."""
+    """What the suite runs.
+
+    - `indices` which of N test images a run covers;
+    - `records` a record for each of the images given, in any order; each has "idx", and "claim": what it says, of
+      which classifier, how surely and under which assumption;
+    - `summarise` the figures that all its records put into the run's row (JSON values);
+    - `passes` about how many forward passes of one image it makes on N test images, for the time announced;
+    - `needs` the protocols whose records it reads.
+    """
 
     indices: Callable[[RunSpec, int], Sequence[int]]
-    records: Callable[[nn.Module, Iterable[Example], RunSpec, int, torch.device], Iterator[Record]]
+    records: Callable[[Subject, Iterable[Example]], Iterator[Record]]
+    summarise: Callable[[RunSpec, pd.DataFrame], dict[str, Any]]
+    passes: Callable[[RunSpec, int], float]
+    needs: tuple[str, ...] = ()
 
 
 def examples(split: Images, indices: Sequence[int]) -> Iterator[Example]:
@@ -30,3 +59,11 @@ def examples(split: Images, indices: Sequence[int]) -> Iterator[Example]:
     for group, images in zip(groups, split.batches(groups), strict=True):
         for index, image, label in zip(group.tolist(), images, split.labels[group].tolist(), strict=True):
             yield index, image.float() / 255, label
+
+
+def stacked(images: Iterable[Example], size: int, device: torch.device) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+    """Batches of at most `size` examples: their indices, pixels (B, C, H, W) and labels (B,)."""
+    stream = iter(images)
+    while group := list(islice(stream, size)):
+        indices, pixels, labels = zip(*group, strict=True)
+        yield list(indices), torch.stack(pixels).to(device), torch.tensor(labels, device=device)

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from typing import Any
 
-import torch
-from torch import nn
+import pandas as pd
 
-from suite.protocols import Example, Protocol, Record
+from suite.protocols import Example, Protocol, Record, Subject, stacked
 from suite.protocols.voting import top_classes
 from suite.spec import RunSpec
+
+CLAIM = "the answer of a single clean pass; nothing is guaranteed"
 
 
 def indices(spec: RunSpec, total: int) -> range:
     return range(total)
 
 
-def records(
-    model: nn.Module, images: Iterable[Example], spec: RunSpec, batch_size: int, device: torch.device
-) -> Iterator[Record]:
+def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     """idx, label, predict (the class, or with the top-k rule the k classes' first) and correct, per image."""
-    model.eval()
-    stream = iter(images)
-    while group := list(islice(stream, batch_size)):
-        numbers, pixels, labels = zip(*group, strict=True)
-        classes = top_classes(model, torch.stack(pixels).to(device), spec.certify.top).tolist()
-        for index, label, top in zip(numbers, labels, classes, strict=True):
-            yield {"idx": index, "label": label, "predict": top[0], "correct": int(label in top)}
+    for numbers, x, labels in stacked(images, subject.batch_size, subject.device):
+        classes = top_classes(subject.model, x, subject.spec.certify.top).tolist()
+        for index, label, top in zip(numbers, labels.tolist(), classes, strict=True):
+            yield {"idx": index, "label": label, "predict": top[0], "correct": int(label in top), "claim": CLAIM}
 
 
-PROTOCOL = Protocol(indices, records)
+def summarise(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
+    accuracy = float(records["correct"].mean())
+    row: dict[str, Any] = {"single_pass_accuracy": accuracy, "single_pass_images": len(records)}
+    return row | ({"clean_accuracy": accuracy} if spec.build_method().deterministic else {})
+
+
+PROTOCOL = Protocol(indices, records, summarise, passes=lambda spec, total: total)

@@ -12,56 +12,81 @@ draws. Its radius is a statement about g as well: about the vote, not about the 
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import torch
+from scipy.stats import norm
 from torch import Tensor, nn
 
+from leaderboards.board import load_board
+from leaderboards.figures import claim, figures
+from suite.models import folded
 from suite.noise import draws
-from suite.protocols import Example, Protocol, Record
-from suite.protocols.voting import top_classes
+from suite.protocols import Example, Protocol, Record, Subject
+from suite.protocols.voting import Precision, Voter, together, top_classes
+from suite.sequential import decided, lower_bound, rounds
 from suite.spec import RunSpec
 from suite.statistics import certified_radius
 
 
-class Tally:
-    """The votes of one image while they come in."""
+def certificate(
+    example: Example, clean: list[int] | None, *,
+    sigma: float, n0: int, n: int, alpha: float, seed: int, top: int, radii: Sequence[float] | None,
+) -> Voter[Record]:  # fmt: skip
+    """Algorithm 1 for one image, as a voter: it yields noisy images, is sent their classes, and returns the record."""
+    index, image, label = example
 
-    def __init__(self, index: int, label: int, expected: int, clean: list[int] | None):
-        self.index, self.label, self.expected, self.clean = index, label, expected, clean
-        self.votes: dict[str, Counter[int]] = {"select": Counter(), "estimate": Counter()}
-        self.seconds = 0.0
+    def noisy(purpose: str, total: int) -> Iterator[Tensor]:
+        return (block.mul_(sigma).add_(image) for block in draws(seed, purpose, index, total, like=image))
 
-    def add(self, purpose: str, classes: list[int], seconds: float) -> bool:
-        """Count the votes of some draws; true once all are in."""
-        self.votes[purpose].update(classes)
-        self.seconds += seconds
-        return sum(map(Counter.total, self.votes.values())) == self.expected
-
-    def record(self, n0: int, n: int, alpha: float, sigma: float, top: int) -> Record:
-        """Cohen's line for this image, and what its radius is computed from."""
-        selected = sorted(self.votes["select"].items(), key=lambda vote: (-vote[1], vote[0]))
-        chosen = self.clean if self.clean is not None else [label for label, _ in selected[:top]]
-        count = sum(self.votes["estimate"][label] for label in chosen)
+    chosen = clean
+    if chosen is None:
+        selected: Counter[int] = Counter()
+        for block in noisy("select", n0):
+            selected.update((yield block))
+        chosen = sorted(selected, key=lambda c: (-selected[c], c))[:top]
+    votes: Counter[int] = Counter()
+    certified, reached = 0, rounds(n)
+    thresholds = [float(norm.cdf(r / sigma)) for r in radii or ()]
+    end = next(reached)
+    for block in noisy("estimate", n):
+        votes.update((yield block))
+        if radii is not None and votes.total() == end:
+            count = sum(votes[c] for c in chosen)
+            certified, stop = decided(count, end, n, alpha, thresholds, certified)
+            if stop:
+                break
+            end = next(reached)
+    count, drawn = sum(votes[c] for c in chosen), votes.total()
+    if radii is None:
         radius = float(certified_radius(count, n, alpha, sigma))
-        predict = chosen[0] if radius > 0 else -1
-        return {
-            "idx": self.index,
-            "label": self.label,
-            "predict": predict,
-            "radius": radius,
-            "correct": int(radius > 0 and self.label in chosen),
-            "time": round(self.seconds, 6),
-            "chosen": chosen,
-            "count": count,
-            "n0": 0 if self.clean is not None else n0,
-            "n": n,
-            "alpha": alpha,
-            "sigma": sigma,
-            "votes": {str(label): votes for label, votes in sorted(self.votes["estimate"].items())},
-        }
+        answered = radius > 0
+    else:
+        bound = lower_bound(count, drawn, n, alpha)
+        radius = max(sigma * float(norm.ppf(bound)) if bound else 0.0, radii[certified - 1] if certified else 0.0)
+        answered = radius > 0 or certified > 0
+    return {
+        "idx": index,
+        "label": label,
+        "predict": chosen[0] if answered else -1,
+        "radius": radius,
+        "correct": int(answered and label in chosen),
+        "time": 0.0,
+        "chosen": chosen,
+        "count": count,
+        "n0": n0 if clean is None else 0,
+        "draws": drawn,
+        "n": n,
+        "alpha": alpha,
+        "sigma": sigma,
+        "claim": claim(sigma, alpha, n0 if clean is None else 0),
+        "votes": {str(c): votes[c] for c in sorted(votes)},
+    }
 
 
 def certificates(
@@ -75,61 +100,54 @@ def certificates(
     seed: int = 0,
     top: int = 1,
     deterministic: bool = False,
+    radii: Sequence[float] | None = None,
+    precision: Precision = "fp32",
     batch_size: int = 256,
     device: torch.device | str = "cpu",
 ) -> Iterator[Record]:
-    """One record per image, in order, each as soon as its draws are counted.
+    """One record per image, each as soon as its draws are counted; in order unless sampling is adaptive.
 
-    `images` gives (index, image (C, H, W) of pixels in [0,1], label); the index keys the noise. σ is in pixel units.
-    Batches hold draws of several images, so `batch_size` changes the speed and nothing else. With `top` = k > 1 a set
-    of k classes is certified: a draw counts when its class is in the set. A record has Cohen's fields (idx, label,
-    predict: −1 for abstain, radius, correct, time in s) and chosen (ĉ_A, k classes), count (their votes in the n
-    draws), n0 (0: the deterministic variant), n, alpha, sigma and votes (of the n draws, by class).
+    `images` gives (index, image (C, H, W) of pixels in [0,1], label); the index keys the noise. σ and radii are in
+    pixel units. With `radii` sampling is adaptive (`suite.sequential`): at most n draws, fewer once it is decided which
+    of the radii an image is certified at. Batches hold draws of several images, so `batch_size` changes the speed and
+    nothing else. With `top` = k > 1 a set of k classes is certified: a draw counts when its class is in the set. In
+    `precision` bf16 the classifier that votes is the network in that arithmetic (near ties settled in fp32).
+
+    A record has Cohen's fields (idx, label, predict: −1 for abstain, radius, correct, time in s) and chosen (ĉ_A, k
+    classes), count (their votes), n0 (0: the deterministic variant), draws (made of the n), n, alpha, sigma, claim and
+    votes (of the draws, by class).
     """
     model.eval()
-    selection = 0 if deterministic else n0
-    waiting: list[tuple[Tally, str, Tensor]] = []  # parts of the next batch: whose draws, for what, the noisy images
-    clock = time.perf_counter()
+    if radii is not None:
+        radii = sorted({0.0, *radii})
+    stream = ((index, pixels.to(device), label) for index, pixels, label in images)
+    first = next(stream, None)
+    if first is None:
+        return
+    top_classes(model, first[1][None], top)  # raises where the rule does not fit the model
+    fast = folded(model, first[1])
 
-    def count_votes() -> Iterator[Record]:
-        nonlocal clock
-        classes = top_classes(model, torch.cat([noisy for _, _, noisy in waiting]), top)[:, 0].tolist()
-        each = (time.perf_counter() - clock) / len(classes)
-        for tally, purpose, noisy in waiting:
-            own, classes = classes[: len(noisy)], classes[len(noisy) :]
-            if tally.add(purpose, own, each * len(own)):
-                yield tally.record(n0, n, alpha, sigma, top)
-        waiting.clear()
-        clock = time.perf_counter()
+    def voters() -> Iterator[Voter[Record]]:
+        for example in chain([first], stream):
+            clean = top_classes(model, example[1][None], top)[0].tolist() if deterministic else None
+            yield certificate(
+                example, clean, sigma=sigma, n0=n0, n=n, alpha=alpha, seed=seed, top=top, radii=radii
+            )  # fmt: skip
 
-    for index, pixels, label in images:
-        image = pixels.to(device)
-        clean = top_classes(model, image[None], top)[0].tolist() if deterministic else None
-        tally = Tally(index, label, selection + n, clean)
-        for purpose, total in (("select", selection), ("estimate", n)):
-            for block in draws(seed, purpose, index, total, like=image):
-                noisy = block.mul_(sigma).add_(image)
-                while len(noisy):
-                    room = batch_size - sum(len(part) for _, _, part in waiting)
-                    waiting.append((tally, purpose, noisy[:room]))
-                    noisy = noisy[room:]
-                    if room <= len(waiting[-1][2]):
-                        yield from count_votes()
-    if waiting:
-        yield from count_votes()
+    for record, seconds in together(voters(), fast, batch_size=batch_size, precision=precision):
+        yield record | {"time": round(seconds, 6)}
 
 
 def indices(spec: RunSpec, total: int) -> range:
     return range(0, total, spec.certify.every)[: spec.certify.images]
 
 
-def records(
-    model: nn.Module, images: Iterable[Example], spec: RunSpec, batch_size: int, device: torch.device
-) -> Iterator[Record]:
+def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     """The certificates that a run asks for."""
+    spec = subject.spec
     assert spec.sigma is not None
     return certificates(
-        model,
+        subject.model,
         images,
         sigma=spec.sigma,
         n0=spec.certify.n0,
@@ -138,9 +156,26 @@ def records(
         seed=spec.seed,
         top=spec.certify.top,
         deterministic=spec.build_method().deterministic,
-        batch_size=batch_size,
-        device=device,
+        radii=(spec.certify.radii or board_radii(spec)) if spec.certify.sampling == "adaptive" else None,
+        precision=spec.certify.precision,
+        batch_size=subject.batch_size,
+        device=subject.device,
     )
 
 
-PROTOCOL = Protocol(indices, records)
+def board_radii(spec: RunSpec) -> tuple[float, ...]:
+    return load_board(Path(spec.dataset).name).radii
+
+
+def summarise(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
+    """The figures of Certify, as a row of the board has them, and what the certificates cost."""
+    c, n0 = spec.certify, int(records["n0"].iloc[0])
+    row = figures(records, board_radii(spec), sigma=spec.sigma or 0.0, n0=n0, n=c.n, alpha=c.alpha)
+    return row | {"sampling": c.sampling, "precision": c.precision, "draws": float(records["draws"].mean())}
+
+
+def passes(spec: RunSpec, total: int) -> float:
+    return len(indices(spec, total)) * (spec.certify.n0 + spec.certify.n)
+
+
+PROTOCOL = Protocol(indices, records, summarise, passes)

@@ -1,0 +1,55 @@
+"""The figures of a row, from per-image certificates: the same function for a run and for a published log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from suite.statistics import average_certified_radius, certified_accuracy
+
+
+def figures(
+    records: pd.DataFrame, radii: Iterable[float], *, sigma: float, n0: int, n: int, alpha: float
+) -> dict[str, Any]:
+    """What certificates (idx, label, predict, radius, correct; a row each) put into a row of the board.
+
+    JSON values; shares in [0,1], radii (ℓ2, pixels in [0,1]) as keys of the certified accuracies. Clean accuracy is
+    that of ĉ_A, the class that was certified or would have been: None where the records have no column `chosen`,
+    because then an abstention does not say what the image was taken for. Seconds are None without a column `time`.
+    """
+    radius, correct = records["radius"].to_numpy(), records["correct"].to_numpy(bool)
+    abstained = records["predict"].to_numpy() == -1
+    clean = None
+    if "chosen" in records:
+        clean = float(
+            np.mean([label in chosen for label, chosen in zip(records["label"], records["chosen"], strict=True)])
+        )
+    radii = list(radii)
+    return {
+        "clean_accuracy": clean,
+        "images": len(records),
+        "n0": n0,
+        "n": n,
+        "alpha": alpha,
+        "certified_accuracy": {str(r): certified_accuracy(radius, correct, abstained, r) for r in radii},
+        "certified_accuracy_paper": {str(r): certified_accuracy(radius, correct, abstained, r, "paper") for r in radii},
+        "acr": average_certified_radius(radius, correct),
+        "abstained": float(abstained.mean()),
+        "median_radius": float(np.median(radius[~abstained])) if (~abstained).any() else 0.0,
+        "seconds_per_certificate": float(records["time"].mean()) if "time" in records else None,
+        "claim": claim(sigma, alpha, n0),
+    }
+
+
+def claim(sigma: float, alpha: float, n0: int) -> str:
+    """What the certificate guarantees, and of which classifier; n0 = 0: the class is a single pass's."""
+    voted = (
+        f"with probability {1 - alpha:g} per image, the vote of this model under N(0, {sigma:g}²) "
+        "noise keeps its answer within the radius"
+    )
+    if n0:
+        return f"{voted}; the vote is what this row deploys"
+    return f"{voted}; not guaranteed of the single pass that this row deploys"

@@ -1,0 +1,112 @@
+"""Published rows: other people's certification logs, beside this file, read as rows like those of runs.
+
+`<board>/<row>.toml` says what a log is of (the fields of `Entry`), `<row>.tsv.xz` holds its lines: idx, label, predict,
+radius, correct, as printed. The radius and not the count is kept: a radius of three digits fits some ten counts, and
+"R ≥ r" has to come out as it did for its authors. `paper/` has figures that were published without a log.
+"""
+
+from __future__ import annotations
+
+import lzma
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from leaderboards.board import Board, boards, load_board
+from leaderboards.figures import figures
+from suite.errors import UserError
+
+PUBLISHED = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a published log is of. σ in pixel units, `seconds` the mean time of a certificate, `file` the log's name."""
+
+    method: str
+    arch: str
+    sigma: float
+    n0: int
+    n: int
+    alpha: float
+    top: int
+    data: str
+    images: int
+    citation: str
+    date: str
+    file: str
+    sha256: str
+    seconds: float
+    trained_sigma: float | None = None
+    variant: str = ""
+    note: str = ""
+
+
+def published_rows(dataset: str, root: Path = PUBLISHED) -> list[dict[str, Any]]:
+    """The rows published on a data set, by name, with the keys of a run's result. UserError where a file is damaged."""
+    if dataset not in boards():
+        return []
+    board = load_board(dataset)
+    return [dict(_row(file, file.stat().st_mtime_ns, board)) for file in sorted((root / dataset).glob("*.toml"))]
+
+
+def published_records(run_id: str, root: Path = PUBLISHED) -> pd.DataFrame:
+    """The lines behind a published row: idx, label, predict (−1: abstained), radius, correct."""
+    return pd.read_csv(root / f"{run_id}.tsv.xz", sep="\t")
+
+
+@cache
+def _row(file: Path, changed: int, board: Board) -> dict[str, Any]:
+    run_id = f"{file.parent.name}/{file.stem}"
+    try:
+        entry = Entry(**tomllib.loads(file.read_text(encoding="utf-8")))
+        records = published_records(run_id, file.parents[1])
+    except (OSError, ValueError, TypeError, EOFError, lzma.LZMAError) as error:
+        raise UserError(f"{file} or its log is damaged ({error}); import the log again with --replace") from error
+    return {
+        "run_id": run_id,
+        "method": entry.method,
+        "dataset": file.parent.name,
+        "data": entry.data,
+        "arch": entry.arch,
+        "variant": entry.variant,
+        "sigma": entry.sigma,
+        "trained_sigma": entry.trained_sigma,
+        "seed": None,
+        "profile": None,
+        "source": "published",
+        "citation": entry.citation,
+        "note": entry.note,
+        "date": entry.date,
+        "inference": f"{entry.n0} passes" if entry.n0 else "one pass",
+        "top": entry.top,
+        "protocols": ["certify"],
+        **figures(records, board.radii, sigma=entry.sigma, n0=entry.n0, n=entry.n, alpha=entry.alpha),
+        "seconds_per_certificate": entry.seconds,
+        "sampling": "fixed",
+        "precision": "fp32",
+        "draws": float(entry.n),
+    }
+
+
+def paper_figures(root: Path = PUBLISHED) -> pd.DataFrame:
+    """Figures that papers print or plot without a log, one a line.
+
+    Columns: citation, item (which table or figure), read (`table` or `plot`), quantity, dataset, method, sigma, top, at
+    (ℓ2 radius or distance in pixels, NaN where there is none), percent and its uncertainty (±, in points), and what
+    else the item says (convention, attack, n, images).
+    """
+    lines = []
+    for file in sorted((root / "paper").glob("*.toml")):
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        for item in content["items"]:
+            shared = {name: value for name, value in item.items() if name not in ("at", "percent", "uncertainty")}
+            for method, values in item["percent"].items():
+                for at, value in zip(item.get("at", [None]), values, strict=True):
+                    own = {"method": method, "at": at, "percent": value, "uncertainty": item["uncertainty"][method]}
+                    lines.append({"citation": content["citation"], **shared, **own})
+    return pd.DataFrame(lines)

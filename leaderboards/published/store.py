@@ -1,0 +1,131 @@
+"""Somebody's certification logs, checked and put on a board."""
+
+from __future__ import annotations
+
+import json
+import lzma
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from leaderboards.board import boards, load_board
+from leaderboards.published import PUBLISHED, Entry
+from leaderboards.published.log import check_level, read_log
+from suite.errors import UserError, unknown
+from suite.files import write_atomically
+from suite.statistics import smallest_n
+
+NAMED = re.compile(
+    r"(?P<arch>[a-z]+[0-9]*)(_(?P<variant>.+))?_noise_(?P<trained_sigma>[0-9.]+)_sigma_(?P<sigma>[0-9.]+)"
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is to be written for one log."""
+
+    file: Path
+    settings: bytes
+    lines: bytes
+
+    @property
+    def log(self) -> Path:
+        return self.file.with_suffix(".tsv.xz")
+
+    def there(self) -> bool:
+        """Whether the row is there as it would be written; compared unpacked, which no version of xz changes."""
+        try:
+            same = lzma.decompress(self.log.read_bytes()) == self.lines
+            return same and self.file.read_bytes() == self.settings
+        except (OSError, EOFError, lzma.LZMAError):
+            return False
+
+    def write(self) -> None:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.log, lzma.compress(self.lines, preset=9 | lzma.PRESET_EXTREME))
+        write_atomically(self.file, self.settings)
+
+
+def import_logs(
+    paths: Iterable[Path], dataset: str, root: Path = PUBLISHED, *, replace: bool = False, **given: Any
+) -> list[dict[str, Any]]:
+    """Put certification logs in Cohen et al.'s layout on a board, all or none.
+
+    `given` are the fields of `Entry` that a log does not say itself: method, citation, n0, n, alpha, top, note; arch,
+    sigma and trained_sigma where the file is not called ARCH[_VARIANT]_noise_SIGMA_sigma_SIGMA. Gives for each log its
+    row's name, file, number of images, note, and whether it was new. Raises UserError for a log with a line that
+    cannot be, with radii that n, α and σ do not give, or with the name of a row that has other content.
+    """
+    if dataset not in boards():
+        raise unknown("board", dataset, boards())
+    check(given)
+    entries = [(path, *read(path, dataset, given)) for path in paths]
+    rows = [
+        Row(root / dataset / f"{entry.method}-{path.stem}.toml", toml(entry), lines) for path, entry, lines in entries
+    ]
+    if len({row.file for row in rows}) < len(rows):
+        raise UserError("two of these files have the same name, and a row is called by it; rename one")
+    new = [not row.there() for row in rows]
+    for row, changed in zip(rows, new, strict=True):
+        if changed and row.file.exists() and not replace:
+            raise UserError(f"{row.file} is there with other content; --replace puts this log in its place")
+    for row, changed in zip(rows, new, strict=True):
+        if changed:
+            row.write()
+    return [
+        {"row": row.file.stem, "file": str(row.file), "images": entry.images, "note": entry.note, "new": changed}
+        for row, (_, entry, _), changed in zip(rows, entries, new, strict=True)
+    ]
+
+
+def check(given: dict[str, Any]) -> None:
+    """Raise UserError for what cannot be said of any log."""
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", given["method"]):
+        raise UserError(f"method '{given['method']}': a method's name is made of a-z, 0-9 and -")
+    if not re.search(r"\b(19|20)\d\d\b", given["citation"]):
+        raise UserError("the citation needs authors, title, venue and year; it has no year")
+    if not 0 < given["alpha"] < 1 or given["n0"] < 0 or given["top"] < 1:
+        raise UserError("a log is certified with 0 < alpha < 1, n0 >= 0 and top >= 1")
+    if given["n"] < (least := smallest_n(given["alpha"])):
+        raise UserError(
+            f"n = {given['n']} draws can certify nothing at alpha = {given['alpha']:g}: the least is {least}"
+        )
+
+
+def read(path: Path, dataset: str, given: dict[str, Any]) -> tuple[Entry, bytes]:
+    """A log's settings, partly from its file's name, and its lines without times. UserError for what does not hold."""
+    board = load_board(dataset)
+    named = NAMED.fullmatch(path.stem)
+    said: dict[str, Any] = {k: v for k, v in (named.groupdict() if named else {}).items() if v}
+    said |= {name: value for name, value in given.items() if value is not None}
+    for name in ("arch", "sigma"):
+        if name not in said:
+            raise UserError(f"{path.name} does not say it in its name: give --{name}")
+    for name in ("sigma", "trained_sigma"):
+        if name in said:
+            said[name] = float(said[name])
+    if not (isfinite(said["sigma"]) and said["sigma"] > 0 and said.get("trained_sigma", 0) >= 0):
+        raise UserError("sigma is the noise of the certificate, above 0; trained-sigma that of training, 0 or more")
+    said["variant"] = said.get("variant", "").replace("_", " ")
+    log = read_log(path, board, said["top"])
+    check_level(log, said["n"], said["alpha"], said["sigma"])
+    said["note"] = "; ".join(filter(None, (said.get("note"), log.note)))
+    entry = Entry(
+        **said,
+        data=board.title,
+        images=len(log.records),
+        date=re.findall(r"\b(?:19|20)\d\d\b", said["citation"])[-1],
+        file=path.name,
+        sha256=log.sha256,
+        seconds=round(float(log.records["time"].mean()), 3),
+    )
+    return entry, log.records.drop(columns="time").to_csv(sep="\t", index=False, lineterminator="\n").encode()
+
+
+def toml(entry: Entry) -> bytes:
+    """An entry as TOML, whose strings and numbers are JSON's; what is not known or empty is left out."""
+    known = {name: value for name, value in asdict(entry).items() if value not in (None, "")}
+    return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in known.items()).encode()

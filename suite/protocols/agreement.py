@@ -1,0 +1,105 @@
+"""Agreement: how often a single pass answers as a vote does ("Adversarial Boot Camp", section 4.3 and Figure 3).
+
+The vote is Predict (Cohen, Rosenfeld and Kolter 2019) on n noisy passes: of the row's own model (Figure 3a), and of the
+stochastic model that the single pass is to replace (3b). Answers are top-1 classes; a vote that abstains agrees with
+none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor, nn
+
+from suite.models import folded
+from suite.noise import draws
+from suite.protocols import Example, Protocol, Record, Subject, stacked
+from suite.protocols.voting import Voter, together, top_classes
+from suite.spec import ModelSpec, RunSpec
+from suite.statistics import predict, share
+
+
+def indices(spec: RunSpec, total: int) -> range:
+    return range(0, total, spec.certify.every)[: spec.agreement.images]
+
+
+def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
+    """predict and correct of the single pass, vote (−1: abstained), and stochastic: the other model's vote, or None."""
+    spec, against = subject.spec, subject.spec.agreement.against
+    groups = stacked(images, subject.batch_size, subject.device)
+    first = next(groups, None)
+    if first is None:
+        return
+    own = folded(subject.model, first[1][0])
+    other = folded(subject.other(ModelSpec(**against)), first[1][0]) if against else None
+    for numbers, x, labels in chain([first], groups):
+        single = top_classes(subject.model, x)[:, 0].tolist()
+        votes = votes_of(own, numbers, x, subject)
+        stochastic = votes_of(other, numbers, x, subject) if other else [None] * len(numbers)
+        for index, label, answer, vote, others in zip(numbers, labels.tolist(), single, votes, stochastic, strict=True):
+            yield {
+                "idx": index,
+                "label": label,
+                "predict": answer,
+                "correct": int(answer == label),
+                "vote": vote,
+                "stochastic": others,
+                "claim": claim(spec),
+            }
+
+
+def votes_of(model: nn.Module, indices: list[int], x: Tensor, subject: Subject) -> Iterator[int]:
+    """Predict's answer to each image of x (B, C, H, W), −1 where it abstains; the indices key the noise."""
+    spec = subject.spec
+    voters = (voter(spec, index, image) for index, image in zip(indices, x, strict=True))
+    shared = together(voters, model, batch_size=subject.batch_size, precision=spec.certify.precision)
+    return (vote for vote, _ in shared)
+
+
+def voter(spec: RunSpec, index: int, image: Tensor) -> Voter[int]:
+    """Predict for one image (C, H, W)."""
+    votes: list[int] = []
+    for block in draws(spec.seed, "agreement", index, spec.agreement.n, like=image):
+        votes += yield block.mul_(spec.sigma or 0.0).add_(image)
+    return predict(np.bincount(votes), spec.agreement.alpha)
+
+
+def claim(spec: RunSpec) -> str:
+    """What is compared; it is a measurement."""
+    n, alpha = spec.agreement.n, spec.agreement.alpha
+    return (
+        f"one clean pass beside Predict on {n} passes under N(0, {spec.sigma:g}²) noise, which names the most probable "
+        f"class or abstains with probability {1 - alpha:g} per image; nothing is guaranteed of the single pass"
+    )
+
+
+def summarise(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
+    """Shares of all images and, with Wilson's interval, of those that the single pass classifies correctly."""
+    correct = records["correct"] == 1
+    own = records["vote"] == records["predict"]
+    stochastic = records["stochastic"] == records["predict"]
+    compared = spec.agreement.against is not None
+    return {
+        "agreement": {
+            "images": len(records),
+            "n": spec.agreement.n,
+            "alpha": spec.agreement.alpha,
+            "own": float(own.mean()),
+            "own_given_correct": share(own[correct]),
+            "stochastic": float(stochastic.mean()) if compared else None,
+            "stochastic_given_correct": share(stochastic[correct]) if compared else None,
+            "abstained": float((records["vote"] == -1).mean()),
+        }
+    }
+
+
+def passes(spec: RunSpec, total: int) -> float:
+    models = 2 if spec.agreement.against else 1
+    return len(indices(spec, total)) * (1 + models * spec.agreement.n)
+
+
+PROTOCOL = Protocol(indices, records, summarise, passes)

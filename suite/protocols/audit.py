@@ -1,0 +1,121 @@
+"""Audit: a search, inside each certificate, for an image to which what the row deploys gives another answer.
+
+An image that is found shows that the certificate does not hold of what the row deploys; where none is found, there may
+still be one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pandas as pd
+import torch
+
+from suite.errors import UserError
+from suite.findings import HALVINGS, Finding, examine
+from suite.protocols import Example, Protocol, Record, Subject, certify, stacked
+from suite.spec import RunSpec
+from suite.statistics import upper_confidence_bound
+
+LEVEL = 0.95  # with which the rate of violations is bounded
+
+
+def indices(spec: RunSpec, total: int) -> range:
+    return certify.indices(spec, total)[: spec.audit.images]
+
+
+def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
+    """What was found nearest to each image; distances and radii in pixel units.
+
+    - radius: certify's, and attacked: whether there is one;
+    - distance: of the nearest image with another answer (None: none was found), search: what found it;
+    - ratio: distance / radius, and violated: whether it is below 1;
+    - lbound_radius, lbound_distance, lbound_ratio, lbound_violated: the same of the L-bound, for a single pass.
+    """
+    spec, m, k = subject.spec, draws_per_image(subject.spec), subject.spec.certify.top
+    if m and 0.5 ** (spec.audit.n - 1) > spec.certify.alpha:
+        raise UserError(f"{spec.audit.n} votes can confirm nothing at alpha = {spec.certify.alpha:g}: raise audit.n")
+    certificates = subject.records("certify").set_index("idx")
+    bounds = pd.DataFrame() if m else subject.records("lbound")
+    bound = dict(zip(bounds["idx"], bounds["radius"], strict=True)) if "radius" in bounds else {}
+    for numbers, x, labels in stacked(images, max(1, subject.batch_size // (m or 1)), subject.device):
+        sets = [(classes * k)[:k] for classes in certificates.loc[numbers, "chosen"]]  # n₀ votes may name fewer than k
+        chosen = torch.tensor(sets, device=subject.device)
+        radius, other = certificates.loc[numbers, "radius"].tolist(), [bound.get(index, 0.0) for index in numbers]
+        if k == 1:
+            both = [max(pair) for pair in zip(radius, other, strict=True)]
+            found = lbound_found = examine(subject, numbers, x, chosen, both, whole=False)
+        else:
+            found = examine(subject, numbers, x, chosen, radius, whole=False)
+            lbound_found = examine(subject, numbers, x, chosen, other, whole=True)
+        for row, (index, label) in enumerate(zip(numbers, labels.tolist(), strict=True)):
+            yield {
+                "idx": index,
+                "label": label,
+                "radius": radius[row],
+                "attacked": int(radius[row] > 0),
+                **beside(radius[row], found[row]),
+                "lbound_radius": bound.get(index),
+                **{f"lbound_{name}": value for name, value in beside(other[row], lbound_found[row]).items()},
+                "claim": claim(spec),
+            }
+
+
+def beside(radius: float, finding: Finding) -> dict[str, Any]:
+    """A finding beside the radius that it is to be compared with, if there is one."""
+    distance, search = finding if finding and radius > 0 else (None, None)
+    return {
+        "distance": distance,
+        "ratio": None if distance is None else distance / radius,
+        "violated": int(distance is not None and distance < radius),
+        "search": search,
+    }
+
+
+def draws_per_image(spec: RunSpec) -> int:
+    """Of the noise, in a step of a search; 0 for a single pass."""
+    return 0 if spec.build_method().deterministic else spec.audit.draws
+
+
+def claim(spec: RunSpec) -> str:
+    """What is looked for, and what it means to find nothing."""
+    searched = f"an image nearer than the radius, searched with {', '.join(spec.audit.searches)}, that changes"
+    if spec.build_method().deterministic:
+        return f"{searched} the single clean pass that this row deploys; finding none does not prove that there is none"
+    return (
+        f"{searched} the vote that this row deploys, confirmed by Predict on {spec.audit.n} fresh noisy passes at "
+        f"alpha = {spec.certify.alpha:g}; finding none does not prove that there is none"
+    )
+
+
+def summarise(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
+    """For certify's radii and for the L-bounds: how many were attacked and violated, the smallest ratio, and the upper
+    bound on the rate of violations (one-sided Clopper–Pearson, 95 %)."""
+    return {
+        "audit": {
+            "certify": figures(records[records["radius"] > 0], ""),
+            "lbound": figures(records[pd.to_numeric(records["lbound_radius"]) > 0], "lbound_"),
+        }
+    }
+
+
+def figures(attacked: pd.DataFrame, prefix: str) -> dict[str, Any]:
+    total, violations = len(attacked), int(attacked[f"{prefix}violated"].sum())
+    ratios = pd.to_numeric(attacked[f"{prefix}ratio"]).dropna()
+    return {
+        "attacked": total,
+        "violations": violations,
+        "smallest_ratio": float(ratios.min()) if len(ratios) else None,
+        "rate_upper": float(upper_confidence_bound(violations, total, 1 - LEVEL)) if total else None,
+    }
+
+
+def passes(spec: RunSpec, total: int) -> float:
+    """A gradient costs two passes and a half; a vote is asked at the edge or outside, and in each halving."""
+    settings, m = spec.audit, draws_per_image(spec)
+    looks = settings.steps * sum(settings.restarts if search == "pgd" else 1 for search in settings.searches)
+    return len(indices(spec, total)) * (2.5 * (m or 1) * looks + (settings.n * (1 + HALVINGS) if m else 0))
+
+
+PROTOCOL = Protocol(indices, records, summarise, passes, needs=("certify", "lbound"))

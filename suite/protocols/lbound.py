@@ -1,0 +1,142 @@
+"""L-bound: Theorem 3's radius of a row's probabilities, and how far they are from the average that it presumes.
+
+"Adversarial Boot Camp", Theorem 3 and Appendix C. If v is the average over N(0, σ²I) noise of a function into [0,1]^K,
+a perturbation that changes which k classes lead has an ℓ2 norm of σ√(π/2)·(v_(k) − v_(k+1)) at least. For a trained v
+the premise is an assumption. The averaging error tests it: the distance of v(x) from E[f(x + η)], where f is the model
+that v was trained to be the average of, both as probabilities (softmax outputs). A model trained to match f's average
+*logits* keeps a distance even where it succeeds: the softmax of an average is not the average of the softmax.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from suite.models import folded
+from suite.noise import draws
+from suite.protocols import Example, Protocol, Record, Subject, stacked
+from suite.protocols.voting import TIE, settled_logits, share_batches
+from suite.spec import ModelSpec, RunSpec
+from suite.statistics import l_bound, mean_interval, share
+
+
+def indices(spec: RunSpec, total: int) -> range:
+    return range(0, total, spec.certify.every)[: spec.lbound.images]
+
+
+def probabilities(model: nn.Module, x: Tensor, k: int) -> Tensor:
+    """The softmax outputs (B, K) for x (B, C, H, W), float64 on the CPU."""
+    return settled_logits(model, x, k).cpu().double().softmax(dim=1)
+
+
+def source(spec: RunSpec) -> ModelSpec | None:
+    """The f that the row's single pass is trained to be the Gaussian average of; None for the row's own model."""
+    method = spec.build_method()
+    return spec.start if method.deterministic and method.stands_for else None
+
+
+def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
+    """The bound and the averaging error of each image.
+
+    - predict, correct (top-k) and radius, pixel units: of v(x), or for a stochastic row of the mean of v over `draws`;
+    - distance: ‖v(x) − mean of f over `draws`‖₂, of one pass in any row;
+    - noise: √(trace of the draws' covariance / draws), the root mean square of the part of it that is sampling;
+    - agrees: whether the leading class of v(x) is that of the mean, up to rounding.
+    """
+    spec, k, start, said = subject.spec, subject.spec.certify.top, source(subject.spec), claim(subject.spec)
+    bounds_pass = spec.build_method().deterministic
+    groups = stacked(images, subject.batch_size, subject.device)
+    first = next(groups, None)
+    if first is None:
+        return
+    f = folded(subject.other(start) if start else subject.model, first[1][0])
+
+    def voters() -> Iterator[Averaged]:
+        for numbers, x, labels in chain([first], groups):
+            passes = probabilities(subject.model, x, k)
+            for v, example in zip(passes, zip(numbers, x, labels.tolist(), strict=True), strict=True):
+                yield measured(spec, v, example, bounds_pass)
+
+    def answer(noisy: Tensor) -> Tensor:
+        return probabilities(f, noisy, k)
+
+    for record, _ in share_batches(voters(), answer, batch_size=subject.batch_size):
+        yield record | {"claim": said}
+
+
+Averaged = Generator[Tensor, list[Tensor], Record]  # yields noisy images, is sent the probabilities (K,) of each
+
+
+def measured(spec: RunSpec, v: Tensor, example: Example, bounds_pass: bool) -> Averaged:
+    """The record of an image with v = v(x), once it has been sent f's probabilities of all draws."""
+    index, image, label = example
+    sigma, k, n = spec.sigma or 0.0, spec.certify.top, spec.lbound.draws
+    answers: list[Tensor] = []
+    for block in draws(spec.seed, "lbound", index, n, like=image):
+        answers += yield block.mul_(sigma).add_(image)
+    drawn = torch.stack(answers)
+    mean = drawn.mean(dim=0)
+    bounded = v if bounds_pass else mean
+    leading = bounded.argsort(descending=True, stable=True)[:k].tolist()
+    return {
+        "idx": index,
+        "label": label,
+        "predict": leading[0],
+        "correct": int(label in leading),
+        "radius": float(l_bound(bounded, k, sigma)),
+        "distance": float((v - mean).norm()),
+        "noise": float((drawn.var(dim=0).sum() / n).sqrt()),
+        "agrees": int(mean[v.argmax()] >= mean.max() - TIE["fp32"]),
+    }
+
+
+def claim(spec: RunSpec) -> str:
+    """What the bound says, of which classifier, and what it presumes."""
+    what = f"no perturbation of a smaller ℓ2 norm changes the top-{spec.certify.top} answer of"
+    if spec.build_method().deterministic:
+        return (
+            f"{what} the single pass that this row deploys, provided that its probabilities are the average over "
+            f"N(0, {spec.sigma:g}²) noise of a function into [0,1]; for a trained network that is an assumption"
+        )
+    return (
+        f"{what} this model's exact average over N(0, {spec.sigma:g}²) noise, of which the radius is an estimate from "
+        f"{spec.lbound.draws} draws; their sampling error is not accounted for, so it is not a certificate at any "
+        "confidence level; of the vote that this row deploys it says nothing"
+    )
+
+
+def summarise(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
+    """The radii of the correctly classified images, as in the paper's Table 5, and the averaging error of all."""
+    radius = records.loc[records["correct"] == 1, "radius"].to_numpy()
+    radii = {"mean": radius.mean(), "median": np.median(radius), "max": radius.max()} if len(radius) else {}
+    distance = records["distance"].to_numpy()
+    low, high = mean_interval(distance) or (None, None)
+    return {
+        "lbound": {
+            "images": len(records),
+            "misclassified": len(records) - len(radius),
+            **{name: float(radii[name]) if radii else None for name in ("mean", "median", "max")},
+            "claim": claim(spec),
+        },
+        "averaging": {
+            "draws": spec.lbound.draws,
+            "distance": float(distance.mean()),
+            "low": low,
+            "high": high,
+            "noise": float(np.sqrt((records["noise"] ** 2).mean())),
+            "agreement": share(records["agrees"]),
+        },
+    }
+
+
+def passes(spec: RunSpec, total: int) -> float:
+    return len(indices(spec, total)) * (1 + spec.lbound.draws)
+
+
+PROTOCOL = Protocol(indices, records, summarise, passes)

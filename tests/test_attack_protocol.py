@@ -1,0 +1,249 @@
+"""Adversarial distances: against foolbox, against known ones, and eq. 9 against its formula."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import foolbox
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from planes import Planes, assert_same, digits_spec, records
+from test_attacks import smooth_model
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from leaderboards.curves import attack_curve
+from suite.attacks import Seen, Target, ddn, distances, first_success_pgd, keyed_noise
+from suite.models import build
+from suite.noise import draws
+from suite.protocols.attack import PROTOCOL
+
+STEPS, MAX_NORM = 20, 4.0
+
+
+def attacked_images(total: int = 40) -> tuple[nn.Module, Tensor, Tensor]:
+    """A smooth network, images on a grid of 256 levels to which it is surest of its answer, and the answers."""
+    model = smooth_model().requires_grad_(False)
+    levels = torch.randint(256, (50 * total, 3, 8, 8), generator=torch.Generator().manual_seed(5), dtype=torch.int64)
+    x = levels.double() / 255
+    leading = model(x).topk(2).values
+    x = x[(leading[:, 0] - leading[:, 1]).topk(total).indices]
+    return model, x, model(x).argmax(dim=1)
+
+
+def single_pass(model: nn.Module, x: Tensor, y: Tensor, top: int = 1) -> tuple[Target, Seen]:
+    target = Target(model, y, x.new_zeros(len(x), 1, 1, 1, 1), top=top, batch_size=256)
+    return target, target.see(x, torch.arange(len(x)))
+
+
+def ball(x: Tensor, radius: float) -> Tensor:
+    return torch.full((len(x),), radius, dtype=torch.float64)
+
+
+# against foolbox
+
+
+def test_pgd_stops_where_foolbox_first_succeeds() -> None:
+    model, x, y = attacked_images()
+    x_adv, found = first_success_pgd(*arguments(model, x, y), epsilon=ball(x, MAX_NORM), steps=STEPS)
+    wrapped, first = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu"), torch.full((len(x),), math.nan).double()
+    for steps in range(1, STEPS + 1):
+        attack = foolbox.attacks.L2ProjectedGradientDescentAttack(
+            steps=steps, abs_stepsize=2 * MAX_NORM / STEPS, random_start=False
+        )
+        theirs = attack.run(wrapped, x, foolbox.criteria.Misclassification(y), epsilon=MAX_NORM)
+        new = first.isnan() & (model(theirs).argmax(dim=1) != y)
+        first[new] = (theirs - x).flatten(1).norm(dim=1)[new]
+    assert found.sum() > 30
+    assert first[found].max() > 1.5 * first[found].min()
+    assert torch.equal(found, ~first.isnan())
+    assert distances(x_adv[found], x[found]) == pytest.approx(first[found].tolist(), rel=1e-9)
+
+
+def arguments(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Target, Tensor, Seen]:
+    target, clean = single_pass(model, x, y)
+    return target, x, clean
+
+
+def foolbox_ddn(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    attack = foolbox.attacks.DDNAttack(init_epsilon=1.0, gamma=0.05, steps=STEPS)
+    theirs = attack.run(foolbox.PyTorchModel(model, (0, 1), "cpu"), x, foolbox.criteria.Misclassification(y))
+    return (theirs - x).flatten(1).norm(dim=1)
+
+
+def test_ddn_is_foolboxs() -> None:
+    """Without the rounding to 256 levels, which foolbox leaves out."""
+    model, x, y = attacked_images()
+    x_adv, found = ddn(*arguments(model, x, y), epsilon=ball(x, 1.0), steps=STEPS)
+    theirs = foolbox_ddn(model, x, y)
+    assert torch.equal(found, theirs > 0)
+    assert found.sum() > 30
+    assert distances(x_adv, x) == pytest.approx(theirs.tolist(), rel=1e-6)  # its factors of ε are in float32
+
+
+def test_ddn_gives_images_that_can_be_stored_at_hardly_another_distance() -> None:
+    model, x, y = attacked_images()
+    x_adv, found = ddn(*arguments(model, x, y), epsilon=ball(x, 1.0), steps=STEPS, levels=256)
+    assert torch.allclose(x_adv * 255, (x_adv * 255).round(), atol=1e-9)
+    ours, theirs = torch.tensor(distances(x_adv, x))[found], foolbox_ddn(model, x, y)
+    assert float(ours.median()) == pytest.approx(float(theirs[theirs > 0].median()), rel=0.02)
+
+
+# against known distances
+
+
+def test_a_linear_classifiers_distance_is_found_by_ddn_and_bounded_by_pgd() -> None:
+    known = [0.05, 0.12, 0.23, 0.37, 0.41]
+    model = Planes()
+    x = model.between(*known)
+    given = arguments(model, x, torch.zeros(5, dtype=torch.int64))
+    x_adv, found = ddn(*given, epsilon=ball(x, 1.0), steps=200)
+    assert found.all()
+    assert distances(x_adv, x) == pytest.approx(known, rel=0.03)
+    assert all(d > r for d, r in zip(distances(x_adv, x), known, strict=True))
+    x_adv, found = first_success_pgd(*given, epsilon=ball(x, 1.0), steps=STEPS)
+    assert distances(x_adv, x) == pytest.approx([math.ceil(r / 0.1) * 0.1 for r in known], rel=1e-5)
+
+
+def test_pgd_finds_nothing_outside_its_ball() -> None:
+    model = Planes()
+    x = model.between(0.3, 0.5)
+    x_adv, found = first_success_pgd(
+        *arguments(model, x, torch.zeros(2, dtype=torch.int64)), epsilon=ball(x, 0.4), steps=10
+    )
+    assert found.tolist() == [True, False]
+    assert torch.equal(x_adv[1], x[1])
+    assert distances(x_adv, x)[0] <= 0.4 * (1 + 1e-6)
+
+
+def test_the_top_k_rule_asks_for_the_label_to_leave_the_k_leading_classes() -> None:
+    model = Planes(classes=3)
+    x, y = model.at(0.3, 0.0, -0.1)[None], torch.tensor([0])
+    lengths = []
+    for top in (1, 2):
+        target, clean = single_pass(model, x, y, top)
+        x_adv, found = ddn(target, x, clean, epsilon=ball(x, 1.0), steps=300)
+        assert found.all()
+        assert 0 not in model(x_adv).topk(top).indices[0]
+        lengths += distances(x_adv, x)
+    assert lengths[0] == pytest.approx(0.3 / math.sqrt(2), rel=0.03)  # where class 1 passes
+    assert lengths[1] > np.linalg.norm(np.array([0.3, 0.0, -0.1]) - 0.2 / 3)  # where all three logits are their mean
+
+
+# stochastic rows: eq. 9
+
+
+def noisy_target(model: nn.Module, x: Tensor, y: Tensor, m: int, batch_size: int = 256) -> Target:
+    noise = keyed_noise(x, list(range(len(x))), m, sigma=0.2, seed=3, purpose="attack")
+    return Target(model, y, noise, top=1, batch_size=batch_size)
+
+
+@pytest.mark.parametrize("batch_size", [256, 5])
+def test_the_step_of_a_stochastic_row_is_eq_9(batch_size: int) -> None:
+    """The gradient of Σᵢ L(f(x + ηᵢ), y) by central differences in float64, over draws made one by one."""
+    model, (m, eps) = smooth_model().requires_grad_(False), (7, 1e-5)
+    x = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    y = torch.tensor([1, 4])
+    seen = noisy_target(model, x, y, m, batch_size).see(x, torch.arange(2))
+    eta = [0.2 * torch.cat(list(draws(3, "attack", i, m, like=x[i]))) for i in range(2)]
+
+    def total(image: int, at: Tensor) -> float:
+        return sum(float(F.cross_entropy(model((at + one)[None]), y[image : image + 1])) for one in eta[image])
+
+    for image, pixel in [(0, 0), (0, 77), (1, 13), (1, 191)]:
+        step = torch.zeros(192, dtype=torch.float64)
+        step[pixel] = eps
+        difference = (total(image, x[image] + step.view(3, 8, 8)) - total(image, x[image] - step.view(3, 8, 8))) / 2
+        assert seen.gradient[image].flatten()[pixel] == pytest.approx(difference / eps, rel=1e-6)
+    averaged = torch.stack([model(x[i] + eta[i]).softmax(dim=1).mean(dim=0) for i in range(2)])
+    assert seen.classes[:, 0].tolist() == averaged.argmax(dim=1).tolist()
+
+
+class Sigmoid(nn.Module):
+    """The probability of class 0 is the logistic function of the first pixel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack((x[:, 0, 0, 0], torch.zeros_like(x[:, 0, 0, 0])), dim=1)
+
+
+@pytest.mark.parametrize(
+    ("eta", "hit"),
+    [
+        ([5.0, -0.4, -0.4], False),  # 0.993, 0.401 and 0.401 are 0.6 on average, though two draws of three say class 1
+        ([1.0, 1.0, 1.0, -10.0], False),  # 0.55 on average, though the logits are −1.75
+        ([-0.4, -0.4], True),
+    ],
+)
+def test_the_answer_of_a_stochastic_row_is_that_of_the_averaged_softmax(eta: list[float], hit: bool) -> None:
+    x, noise = torch.zeros(1, 1, 1, 1), torch.tensor(eta).view(1, -1, 1, 1, 1)
+    target = Target(Sigmoid(), torch.tensor([0]), noise, top=1, batch_size=2)
+    assert target.see(x, torch.arange(1)).hit.tolist() == [hit]
+
+
+# the protocol
+
+
+def small_case(method: str) -> tuple[nn.Module, Any, Tensor, list[int]]:
+    torch.manual_seed(0)
+    model = build("cnn", 10, (1, 8, 8), (0.5,), (0.3,)).eval()
+    images = torch.rand(9, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+    labels = model(images).argmax(dim=1).tolist()
+    labels[4] = (labels[4] + 1) % 10
+    return model, digits_spec(method, **{"attack.draws": 12}), images, labels
+
+
+@pytest.mark.parametrize("method", ["baseline", "randomized-smoothing"])
+def test_records_do_not_depend_on_batch_size_order_or_company(method: str) -> None:
+    model, spec, images, labels = small_case(method)
+    whole = records("attack", model, spec, images, labels)
+    assert whole["pgd"].notna().sum() >= 8
+    for batch_size in (1, 7, 30):
+        assert_same(records("attack", model, spec, images, labels, batch_size=batch_size), whole)
+    some = records("attack", model, spec, images, labels, order=[7, 4, 2])
+    assert_same(some, whole.iloc[[2, 4, 7]].reset_index(drop=True))
+
+
+def test_misclassified_images_have_distance_0_and_are_left_out() -> None:
+    model, spec, images, labels = small_case("baseline")
+    found = records("attack", model, spec, images, labels)
+    assert found.loc[4, ["correct", "pgd", "ddn"]].tolist() == [0, 0.0, 0.0]
+    assert (found["correct"] == 1).sum() == 8
+    assert found["predict"].tolist() == model(images).argmax(dim=1).tolist()
+    figures = PROTOCOL.summarise(spec, found)["attack"]
+    assert (figures["attacked"], figures["misclassified"]) == (8, 1)
+    assert figures["ddn"]["median"] == pytest.approx(found["ddn"].drop(4).median())
+    assert "the single clean pass that this row deploys" in found.loc[0, "claim"]
+
+
+def test_figures_and_curve_counted_by_hand() -> None:
+    found = pd.DataFrame(
+        {"correct": [1, 1, 1, 0, 1], "pgd": [0.5, None, 1.0, 0.0, None], "ddn": [0.25, 0.5, 0.75, 0.0, 1.0]}
+    )
+    figures = PROTOCOL.summarise(digits_spec("baseline"), found)["attack"]
+    assert figures == {
+        "pgd": {"mean": 0.75, "median": None, "found": 2},
+        "ddn": {"mean": 0.625, "median": 0.625, "found": 4},
+        "attacked": 4,
+        "misclassified": 1,
+    }
+    curve = attack_curve(found, points=103).set_index("distance")
+    assert curve.index[-1] == pytest.approx(1.02)
+    assert curve.iloc[0].tolist() == [0, 0]
+    assert curve.loc[0.495:0.505].to_numpy().tolist() == [[0.25, 0.5]]
+    assert curve.iloc[-1].tolist() == [0.5, 1.0]
+    nothing = PROTOCOL.summarise(digits_spec("baseline"), found[found["correct"] == 0])
+    assert json.loads(json.dumps(nothing))["attack"]["ddn"] == {"mean": None, "median": None, "found": 0}
+    assert attack_curve(found[found["correct"] == 0])["pgd"].isna().all()
+
+
+def test_no_pass_is_made_that_is_not_needed() -> None:
+    """One clean pass per image for both attacks; PGD until its first success; DDN's other looks."""
+    model = Planes()
+    spec = digits_spec("baseline", **{"attack.steps": 20, "attack.max_norm": 1.0})
+    records("attack", model, spec, model.between(0.05, 0.35, 0.55), [0, 0, 1])
+    assert model.passes == 3 + (1 + 4) + 2 * 19
+    assert model.gradients == model.passes - 2  # none at the end of DDN

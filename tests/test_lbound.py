@@ -1,0 +1,151 @@
+"""Theorem 3's bound and the averaging error, on models whose Gaussian average has a closed form."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from known import Always, Plane, Smoothed, Step, digits_spec, examine, protocol, small_images, small_model, subject
+from scipy import stats
+from torch import Tensor
+
+SIGMA = 0.25
+
+
+def test_the_bound_never_exceeds_the_distance_to_another_answer() -> None:
+    t = 1.2 * torch.rand(4_000, generator=torch.Generator().manual_seed(1)) - 0.6  # up to 2.4 σ either side
+    model = Smoothed(SIGMA)
+    found = examine("lbound", subject(model, digits_spec(**{"lbound.draws": 2})), model.at(t))
+    radius, distance = found["radius"].to_numpy(), t.abs().double().numpy()
+    assert (radius <= distance + 1e-7).all()
+    near = (distance < 0.1 * SIGMA) & (distance > 1e-3 * SIGMA)
+    assert near.sum() > 50
+    ratio = 1 - (distance / SIGMA) ** 2 / 6  # √(π/2)(2Φ(s) − 1) = s − s³/6 + …
+    np.testing.assert_allclose(radius[near] / distance[near], ratio[near], rtol=1e-3)
+    np.testing.assert_allclose(
+        radius, SIGMA * math.sqrt(math.pi / 2) * (2 * stats.norm.cdf(distance / SIGMA) - 1), atol=1e-7
+    )
+    assert found["predict"].tolist() == (t < 0).int().tolist()
+
+
+class Slabs(Plane):
+    """The average of the indicators of the three slabs that t = −0.1 and t = 0.15 divide, as probabilities."""
+
+    def shares(self, t: np.ndarray) -> np.ndarray:
+        low, high = stats.norm.cdf((-0.1 - t) / SIGMA), stats.norm.cdf((0.15 - t) / SIGMA)
+        return np.stack((low, high - low, 1 - high), axis=-1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.from_numpy(self.shares(self.distance(x).double().numpy())).log()
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_the_bound_holds_for_the_set_of_k_leading_classes(k: int) -> None:
+    model, t = Slabs(), torch.linspace(-0.5, 0.5, 500)
+    spec = digits_spec(**{"lbound.draws": 2, "certify.top": k})
+    found = examine("lbound", subject(model, spec), model.at(t))
+    grid = np.linspace(-1, 1, 4_001)
+
+    def leading(at: np.ndarray) -> np.ndarray:
+        return np.sort(np.argsort(-model.shares(at), axis=1)[:, :k], axis=1)
+
+    differs = (leading(t.double().numpy())[:, None] != leading(grid)).any(axis=2)
+    distances = np.abs(t.numpy()[:, None] - grid)
+    nearest = np.where(differs, distances, np.inf).min(axis=1)
+    assert np.isfinite(nearest).all()
+    assert (found["radius"] <= nearest).all()
+    assert (found["radius"] / nearest).max() > 0.6
+
+
+def test_the_exact_average_is_within_the_sampling_noise() -> None:
+    n, total = 200, 400
+    model = Smoothed(SIGMA)
+    t = torch.linspace(-SIGMA, SIGMA, total)
+    spec = digits_spec("heat", **{"lbound.draws": n})
+    found = examine("lbound", subject(model, spec, other=Step()), model.at(t))
+    p = stats.norm.cdf(t.double().numpy() / SIGMA)
+    np.testing.assert_allclose(found["noise"], np.sqrt(2 * p * (1 - p) / n), rtol=0.25)
+    # (distance/noise)² is about χ²₁: its mean over the images is 1 ± 5 √(2/400)
+    assert np.mean((found["distance"] / found["noise"]) ** 2) == pytest.approx(1, abs=5 * math.sqrt(2 / total))
+    row = protocol("lbound").summarise(spec, found)["averaging"]
+    assert row["noise"] == pytest.approx(math.sqrt(np.mean(2 * p * (1 - p) / n)), rel=0.02)
+    assert row["low"] < row["distance"] < row["high"] < row["noise"]
+
+
+def test_an_offset_is_measured_in_full_and_a_constant_has_none() -> None:
+    images = small_images(5)
+    heat = digits_spec("heat", **{"lbound.draws": 70})
+    near = examine("lbound", subject(Always(0.7, 0.3), heat, other=Always(0.6, 0.4)), images)
+    np.testing.assert_allclose(near["distance"], 0.1 * math.sqrt(2), rtol=1e-6)
+    np.testing.assert_allclose(near["radius"], SIGMA * math.sqrt(math.pi / 2) * 0.4, rtol=1e-6)
+    assert near["agrees"].tolist() == [1] * 5
+    far = examine("lbound", subject(Always(0.7, 0.3), heat, other=Always(0.4, 0.6)), images)
+    assert far["agrees"].tolist() == [0] * 5
+    row = protocol("lbound").summarise(heat, far)["averaging"]
+    assert [row[name] for name in ("distance", "low", "high")] == pytest.approx([0.3 * math.sqrt(2)] * 3)
+    assert row["agreement"]["share"] == 0
+    same = examine("lbound", subject(Always(0.7, 0.3), digits_spec(**{"lbound.draws": 70})), images)
+    assert same["distance"].max() < 1e-12
+    assert same["noise"].max() < 1e-12
+
+
+def test_a_stochastic_row_is_bounded_by_its_average() -> None:
+    n = 5_000
+    model, t = Step(), torch.tensor([-0.2, -0.05, 0.1, 0.3])
+    spec = digits_spec("randomized-smoothing", **{"lbound.draws": n})
+    found = examine("lbound", subject(model, spec), model.at(t), [1, 1, 1, 0])
+    p = stats.norm.cdf(t.double().numpy() / SIGMA)
+    scale = SIGMA * math.sqrt(math.pi / 2)
+    error = scale * 2 * np.sqrt(p * (1 - p) / n)
+    assert (np.abs(found["radius"] - scale * np.abs(2 * p - 1)) < 5 * error).all()
+    assert found["predict"].tolist() == [1, 1, 0, 0]
+    assert found["correct"].tolist() == [1, 1, 0, 1]
+    np.testing.assert_allclose(found["distance"], math.sqrt(2) * np.minimum(p, 1 - p), atol=5 * math.sqrt(0.5 / n))
+    assert "not a certificate at any confidence level" in found["claim"][0]
+    assert "assumption" in examine("lbound", subject(model, digits_spec()), model.at(t))["claim"][0]
+
+
+def test_it_makes_one_clean_pass_and_the_draws() -> None:
+    v, f = Always(0.7, 0.3), Always(0.6, 0.4)
+    spec = digits_spec("heat", **{"lbound.draws": 30})
+    examine("lbound", subject(v, spec, other=f, batch_size=64), small_images(5))
+    assert (v.sizes, f.sizes) == ([5], [64, 64, 22])
+    spec = digits_spec("randomized-smoothing", **{"lbound.draws": 30, "lbound.images": 5})
+    examine("lbound", subject(v, spec), small_images(5))
+    assert sum(v.sizes) - 5 == protocol("lbound").passes(spec, 360) == 5 * 31
+
+
+def test_the_batch_size_and_the_company_change_no_record() -> None:
+    spec = digits_spec("heat", **{"lbound.draws": 70})
+    images = small_images()
+
+    def records(batch_size: int) -> pd.DataFrame:
+        given = subject(small_model(), spec, other=small_model(1), batch_size=batch_size)
+        return examine("lbound", given, images)
+
+    whole = records(256)
+    assert whole["distance"].min() > 1e-3
+    for size in (1, 7):
+        pd.testing.assert_frame_equal(records(size), whole, rtol=1e-5, atol=1e-7)
+    given = subject(small_model(), spec, other=small_model(1))
+    rest = pd.DataFrame(protocol("lbound").records(given, [(i, images[i], 0) for i in (5, 2)]))
+    expected = whole.loc[[5, 2]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(rest, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_misclassified_images_are_left_out_of_the_radii() -> None:
+    spec = digits_spec()
+    found = pd.DataFrame({
+        "idx": range(4), "radius": [0.1, 0.3, 0.9, 0.2], "correct": [1, 1, 0, 1],
+        "distance": [0.0, 0.1, 0.2, 0.3], "noise": [0.01] * 4, "agrees": [1, 1, 0, 1],
+    })  # fmt: skip
+    row = protocol("lbound").summarise(spec, found)
+    bound = row["lbound"]
+    assert [bound[name] for name in ("mean", "median", "max")] == pytest.approx([0.2, 0.2, 0.3])
+    assert (bound["images"], bound["misclassified"]) == (4, 1)
+    assert row["averaging"]["distance"] == pytest.approx(0.15)
+    none = protocol("lbound").summarise(spec, found.assign(correct=0))["lbound"]
+    assert [none[name] for name in ("mean", "median", "max", "misclassified")] == [None, None, None, 4]

@@ -1,0 +1,333 @@
+"""Published logs: figures that their authors printed, what is refused and how, and rows beside those of runs."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import lzma
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import SHARED
+
+from leaderboards import groups, load_board, rows, table
+from leaderboards.curves import row_curve, row_records
+from leaderboards.published import PUBLISHED, Entry, paper_figures, published_records, published_rows
+from leaderboards.published.log import fits, read_log, rounding
+from leaderboards.published.store import import_logs
+from suite.errors import UserError
+from suite.protocols import certify
+from suite.spec import make_spec
+from suite.statistics import certified_accuracy, certified_radius, largest_radius, smallest_count
+
+LOGS = SHARED / "data" / "published"
+ROWS = sorted(PUBLISHED.glob("*/*.tsv.xz"))
+HEADER = "idx\tlabel\tpredict\tradius\tcorrect\ttime\n"
+GIVEN: dict[str, Any] = {
+    "method": "mine", "citation": "A. Author. A Title. A Venue, 2021.", "arch": "cnn", "sigma": 0.25,
+    "trained_sigma": None, "n0": 100, "n": 1_000, "alpha": 0.001, "top": 1, "note": None,
+}  # fmt: skip
+
+
+def log(path: Path, *lines: str) -> Path:
+    path.write_text(HEADER + "".join(f"{line}\n" for line in lines))
+    return path
+
+
+def counted(path: Path, counts: list[int], n: int = 1_000, alpha: float = 0.001, sigma: float = 0.25) -> Path:
+    """A log as Cohen et al.'s code prints it, of these counts of votes."""
+    radii = certified_radius(counts, n, alpha, sigma)
+    return log(path, *(f"{i}\t3\t3\t{r:.3}\t1\t0:00:01.5" for i, r in enumerate(radii)))
+
+
+# Cohen et al. (2019), certified accuracy on ImageNet at r = 0.5, 1, …, 3, as they print it
+COHEN_IMAGENET = {
+    "0.25": [0.49, 0, 0, 0, 0, 0],
+    "0.50": [0.46, 0.37, 0.29, 0, 0, 0],
+    "1.00": [0.38, 0.33, 0.26, 0.19, 0.15, 0.12],
+}
+
+
+@pytest.mark.parametrize("sigma", COHEN_IMAGENET)
+def test_cohens_imagenet_figures_are_those_that_they_print(sigma: str) -> None:
+    records = published_records(f"imagenet/randomized-smoothing-resnet50_noise_{sigma}_sigma_{sigma}")
+    shares = [
+        certified_accuracy(records["radius"], records["correct"], records["predict"] == -1, r)
+        for r in (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
+    ]
+    np.testing.assert_allclose(shares, COHEN_IMAGENET[sigma], atol=0.005)
+
+
+@pytest.mark.skipif(not LOGS.is_dir(), reason="the published logs do not lie beside this checkout (../shared)")
+@pytest.mark.parametrize("source", sorted(LOGS.glob("*/*/*.tsv")), ids=lambda path: f"{path.parts[-3]}-{path.stem}")
+def test_a_row_is_its_log_counted_line_by_line(source: Path) -> None:
+    board = source.parts[-2]
+    [row] = [row for row in published_rows(board) if row["run_id"].endswith(source.stem)]
+    with source.open() as file:
+        lines = list(csv.DictReader(file, delimiter="\t"))
+    assert row["images"] == len(lines)
+    for r in load_board(board).radii:
+        sure = sum(line["correct"] == "1" and float(line["radius"]) >= r for line in lines)
+        assert row["certified_accuracy"][str(r)] == sure / len(lines)
+        decided = [line for line in lines if line["predict"] != "-1"]
+        sure = sum(line["correct"] == "1" and float(line["radius"]) > r for line in decided)
+        assert row["certified_accuracy_paper"][str(r)] == sure / len(decided)
+    total = sum(float(line["radius"]) for line in lines if line["correct"] == "1")
+    assert row["acr"] == pytest.approx(total / len(lines), rel=1e-9)
+    kept = lzma.decompress((PUBLISHED / f"{row['run_id']}.tsv.xz").read_bytes()).decode().splitlines()[1:]
+    assert kept == ["\t".join(list(line.values())[:5]) for line in lines]
+    hashed = hashlib.sha256(source.read_bytes()).hexdigest()
+    assert hashed in (PUBLISHED / f"{row['run_id']}.toml").read_text()
+    seconds = [pd.Timedelta(line["time"]).total_seconds() for line in lines]
+    assert row["seconds_per_certificate"] == pytest.approx(np.mean(seconds), abs=1e-3)
+
+
+@pytest.mark.parametrize("file", ROWS, ids=lambda path: path.name)
+def test_each_kept_radius_is_that_of_a_count_as_printed(file: Path) -> None:
+    [row] = [row for row in published_rows(file.parent.name) if f"{row['run_id']}.tsv.xz".endswith(file.name)]
+    printed = pd.read_csv(file, sep="\t", dtype=str)["radius"].drop_duplicates().tolist()
+    radius = np.array(printed, float)
+    level = row["n"], row["alpha"], row["sigma"]
+    assert fits(radius, rounding(printed), *level).all()
+    every = certified_radius(np.arange(row["n"] // 2, row["n"] + 1), *level)
+    above = np.searchsorted(every, radius).clip(1, len(every) - 1)
+    nearest = np.where(radius - every[above - 1] < every[above] - radius, every[above - 1], every[above])
+    form = ".4f" if row["method"] == "smoothadv" and row["dataset"] == "imagenet" else ".3"
+    assert [float(f"{r:{form}}") for r in nearest] == radius.tolist()
+
+
+def test_the_fewest_votes_are_those_of_a_table() -> None:
+    for n, alpha in [(100, 0.05), (1_000, 0.001), (100_000, 0.01)]:
+        every = certified_radius(np.arange(n + 1), n, alpha, 0.5)
+        wanted = np.linspace(0.01, 1.1 * largest_radius(n, alpha, 0.5), 57)
+        assert smallest_count(wanted, n, alpha, 0.5).tolist() == np.searchsorted(every, wanted).tolist()
+
+
+def test_a_fresh_clone_has_the_published_rows_by_comparable_group(tmp_path: Path) -> None:
+    assert (len(rows("cifar10", tmp_path)), len(rows("imagenet", tmp_path))) == (9, 6)
+    assert rows("cifar10", tmp_path, published=None) == []
+    assert rows("paper", tmp_path) == rows(str(PUBLISHED / "cifar10"), tmp_path) == []
+    titled = {title: group["method"].tolist() for title, group in groups(table("imagenet", tmp_path))}
+    assert titled["ImageNet: σ = 0.25, top-1, 427 images, n = 100000, α = 0.01"] == ["randomized-smoothing"]
+    assert titled["ImageNet: σ = 0.25, top-1, 500 images, n = 100000, α = 0.001"] == ["smoothadv"]
+    assert [len(group) for _, group in groups(table("cifar10", tmp_path))] == [2, 3, 2, 2]
+
+
+def test_rows_have_a_runs_keys_and_figures() -> None:
+    spec = make_spec(method="randomized-smoothing", dataset="cifar10", profile="quick", sigma=0.25, n=1_000, alpha=0.01)
+    records = pd.DataFrame(
+        {"idx": range(4), "label": [0, 1, 2, 3], "chosen": [[0], [1], [0], [3]], "predict": [0, 1, 0, -1]}
+        | {"radius": [0.5, 0.1, 0.3, 0.0], "correct": [1, 1, 0, 0], "time": [1.0] * 4, "n0": [100] * 4}
+    )
+    run = certify.PROTOCOL.summarise(spec, records.assign(draws=1_000))
+    common = {"run_id", "method", "dataset", "data", "arch", "sigma", "seed", "source", "date", "inference", "top"}
+    for row in published_rows("cifar10"):
+        assert set(row) >= common | set(run)
+        assert json.loads(json.dumps(row)) == row
+        assert row["source"] == "published"
+
+
+def test_published_rows_have_curves(tmp_path: Path) -> None:
+    frame = table("cifar10", tmp_path)
+    row = frame.iloc[0]
+    assert len(row_records(row, tmp_path)) == 10_000
+    curve = row_curve(row, tmp_path)
+    below = curve[curve["radius"] < 0.25].iloc[-1]
+    assert below["accuracy"] >= row["r=0.25"]
+    assert curve["accuracy"].is_monotonic_decreasing
+
+
+@pytest.mark.parametrize(
+    ("lines", "number", "said"),
+    [
+        (["0\t3\t3\t0.1\t1"], 2, "5 fields, not 6"),
+        (["0\t3\tthree\t0.1\t1\t1.5"], 2, "predict 'three' is not a whole number"),
+        (["0\t3\t3\tnan\t1\t1.5"], 2, "radius 'nan' is not a number"),
+        (["0\t3\t3\t0,1\t1\t1.5"], 2, "radius '0,1' is not a number"),
+        (["0\t3\t3\t-0.1\t1\t1.5"], 2, "radius -0.1 is negative"),
+        (["0\t3\t-1\t0.1\t0\t1.5"], 2, "radius 0.1 where predict -1 abstains"),
+        (["0\t3\t-1\t0.0\t1\t1.5"], 2, "correct 1 contradicts label 3 and predict -1"),
+        (["0\t3\t3\t0.1\t0\t1.5"], 2, "correct 0 contradicts label 3 and predict 3"),
+        (["0\t3\t4\t0.1\t1\t1.5"], 2, "correct 1 contradicts label 3 and predict 4"),
+        (["0\t3\t3\t0.1\t2\t1.5"], 2, "correct 2 is neither 0 nor 1"),
+        (["0\t3\t3\t0.1\tTrue\t1.5"], 2, "correct 'True' is not a whole number"),
+        (["0\t10\t3\t0.1\t0\t1.5"], 2, "label 10 is not one of CIFAR-10's"),
+        (["10000\t3\t3\t0.1\t1\t1.5"], 2, "idx 10000 is not one of CIFAR-10's"),
+        (["0\t3\t3\t0.1\t1\t0:61:00"], 2, "time '0:61:00' is neither seconds nor h:mm:ss"),
+        (["0\t3\t3\t0.1\t1\t-1"], 2, "time '-1' is neither"),
+        (["0\t3\t3\t0.1\t1\t1"] * 2, 3, "image 0 is there twice"),
+        (["5\t3\t3\t0.1\t1\t1", "4\t3\t3\t0.1\t1\t1"], 3, "idx 4 comes after 5"),
+        (["0\t3\t3\t0.1\t1\t1", "", "1\t3\t3\t0.1\t1\t1"], 3, "1 fields, not 6"),
+    ],
+)
+def test_a_line_that_cannot_be_is_named(tmp_path: Path, lines: list[str], number: int, said: str) -> None:
+    path = log(tmp_path / "log.tsv", *lines)
+    with pytest.raises(UserError) as error:
+        import_logs([path], "cifar10", tmp_path, **GIVEN)
+    assert str(error.value).startswith(f"{path}, line {number}: ")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "cifar10").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "line 1: the header is not"),
+        (b"idx,label,predict,radius,correct,time\n", "line 1: the header is not"),
+        (HEADER.encode(), "has a header and no images"),
+        (b"\xff\xfe", "is no log to be read"),
+    ],
+)
+def test_files_that_are_no_logs(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "log.tsv").write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        import_logs([tmp_path / "log.tsv"], "cifar10", tmp_path, **GIVEN)
+    with pytest.raises(UserError, match="is no log to be read"):
+        import_logs([tmp_path / "absent.tsv"], "cifar10", tmp_path, **GIVEN)
+
+
+@pytest.mark.parametrize(("claimed", "true"), [(0.001, 0.01), (0.01, 0.001), (0.001, 0.05)])
+def test_a_wrong_level_is_refused_and_the_right_one_named(tmp_path: Path, claimed: float, true: float) -> None:
+    path = counted(tmp_path / "log.tsv", [1_000, 999, 998, 900], alpha=true)
+    with pytest.raises(UserError) as error:
+        import_logs([path], "cifar10", tmp_path, **GIVEN | {"alpha": claimed})
+    assert f"line 2: radius {largest_radius(1_000, true, 0.25):.3} is" in str(error.value)
+    assert ("above" in str(error.value)) == (claimed < true)
+    assert f"alpha = {true:g} fits every radius" in str(error.value)
+    assert import_logs([path], "cifar10", tmp_path, **GIVEN | {"alpha": true})[0]["new"]
+
+
+def test_a_wrong_sigma_or_n_is_refused(tmp_path: Path) -> None:
+    path = counted(tmp_path / "log.tsv", [1_000, 999, 998, 900])
+    for wrong in ({"sigma": 0.12}, {"n": 500}, {"sigma": 0.3}):
+        with pytest.raises(UserError, match="check n, sigma and alpha"):
+            import_logs([path], "cifar10", tmp_path, **GIVEN | wrong)
+
+
+@pytest.mark.parametrize(
+    ("board", "changed", "said"),
+    [
+        ("cifar11", {}, "unknown board 'cifar11': did you mean 'cifar10"),
+        ("cifar10", {"arch": None}, "give --arch"),
+        ("cifar10", {"sigma": None}, "give --sigma"),
+        ("cifar10", {"sigma": float("nan")}, "sigma"),
+        ("cifar10", {"citation": "Somebody"}, "no year"),
+        ("cifar10", {"method": "../mine"}, "method '../mine'"),
+        ("cifar10", {"alpha": 0.0}, "0 < alpha < 1"),
+        ("cifar10", {"n": 5}, "n = 5 draws can certify nothing"),
+    ],
+)
+def test_mistaken_settings(tmp_path: Path, board: str, changed: dict[str, Any], said: str) -> None:
+    path = counted(tmp_path / "log.tsv", [1_000, 900])
+    with pytest.raises(UserError) as error:
+        import_logs([path], board, tmp_path, **GIVEN | changed)
+    assert said in str(error.value)
+
+
+def test_times_line_ends_and_unfinished_lines(tmp_path: Path) -> None:
+    board, path = load_board("cifar10"), tmp_path / "log.tsv"
+    lines = [HEADER, "0\t3\t3\t0.1\t1\t12.5\n", "20\t3\t-1\t0.0\t0\t1:02:03.25\n", "40\t3\t4\t0.2\t0\t0:00:01\n"]
+    path.write_bytes("".join(lines).replace("\n", "\r\n").encode())
+    whole = read_log(path, board)
+    assert whole.records["time"].tolist() == [12.5, 3723.25, 1.0]
+    assert whole.note == "every 20th test image; the log stops at image 40 of 10000, with 3 of 500 images"
+    path.write_text("".join(lines) + "60\t3\t4\t0.")
+    cut = read_log(path, board)
+    assert cut.records["idx"].tolist() == [0, 20, 40]
+    assert cut.note == f"{whole.note}; the unfinished last line is left out"
+    path.write_text("".join(lines).rstrip())
+    assert len(read_log(path, board).records) == 3
+    path.write_text("".join([*lines[:3], "60\t3\t4\t0.2\t0\t1\n", "80\t3\t4\t0.2\t0\t1\n"]))
+    assert "1 images are missing" in read_log(path, board).note
+
+
+def test_a_top_5_log_may_be_correct_in_another_class(tmp_path: Path) -> None:
+    path = log(tmp_path / "log.tsv", "0\t3\t4\t0.0\t1\t1", "1\t3\t4\t0.0\t0\t1")
+    assert len(read_log(path, load_board("cifar10"), top=5).records) == 2
+    with pytest.raises(UserError, match="line 2: correct 1 contradicts"):
+        read_log(path, load_board("cifar10"), top=1)
+
+
+def test_radii_may_be_rounded_in_any_of_the_usual_ways() -> None:
+    radius = certified_radius([1_000, 999, 990, 900, 700, 560], 1_000, 0.001, 1.0)
+    for printed in ([f"{r:.3}" for r in radius], [f"{r:.4f}" for r in radius], [str(round(r, 4)) for r in radius]):
+        assert fits(np.array(printed, float), rounding(printed), 1_000, 0.001, 1.0).all()
+        assert (rounding(printed) >= np.abs(np.array(printed, float) - radius)).all()
+    assert fits(radius, rounding([repr(float(r)) for r in radius]), 1_000, 0.001, 1.0).all()
+    assert not fits(radius[:2] * 1.001, rounding([repr(float(r)) for r in radius[:2]]), 1_000, 0.001, 1.0).any()
+
+
+def test_importing_again_changes_nothing_and_other_content_needs_a_word(tmp_path: Path) -> None:
+    path = counted(tmp_path / "resnet110_PGD_2steps_noise_0.12_sigma_0.25.tsv", [1_000, 900, 800])
+    given = GIVEN | {"arch": None, "sigma": None}
+    contents = []
+    for root in (tmp_path / "a", tmp_path / "b"):
+        assert import_logs([path], "cifar10", root, **given)[0]["new"]
+        contents.append({file.name: file.read_bytes() for file in sorted((root / "cifar10").iterdir())})
+    assert contents[0] == contents[1]
+    assert not import_logs([path], "cifar10", tmp_path / "a", **given)[0]["new"]
+    [row] = published_rows("cifar10", tmp_path / "a")
+    assert (row["arch"], row["variant"], row["sigma"], row["trained_sigma"]) == ("resnet110", "PGD 2steps", 0.25, 0.12)
+    assert (row["date"], row["seconds_per_certificate"], row["images"]) == ("2021", 1.5, 3)
+    counted(path, [1_000, 900, 850])
+    with pytest.raises(UserError, match="--replace"):
+        import_logs([path], "cifar10", tmp_path / "a", **given)
+    assert published_rows("cifar10", tmp_path / "a") == [row]
+    assert import_logs([path], "cifar10", tmp_path / "a", replace=True, **given)[0]["new"]
+    assert published_rows("cifar10", tmp_path / "a")[0]["acr"] > row["acr"]
+
+
+def test_of_several_logs_all_are_taken_or_none(tmp_path: Path) -> None:
+    good = counted(tmp_path / "good.tsv", [1_000, 900])
+    bad = log(tmp_path / "bad.tsv", "0\t3\t3\t0.1\t0\t1")
+    with pytest.raises(UserError, match=r"bad\.tsv, line 2"):
+        import_logs([good, bad], "cifar10", tmp_path, **GIVEN)
+    assert published_rows("cifar10", tmp_path) == []
+    with pytest.raises(UserError, match="same name"):
+        import_logs([good, good], "cifar10", tmp_path, **GIVEN)
+
+
+def test_a_damaged_row_is_named(tmp_path: Path) -> None:
+    import_logs([counted(tmp_path / "log.tsv", [1_000])], "cifar10", tmp_path, **GIVEN)
+    (tmp_path / "cifar10" / "mine-log.tsv.xz").write_bytes(b"\xfd7zXZ")
+    with pytest.raises(UserError, match=r"mine-log\.toml or its log is damaged"):
+        published_rows("cifar10", tmp_path)
+
+
+def test_every_entry_cites_a_whole_reference() -> None:
+    import tomllib
+
+    entries = [Entry(**tomllib.loads(file.read_text())) for board in ("cifar10", "imagenet")
+               for file in PUBLISHED.glob(f"{board}/*.toml")]  # fmt: skip
+    assert len(entries) == len(ROWS) == 15
+    assert all(entry.citation.endswith(f"{entry.date}.") and entry.citation.count(".") >= 3 for entry in entries)
+    assert {entry.alpha for entry in entries if entry.data == "CIFAR-10" or entry.method == "smoothadv"} == {0.001}
+    assert {entry.images for entry in entries} == {10_000, 500, 427}
+    assert sum(file.stat().st_size for file in PUBLISHED.rglob("*")) < 2**20
+
+
+def test_the_papers_figures_say_how_they_were_read() -> None:
+    frame = paper_figures()
+    assert set(frame["read"]) == {"table", "plot"}
+    assert (frame["uncertainty"] > 0).all()
+    assert frame["percent"].between(0, 100).all()
+    top5 = frame[frame["item"] == "Table 1"].set_index("method")["percent"].to_dict()
+    assert top5 == {"heat": 86.1, "randomized-smoothing": 85.3, "smoothadv": 78.8}
+    assert set(frame.loc[frame["quantity"] == "certified accuracy", "convention"]) == {"paper"}
+    attacked = frame[(frame["attack"] == "ddn") & (frame["method"] == "heat")].set_index("at")["percent"].to_dict()
+    assert attacked == {0.5: 47, 1.0: 92}
+
+
+@pytest.mark.skipif(not LOGS.is_dir(), reason="the paper's figures do not lie beside this checkout (../shared)")
+def test_figure_1_is_what_was_read_off() -> None:
+    theirs = pd.read_csv(LOGS / "paper_figure1.csv").set_index(["dataset", "method", "radius"])
+    ours = paper_figures().query("quantity == 'certified accuracy'").set_index(["dataset", "method", "at"])
+    assert len(ours) == len(theirs) == 52
+    assert (ours["percent"] == theirs["certified_accuracy_percent"].reindex(ours.index)).all()
+    assert (ours["sigma"] == theirs["sigma"].reindex(ours.index)).all()
+    assert [f"top{k}" for k in ours["top"]] == theirs["rule"].reindex(ours.index).tolist()
