@@ -23,10 +23,13 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str, group: str, builtin: dict[str, str]):
         self.kind, self.group, self.builtin = kind, group, builtin
+        self.others: dict[str, str] | None = None  # read once: every look at the installed packages takes milliseconds
 
     def paths(self) -> dict[str, str]:
         """Every registered name and the import path behind it; a built-in name cannot be taken over."""
-        return {point.name: point.value for point in entry_points(group=self.group)} | self.builtin
+        if self.others is None:
+            self.others = {point.name: point.value for point in entry_points(group=self.group)}
+        return self.others | self.builtin
 
     def get(self, name: str) -> T:
         """The thing called `name`. Raises UserError for an unknown name, or one whose module does not import."""

@@ -58,17 +58,27 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs
 
 
-def test_help_takes_less_than_half_a_second() -> None:
-    """Of processor time, which a busy machine does not stretch; heavy imports would take seconds."""
-    command = [sys.executable, "-c", "from suite.cli import main; main()", "--help"]
+def processor_seconds(program: str) -> float:
+    """Of a fresh Python, the least of five: a busy machine does not stretch it as it does the clock's."""
     times = []
     for _ in range(5):
         before = os.times()
-        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
         after = os.times()
         times.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    return min(times)
+
+
+def test_help_takes_less_than_half_a_second() -> None:
+    """Or, on a machine where typer's help for a bare command takes long by itself, 1.5 times as long as that."""
+    main = "import sys; from suite.cli import main; sys.argv = ['suite', '--help']\n"
+    bare = "import typer; app = typer.Typer(); app.command()(lambda: None); app(['--help'])"
+    assert processor_seconds(main + "main()") < max(0.5, 1.5 * processor_seconds(bare))
+
+    told = "try: main()\nfinally: print(*sys.modules)"
+    out = subprocess.run([sys.executable, "-c", main + told], capture_output=True, text=True).stdout
     assert "leaderboard" in out
-    assert min(times) < 0.5
+    assert {"torch", "numpy", "pandas", "scipy", "pydantic", "mlflow", "optuna", "streamlit"}.isdisjoint(out.split())
 
 
 def test_training_and_protocols_need_no_mlflow_optuna_or_streamlit(tmp_path: Path) -> None:

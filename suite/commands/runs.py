@@ -1,0 +1,98 @@
+"""Commands that make runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from suite.commands.boards import leaderboard
+from suite.commands.options import RUNS, DataRoot, Dataset, Device, Format, Output, Runs, Track, out, parse_setting
+
+if TYPE_CHECKING:
+    from suite.run import Machine
+
+
+def run(
+    method: Annotated[str, typer.Option(help="see 'suite methods'")],
+    dataset: Dataset,
+    profile: Annotated[str | None, typer.Option(help="demo, quick or paper [default: what fits the machine]")] = None,
+    arch: Annotated[str | None, typer.Option(help="resnet8/20/56/110[-wWIDTH], resnet18/34/50, cnn")] = None,
+    sigma: Annotated[float | None, typer.Option(help="noise, pixels in [0,1]")] = None,
+    init: Annotated[str | None, typer.Option(help="a checkpoint of your own to start from")] = None,
+    seed: Annotated[int | None, typer.Option(help="of weights, batches and noise")] = None,
+    epochs: Annotated[float | None, typer.Option(help="passes over the training images")] = None,
+    lr: Annotated[float | None, typer.Option(help="learning rate")] = None,
+    kappa: Annotated[int | None, typer.Option(help="heat: random projections per image")] = None,
+    n0: Annotated[int | None, typer.Option(help="certify: selection draws")] = None,
+    n: Annotated[int | None, typer.Option(help="certify: estimation draws")] = None,
+    alpha: Annotated[float | None, typer.Option(help="certify: failure probability")] = None,
+    images: Annotated[int | None, typer.Option(help="certify: how many test images")] = None,
+    sampling: Annotated[str | None, typer.Option(help="certify: fixed, or adaptive with at most n draws")] = None,
+    radii: Annotated[str | None, typer.Option(help="certify, adaptive: the radii to decide [the board's]")] = None,
+    precision: Annotated[str | None, typer.Option(help="certify: fp32 or bf16")] = None,
+    protocols: Annotated[
+        str | None, typer.Option(help="comma-separated: accuracy,certify,lbound,attack,timing,agreement,audit; or all")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="any other setting, e.g. training.momentum=0.8"),
+    ] = None,
+    data_root: DataRoot = None,
+    runs: Runs = RUNS,
+    device: Device = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="of the protocols; changes the speed only")] = 256,
+    track: Track = True,
+    format: Output = Format.table,
+) -> None:
+    """Train a method, certify its model, record the run and print its row."""
+    from suite.run import Machine
+
+    options: dict[str, Any] = {
+        "profile": profile, "arch": arch, "sigma": sigma, "init": init, "seed": seed, "epochs": epochs, "lr": lr,
+        "kappa": kappa, "n0": n0, "n": n, "alpha": alpha, "images": images, "protocols": protocols,
+        "sampling": sampling, "radii": radii and radii.split(","), "certify.precision": precision,
+    }  # fmt: skip
+    given = {name: value for name, value in options.items() if value is not None}
+    given |= {"method": method, "dataset": dataset} | dict(parse_setting(text) for text in settings or ())
+    machine = Machine(data_root=data_root, runs=runs, device=device, batch_size=batch_size, track=track)
+    show_result(carry_out([given], machine)[0], format)
+
+
+def demo(runs: Runs = RUNS, track: Track = True, format: Output = Format.table) -> None:
+    """Every method on the embedded digits in about a minute, and their leaderboard."""
+    from methods import METHODS
+    from suite.run import Machine
+
+    machine = Machine(runs=runs, track=track)
+    carry_out(
+        [
+            {"method": name, "dataset": "digits", "profile": "demo"}
+            for name in METHODS.paths()
+            if METHODS.get(name).trains
+        ],
+        machine,
+    )
+    leaderboard("digits", runs=runs, format=format)
+
+
+def carry_out(given: list[dict[str, Any]], machine: Machine, *, train: bool = True) -> list[dict[str, Any]]:
+    """Validate all the runs, then do them; their results."""
+    from suite.run import run
+    from suite.spec import make_spec
+
+    folders = [run(spec, machine, train=train) for spec in [make_spec(**settings) for settings in given]]
+    return [json.loads((folder.path / "result.json").read_text()) | {"folder": str(folder.path)} for folder in folders]
+
+
+def show_result(result: dict[str, Any], format: Format) -> None:
+    if format is Format.json:
+        print(json.dumps(result))
+        return
+    from suite.tables import result_table
+
+    out.print(result_table(result))
+    out.print(f"records, model and environment: {result['folder']}", highlight=False, soft_wrap=True)
+    out.print(f"next: suite leaderboard {result['dataset']} --runs {Path(result['folder']).parent}", highlight=False)
