@@ -110,7 +110,7 @@ def trials_frame(study: optuna.Study) -> pd.DataFrame:
 
 
 def importances(study: optuna.Study) -> dict[str, dict[str, float]]:
-    """By objective: how much each searched setting decides whether a trial is among the best, as shares of 1 (PED-ANOVA,
+    """By objective: how much each searched setting decides whether a trial is among the best, shares of 1 (PED-ANOVA,
     Watanabe et al. 2023). Empty with fewer than two completed trials, or where their values do not differ."""
     found = {}
     for index, name in enumerate(definition(study)["objectives"]):
