@@ -6,6 +6,7 @@ a session. So a trial is known to be abandoned by its lock being free, without h
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -69,7 +70,8 @@ class Storage:
             if path.exists() and path.read_bytes()[:6] == b"SQLite":
                 raise UserError(f"{url} is an SQLite file: write sqlite:///{url}")
             storage = JournalStorage(JournalFileBackend(url))
-            storage.get_all_studies()
+            with path.open() as journal:
+                json.loads(journal.readline() or "{}")
             return storage
         engine = {"pool_pre_ping": True} if self.server else {"connect_args": {"timeout": 60}}
         where = self.server.render_as_string(hide_password=False) if self.server else url

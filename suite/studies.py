@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,8 @@ from plotly.graph_objects import Figure
 from suite.errors import UserError, unknown
 from suite.storage import ERRORS, Storage
 
+# the first is said whatever the target; ours is one to minimise
+warnings.filterwarnings("ignore", message="PedAnovaImportanceEvaluator computes|The number of trials is too small")
 ATTRIBUTE = "suite"  # of a study: what it was begun with
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)  # what `--trials` counts
 
