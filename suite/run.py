@@ -58,6 +58,7 @@ def run(spec: RunSpec, machine: Machine | None = None, *, train: bool = True) ->
     machine = machine or Machine()
     device = machine.torch_device
     torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False  # fp32 is to mean fp32 on every device
     data = datasets.load(spec.dataset, machine.data_root)
     spec = spec.on(data.fingerprint)
     if spec.certify.top >= len(data.classes):
@@ -178,15 +179,19 @@ def announce(spec: RunSpec, data: Dataset, machine: Machine) -> None:
             begun = time.perf_counter()
             model(batch).sum().item()
             times.append((time.perf_counter() - begun) / len(batch))
+    protocols = needed(spec.protocols)
+    models: list[ModelSpec | None] = [spec.model]
+    if "agreement" in protocols and spec.agreement.against:
+        models.append(ModelSpec(**spec.agreement.against).on(spec.data))
     passes = 0.0
-    step: ModelSpec | None = spec.model
-    while step and not (machine.runs / "models" / step.name / "model.safetensors").exists():
-        method = step.build_method()
-        images = training_steps(step.training, len(data.train)) * step.training.batch_size * method.trains
-        speed = 2.5 if step.training.precision == "bf16" else 1.0
-        passes += images * method.passes / speed
-        step = step.start
-    passes += sum(PROTOCOLS.get(name).passes(spec, len(data.test)) for name in needed(spec.protocols))
+    for step in models:
+        while step and not (machine.runs / "models" / step.name / "model.safetensors").exists():
+            method = step.build_method()
+            images = training_steps(step.training, len(data.train)) * step.training.batch_size * method.trains
+            speed = 2.5 if step.training.precision == "bf16" else 1.0
+            passes += images * method.passes / speed
+            step = step.start
+    passes += sum(PROTOCOLS.get(name).passes(spec, len(data.test)) for name in protocols)
     console.print(
         f"{spec.method} on {data.title} ({data.source}), {spec.arch}, σ = {spec.sigma:g}, "
         f"profile '{spec.profile}' on {device.type}: about {duration(passes * min(times))}",
