@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -26,18 +27,27 @@ SHARED = (
     "method", "dataset", "data", "arch", "variant", "sigma", "top", "images", "every", "n0", "n", "alpha", "sampling",
     "precision", "read", "inference", "claim", "source", "citation", "note",
 )  # fmt: skip
+_made: dict[tuple[Any, ...], tuple[list[dict[str, Any]], dict[str, Any]]] = {}
 USUAL = {"variant": "", "every": 1, "sampling": "fixed", "precision": "fp32", "read": "log", "citation": "", "note": ""}
 
 
 def board_rows(results: Iterable[dict[str, Any]], radii: Sequence[float]) -> list[dict[str, Any]]:
-    """Rows of the board from results: those with the same recipe are one row; a result without one stands alone."""
+    """Rows of the board from results: those with the same recipe are one row; a result without one stands alone.
+
+    A row is made once as long as its results are the same objects, as those of `cache` are while files do not change.
+    """
     recipes: dict[str, list[dict[str, Any]]] = {}
     for result in results:
         recipes.setdefault(result.get("recipe") or result["run_id"], []).append(result)
-    return [
-        board_row(sorted(group, key=lambda result: (result["seed"] or 0, result["run_id"])), radii)
-        for group in recipes.values()
-    ]
+    found = []
+    for recipe, group in recipes.items():
+        group.sort(key=lambda result: (result["seed"] or 0, result["run_id"]))
+        made_from, row = _made.get((recipe, *radii), ([], {}))
+        if len(group) != len(made_from) or any(a is not b for a, b in zip(group, made_from, strict=True)):
+            row = board_row(group, radii)
+            _made[(recipe, *radii)] = group, row
+        found.append(row)
+    return found
 
 
 def board_row(results: Sequence[Mapping[str, Any]], radii: Sequence[float]) -> dict[str, Any]:
@@ -78,14 +88,17 @@ def number(tree: Any, where: str, separator: str | None = ".") -> float | None:
     """The number at a dotted place of nested mappings; None where there is none."""
     for name in where.split(separator) if separator else [where]:
         tree = tree.get(name) if isinstance(tree, Mapping) else None
-    return float(tree) if isinstance(tree, int | float) and np.isfinite(tree) else None
+    return float(tree) if isinstance(tree, int | float) and math.isfinite(tree) else None
 
 
 def averaged(values: Iterable[float | None]) -> tuple[float | None, float | None]:
     """The mean of the values that are known, and their sample standard deviation if there are two."""
     known = [value for value in values if value is not None]
-    mean = float(np.mean(known)) if known else None
-    return mean, float(np.std(known, ddof=1)) if len(known) > 1 else None
+    if not known:
+        return None, None
+    mean = math.fsum(known) / len(known)
+    squares = math.fsum((value - mean) ** 2 for value in known)
+    return mean, math.sqrt(squares / (len(known) - 1)) if len(known) > 1 else None
 
 
 def intervals(results: Sequence[Mapping[str, Any]], row: Mapping[str, Any], radii: Sequence[float]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def published_rows(dataset: str, root: Path = PUBLISHED) -> list[dict[str, Any]]
     if dataset not in boards():
         return []
     board = load_board(dataset)
-    return [dict(_row(file, file.stat().st_mtime_ns, board)) for file in sorted((root / dataset).glob("*.toml"))]
+    return [_row(file, file.stat().st_mtime_ns, board) for file in sorted((root / dataset).glob("*.toml"))]
 
 
 def published_records(run_id: str, root: Path = PUBLISHED) -> pd.DataFrame:
