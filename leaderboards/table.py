@@ -30,13 +30,19 @@ def rows(dataset: str, runs: Path, published: Path | None = PUBLISHED) -> list[d
     return found + (published_rows(dataset, published) if published else [])
 
 
-def whole_rows(dataset: str, runs: Path, published: Path | None = PUBLISHED) -> list[dict[str, Any]]:
-    """The rows of a board in the form of `schema.json`, in no order: runs averaged over seeds, then published figures.
+def ordered(
+    dataset: str, runs: Path, convention: Convention, published: Path | None, sort: str | None
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """The rows of a board in the form of `schema.json`, each with its line of the table, in the order of the table.
 
-    Those come from logs and, as far as a paper has no log, from its tables and plots.
+    Runs are averaged over seeds; published rows come from logs and, as far as a paper has no log, from its tables and
+    plots.
     """
+    board = load_board(dataset)
     found = rows(dataset, runs, published) + (paper_rows(dataset, published) if published else [])
-    return board_rows(found, load_board(dataset).radii)
+    pairs = [(row, table_line(row, board, CURVES[convention == "paper"])) for row in board_rows(found, board.radii)]
+    key = order(board, sort or board.sort)
+    return sorted(pairs, key=lambda pair: key(pair[1]))
 
 
 def table(
@@ -60,11 +66,10 @@ def table(
     `sort` is "acr", "clean" or a radius, by default the board's. Rows without a figure in this convention are left out.
     """
     board = load_board(dataset)
-    lines = [line(row, board, CURVES[convention == "paper"]) for row in whole_rows(dataset, runs, published)]
-    lines = [one for one in lines if any(one[name] is not None for name in figure_columns(board))]
+    lines = [line for _, line in ordered(dataset, runs, convention, published, sort)]
+    lines = [line for line in lines if any(line[name] is not None for name in figure_columns(board))]
     if not lines:
         return pd.DataFrame()
-    lines.sort(key=order(board, sort or board.sort))
     frame = pd.DataFrame(lines).astype(dict.fromkeys(WHOLE, "Int64") | dict.fromkeys(numeric_columns(board), float))
     frame.insert(len(board.comparable), "rank", frame.groupby(list(board.comparable), dropna=False).cumcount() + 1)
     return frame
@@ -104,7 +109,7 @@ def sort_column(sort: str, board: Board) -> str:
     return column
 
 
-def line(row: dict[str, Any], board: Board, curve: str) -> dict[str, Any]:
+def table_line(row: dict[str, Any], board: Board, curve: str) -> dict[str, Any]:
     """A row of the board as a line of the table, with the certified accuracy of one convention."""
 
     def flat(tree: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import lzma
 import re
+import shlex
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -86,6 +87,7 @@ def _row(file: Path, changed: int, board: Board) -> dict[str, Any]:
         "citation": entry.citation,
         "note": entry.note,
         "date": entry.date,
+        "command": import_command(entry, file.parent.name),
         "inference": f"{entry.n0} passes" if entry.n0 else "one pass",
         "top": entry.top,
         "protocols": ["certify"],
@@ -95,6 +97,15 @@ def _row(file: Path, changed: int, board: Board) -> dict[str, Any]:
         "precision": "fp32",
         "draws": float(entry.n),
     }
+
+
+def import_command(entry: Entry, board: str) -> str:
+    """The shell line that puts the log on a board."""
+    words = ["suite", "import", entry.file, "--board", board, "--method", entry.method, "--arch", entry.arch]
+    words += ["--sigma", str(entry.sigma)]
+    words += [] if entry.trained_sigma is None else ["--trained-sigma", str(entry.trained_sigma)]
+    words += ["--n0", str(entry.n0), "--n", str(entry.n), "--alpha", str(entry.alpha), "--top", str(entry.top)]
+    return shlex.join([*words, "--citation", entry.citation])
 
 
 def paper_rows(dataset: str, root: Path = PUBLISHED) -> list[dict[str, Any]]:
