@@ -50,7 +50,10 @@ def section(group: Shown, name: str, plots: list[dict[str, Any]]) -> str:
             for number, (text, bounds) in enumerate(cells)
         )
 
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in group.headings)
+    head = "".join(
+        f'<th class="{"name" if number < group.names else "figure"}">{escape(heading)}</th>'
+        for number, heading in enumerate(group.headings)
+    )
     body = "\n".join(f"<tr>{row(cells)}</tr>" for cells in group.lines)
     commands = "\n".join(f"<code>{escape(line)}</code>" for line in group.rows["command"] if line)
     again = f"<details><summary>commands that make these rows</summary>{commands}</details>" if commands else ""
@@ -65,20 +68,20 @@ def section(group: Shown, name: str, plots: list[dict[str, Any]]) -> str:
 def drawn(group: Shown, runs: Path, convention: Convention, published: Path) -> list[dict[str, Any]]:
     """The plots of a group: for each its axes and lines, with names that Plotly shows as they are."""
     certified, attacked = [], []
-    for _, series in group.rows.head(DRAWN).iterrows():
+    for number, (_, series) in enumerate(group.rows.head(DRAWN).iterrows()):
         row = {str(name): value for name, value in series.items()}
         name = ", ".join(filter(None, (f"{row['rank']} {row['method']}", row["arch"], row["variant"])))
         curve = row_curve(row, runs, convention, published)
         lines = {column: values(curve[column]) for column in ("accuracy", "low", "high")}
-        certified.append({"name": escape(name), "x": values(curve["radius"], 1), **lines})
+        own = {"colour": number, "dash": number}
+        certified.append({"name": escape(name), **own, "x": values(curve["radius"], 1), **lines})
         records = row_records(row, runs, published, "attack")
         if len(records):
             distances = attack_curve(records)
-            for attack in ("pgd", "ddn"):
-                line = {"accuracy": values(distances[attack]), "low": [], "high": []}
-                attacked.append(
-                    {"name": escape(f"{name}: {attack.upper()}"), "x": values(distances["distance"], 1), **line}
-                )
+            for dash, attack in enumerate(("pgd", "ddn")):
+                line = {"name": escape(f"{name}: {attack.upper()}"), "colour": number, "dash": dash}
+                line |= {"x": values(distances["distance"], 1), "accuracy": values(distances[attack])}
+                attacked.append(line | {"low": [], "high": []})
     axes = {"x": "ℓ2 radius, pixels in [0,1]", "y": "certified accuracy, %"}
     plots = [{**axes, "lines": certified}] if any(line["x"] for line in certified) else []
     axes = {"x": "ℓ2 distance, pixels in [0,1]", "y": "images attacked successfully, %"}

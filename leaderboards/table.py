@@ -142,7 +142,7 @@ def envelopes(frame: pd.DataFrame) -> pd.DataFrame:
     for key, group in frame.groupby(own, sort=False, dropna=False):
         known = group.set_index("sigma")[radii].dropna(axis=1, how="all")
         line = dict(zip(own, key, strict=True)) | {str(r): known[r].max() for r in known}
-        chosen = {str(r): known[r].idxmax() for r in known}
+        chosen = {str(r): known[r].idxmax() for r in known if known[r].max() > 0}
         lines.append(line | {"sigmas": sorted(group["sigma"].unique()), "chosen": chosen})
     return pd.DataFrame(lines)
 
