@@ -60,7 +60,8 @@ def row_curve(
     """The curve of a row of the board; for a figure without a log its published points, without an interval."""
     if not row["source"].startswith("paper"):
         return curve(row_records(row, runs, published), convention)
-    [own] = [paper for paper in paper_rows(row["dataset"], published) if paper["run_id"] == row["run_id"]]
+    dataset = row["run_id"].partition("/")[0]
+    [own] = [paper for paper in paper_rows(dataset, published) if paper["run_id"] == row["run_id"]]
     points = own["certified_accuracy_paper" if convention == "paper" else "certified_accuracy"]
     accuracy = [float(share) for share in points.values()]
     return pd.DataFrame({"radius": [float(r) for r in points], "accuracy": accuracy, "low": accuracy, "high": accuracy})

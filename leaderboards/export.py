@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboards.board import load_board
+from leaderboards.board import COMPARABLE, load_board
 from leaderboards.published import PUBLISHED
 from leaderboards.table import ordered, title
 from leaderboards.text import claims, legend, notes, references, shown_groups
@@ -43,7 +43,7 @@ def document(
         if (not methods or row["method"] in methods) and (not sigmas or row["sigma"] in sigmas)
     ]
     said = {name: value for name, value in asdict(board).items() if name not in ("classes", "images")}
-    return {"schema": SCHEMA, "board": {"dataset": dataset, **said}, "rows": rows}
+    return {"schema": SCHEMA, "board": {"dataset": dataset, **said, "comparable": list(COMPARABLE)}, "rows": rows}
 
 
 def to_json(content: dict[str, Any]) -> str:

@@ -71,7 +71,7 @@ def table(
     if not lines:
         return pd.DataFrame()
     frame = pd.DataFrame(lines).astype(dict.fromkeys(WHOLE, "Int64") | dict.fromkeys(numeric_columns(board), float))
-    frame.insert(len(board.comparable), "rank", frame.groupby(list(board.comparable), dropna=False).cumcount() + 1)
+    frame.insert(len(COMPARABLE), "rank", frame.groupby(list(COMPARABLE), dropna=False).cumcount() + 1)
     return frame
 
 
@@ -80,7 +80,7 @@ def order(board: Board, sort: str) -> Callable[[dict[str, Any]], tuple[Any, ...]
     by = [sort_column(sort, board), "acr", *radius_columns(board), "clean"]
 
     def key(line: dict[str, Any]) -> tuple[Any, ...]:
-        group = [(line[name] is None, line[name]) for name in board.comparable]
+        group = [(line[name] is None, line[name]) for name in COMPARABLE]
         best_first = [(line[name] is None, -(line[name] or 0)) for name in by]
         unusual = (line["top"] != board.top, line["sigma"] != board.sigma)
         return (line["read"] != "log", line["data"], *unusual, *group, *best_first)
@@ -118,7 +118,7 @@ def table_line(row: dict[str, Any], board: Board, curve: str) -> dict[str, Any]:
 
     audits = {"": row["audit"] or {}, "lbound_": row["lbound_audit"] or {}}
     return {
-        **{name: row[name] for name in board.comparable},
+        **{name: row[name] for name in COMPARABLE},
         **{name: row[name] for name in TEXT},
         "seed": row["seeds"][0] if len(row["seeds"]) == 1 else None,
         **flat(row),
