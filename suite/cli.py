@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from suite.commands import about, boards, protocols, runs, tune
+from suite.commands import about, boards, grid, protocols, runs, tune
 from suite.errors import UserError
 
 app = typer.Typer(
@@ -23,8 +23,10 @@ for name, said in protocols.HELP.items():
 app.command()(tune.tune)
 app.add_typer(tune.studies, name="studies")
 app.command()(runs.demo)
+app.command()(grid.study)
 app.command()(boards.leaderboard)
 app.command("import")(boards.import_published)
+app.command()(boards.publish)
 app.command("app")(boards.serve)
 app.command()(about.methods)
 app.command()(about.datasets)

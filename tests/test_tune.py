@@ -521,5 +521,6 @@ def test_the_winners_command_makes_its_row_on_the_test_set(suite: Cli, finished:
     assert {row["single_pass_images"] for row in rows} == {500}
     line = shlex.split(run_line(study, best(study)[0]))
     code, out, _ = suite(*line[1:], *own, "--format", "json")
+    assert (code, len(list(runs.glob("*/result.json")))) == (0, len(rows))
     assert json.loads(out)["run_id"] in {row["run_id"] for row in rows}
     assert [each.study_name for each in open_studies(f"sqlite:///{runs}/studies.db")] == ["front"]
