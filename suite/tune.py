@@ -106,7 +106,8 @@ def carry_on(work: Work, trials: int) -> None:
         ended = study.get_trials(deepcopy=False)
         finished = sum(each.state in FINISHED for each in ended)
         left = duration((time.monotonic() - begun) / done * max(trials - finished, 0))
-        console.print(f"{finished}/{trials} finished, {left} left; {told(work, ended[trial.number])}", highlight=False)
+        line = f"{finished}/{trials} finished, {left} left; {told(work, ended[trial.number])}"
+        console.print(line, highlight=False, soft_wrap=True)
         if failed == ENOUGH:
             raise UserError(f"{ENOUGH} trials in a row failed, the last: {ended[trial.number].user_attrs['error']}")
     front = best(study) if len(work.objectives) == 1 else []
