@@ -1,0 +1,124 @@
+"""What the pages share: where the data lie, how other people's text is shown, records read once, and downloads."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from leaderboards.board import boards
+from leaderboards.cache import read_results
+from leaderboards.curves import row_curve, row_records
+from suite import browse
+from suite.errors import UserError
+from suite.statistics import Convention
+
+BIND: Any = {"bind": "query-params"}  # a widget's value is in the URL, under its key
+CONVENTIONS: dict[str, Convention] = {"count as wrong": "standard", "dropped (the paper's)": "paper"}
+PICKED = 6  # rows whose curves are drawn unless a reader picks others
+
+
+class Places(NamedTuple):
+    """Where runs and data sets lie, as `suite app` was told."""
+
+    runs: Path
+    data_root: Path | None
+
+
+def places() -> Places:
+    runs, *data = sys.argv[1:] or ["runs"]
+    return Places(Path(runs), Path(data[0]) if data else None)
+
+
+def plain(text: object) -> str:
+    """Text as it is, where Streamlit would read Markdown: no links, no HTML, no mathematics, no colours."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(str(text).split()))
+
+
+@contextmanager
+def said() -> Iterator[None]:
+    """What a user can mend is said in the page's place for it, and the rest of the page goes on."""
+    try:
+        yield
+    except UserError as error:
+        st.warning(plain(error))
+    except OSError as error:
+        st.warning(plain(f"cannot read {error.filename}: {error.strerror}; it may have been moved or deleted"))
+
+
+def convention_control(key: str) -> Convention:
+    told = "Count as wrong: certified at r if correct and R ≥ r (Cohen et al.). Dropped: abstentions leave the "
+    told += "denominator, and R > r (the paper's Figure 1)."
+    chosen = st.segmented_control(
+        "Abstentions", list(CONVENTIONS), default="count as wrong", required=True, key=key, help=told, **BIND
+    )
+    return CONVENTIONS[chosen]
+
+
+def show_table(frame: pd.DataFrame, name: str, config: dict[str, Any] | None = None) -> None:
+    """A table that a reader sorts, and its CSV in full."""
+    st.dataframe(frame, hide_index=True, column_config=config, key=f"table {name}", placeholder="–")
+    file = f"{re.sub(r'[^A-Za-z0-9.-]+', '-', name)}.csv"
+    st.download_button("CSV", lambda: frame.to_csv(index=False), file, "text/csv", key=f"csv {name}", on_click="ignore")
+
+
+def show_figure(figure: go.Figure, name: str, alt: str) -> None:
+    """A figure, its PNG by the camera above it, and its HTML page, which needs no network."""
+    file = re.sub(r"[^A-Za-z0-9.-]+", "-", name)
+    image = {"format": "png", "filename": file, "scale": 2}
+    config = {"displaylogo": False, "displayModeBar": True, "toImageButtonOptions": image}
+    config["modeBarButtons"] = [["toImage", "zoom2d", "resetScale2d"]]
+    st.plotly_chart(figure, key=f"figure {name}", config=config, alt=alt)
+    st.download_button(
+        "HTML", lambda: figure.to_html(include_plotlyjs=True), f"{file}.html", "text/html", key=f"html {name}",
+        on_click="ignore",
+    )  # fmt: skip
+
+
+def board_names(runs: Path) -> list[str]:
+    """The boards, those with most finished runs in the store first; damaged results are said."""
+    results, damaged = read_results(runs)
+    counts = {name: 0 for name in ("cifar10", *boards())}
+    for result in results:
+        counts[result["dataset"]] = counts.get(result["dataset"], 0) + 1
+    if damaged:
+        st.warning(plain("Left out: " + "; ".join(damaged[:3]) + (" …" if len(damaged) > 3 else "")))
+    return sorted(counts, key=lambda name: -counts[name])
+
+
+def records(row: Mapping[str, Any], protocol: str = "certify") -> pd.DataFrame:
+    """A row's records of a protocol, its first seed's; read again only where they have changed."""
+    runs = places().runs
+    own = {name: row[name] for name in ("run_id", "source")}
+    return _records(own, protocol, runs, _stamp(runs, [row["run_id"]], protocol))
+
+
+def curve(row: Mapping[str, Any], convention: Convention) -> pd.DataFrame:
+    """The curve of a row of the board, as `leaderboards.curves.row_curve` gives it."""
+    runs = places().runs
+    own = {name: row[name] for name in ("run_id", "runs", "source")}
+    return _curve(own, convention, runs, _stamp(runs, own["runs"], "certify"))
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _records(row: dict[str, Any], protocol: str, runs: Path, stamp: list[int]) -> pd.DataFrame:
+    if protocol == "certify":
+        return row_records(row, runs)
+    return browse.records(runs / row["run_id"], protocol)
+
+
+@st.cache_data(show_spinner=False, max_entries=256)
+def _curve(row: dict[str, Any], convention: Convention, runs: Path, stamp: list[int]) -> pd.DataFrame:
+    return row_curve(row, runs, convention)
+
+
+def _stamp(runs: Path, names: list[str], protocol: str) -> list[int]:
+    files = (runs / name / f"{protocol}.jsonl" for name in names)
+    return [file.stat().st_mtime_ns if file.exists() else 0 for file in files]

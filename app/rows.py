@@ -1,0 +1,92 @@
+"""Names of rows, and which of them a page shows: without Streamlit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+
+def labels(rows: Iterable[Mapping[str, Any]], *, full: bool = False) -> dict[str, str]:
+    """What to call each row, by its run_id; no two alike.
+
+    Method, architecture and what sets it apart: a run's seeds, a published row's variant. `full` adds the data, σ, n and
+    the number of images, for rows that stand in different tables. Names that are still alike get the end of the run_id.
+    """
+    found: dict[str, str] = {}
+    for row in rows:
+        parts = [str(row["method"]), str(row["arch"])]
+        if full:
+            parts += [str(row["data"]), f"σ = {row['sigma']:g}", f"n = {row['n']}", f"{row['images']} images"]
+        found[row["run_id"]] = ", ".join([*parts, apart(row)])
+    often = Counter(found.values())
+    return {
+        run_id: f"{name} ({run_id.rpartition('-')[2]})" if often[name] > 1 else name for run_id, name in found.items()
+    }
+
+
+def apart(row: Mapping[str, Any]) -> str:
+    if row.get("source") == "published":
+        return str(row.get("variant") or "as published")
+    seeds = row.get("seeds")
+    if isinstance(seeds, list) and len(seeds) > 1:
+        return f"{len(seeds)} seeds"
+    return "no seed" if pd.isna(row.get("seed")) else f"seed {row['seed']}"
+
+
+def matching(frame: pd.DataFrame, **chosen: list[Any]) -> pd.DataFrame:
+    """The lines of a table whose column has one of the values chosen for it; none chosen: any."""
+    for column, values in chosen.items():
+        if values:
+            frame = frame[frame[column].isin(values)]
+    return frame
+
+
+def shown_table(group: pd.DataFrame) -> pd.DataFrame:
+    """A group of comparable rows as a reader sees it: shares in percent, and only columns that some row has."""
+    radii = {column: f"r {column[2:]}" for column in map(str, group) if column.startswith("r=")}
+    shares = {"clean": "clean", **radii, "abstained": "abstained"}
+    names = {
+        "rank": "#", "method": "method", "arch": "arch", "variant": "variant", "seeds": "seeds", **shares, "acr": "ACR",
+        "pgd": "PGD", "ddn": "DDN", "seconds_per_image": "s/image", "seconds": "s/certificate",
+        "averaging": "averaging error", "draws": "draws", "inference": "deployed as", "source": "source", "date": "date",
+    }  # fmt: skip
+    shown = group[[column for column in names if column in group]].copy()
+    for column in shares:
+        shown[column] = 100 * shown[column].astype(float)
+    for column in ("variant", "date", "seeds"):
+        if column in shown:
+            shown[column] = shown[column].map(lambda value: ", ".join(map(str, value)) if isinstance(value, list) else value)
+            shown[column] = shown[column].replace("", None)
+    return shown.dropna(axis="columns", how="all").rename(columns=names)
+
+
+def audit_line(row: Mapping[str, Any]) -> str:
+    """What the audit of a row's certificates found, of the vote's radii and of the L-bound; empty without an audit."""
+    found = [
+        f"{row[violations]:.0f} of {row[audited]:.0f} {name} violated"
+        for name, audited, violations in (
+            ("certified radii", "audited", "violations"),
+            ("L-bounds", "lbound_audited", "lbound_violations"),
+        )
+        if pd.notna(row.get(audited)) and row[audited]
+    ]
+    return f"{row['method']}, {row['arch']}, {apart(row)}: {', '.join(found)}" if found else ""
+
+
+def figures_table(result: Mapping[str, Any]) -> pd.DataFrame:
+    """Every figure of a run's result, nested ones by their dotted name, as text; per-image values left out."""
+    lines = []
+
+    def walk(tree: Mapping[str, Any], prefix: str) -> None:
+        for name, value in tree.items():
+            if isinstance(value, Mapping):
+                walk(value, f"{prefix}{name}.")
+            elif name != "image_radii":
+                shown = f"{value:.6g}" if isinstance(value, float) else str(value)
+                lines.append({"figure": f"{prefix}{name}", "value": "–" if value is None else shown})
+
+    walk(result, "")
+    return pd.DataFrame(lines)
