@@ -114,6 +114,31 @@ def paired_interval(only_a: int, only_b: int, total: int, level: float = 0.95) -
     a, b = (only_a + 1) / (total + 2), (only_b + 1) / (total + 2)
     half = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt((a + b - (a - b) ** 2) / (total + 2))
     return max(a - b - half, -1.0), min(a - b + half, 1.0)
+def averaged_share(
+    hits: ArrayLike, counted: ArrayLike, level: float = 0.95
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The share of hits among what is counted, averaged over S seeds, with its interval for a finite test set.
+
+    `hits` (..., S, N) and `counted` (..., S, N) say for each seed and each of the same N images whether it is one; a
+    hit is counted. Gives share, low and high (...); NaN where a seed counts nothing. The interval is over test sets,
+    for these seeds: each image's value is its mean over the seeds. It is Wilson's score interval with the number of
+    images that would give the variance found (effective sample size: Dean and Pagano 2015; for a ratio by
+    linearisation, Särndal et al. 1992, section 5.6), at most that of S independent test sets. With one seed it is
+    Wilson's own.
+    """
+    hits, counted = np.asarray(hits, float), np.asarray(counted, float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = hits.sum(-1) / counted.sum(-1)
+        p = shares.mean(-1)
+        rest = (hits - shares[..., None] * counted) / counted.mean(-1)[..., None]
+        variance = (rest.mean(-2) ** 2).mean(-1)
+        least = counted.sum(-1).mean(-1)
+        alike = np.where(variance > 0, hits.shape[-1] * p * (1 - p) / variance, least)
+        n = np.minimum(alike, hits.shape[-2] * least)
+        z = stats.norm.ppf((1 + level) / 2)
+        centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    return p, np.maximum(centre - half, 0), np.minimum(centre + half, 1)
 
 
 def l_bound(v: ArrayLike, k: int, sigma: float) -> NDArray[np.float64]:
