@@ -13,10 +13,10 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from leaderboards import curves
 from leaderboards.board import boards
 from leaderboards.cache import read_results
-from leaderboards.curves import row_curve, row_records
-from suite import browse
+from leaderboards.curves import row_records
 from suite.errors import UserError
 from suite.statistics import Convention
 
@@ -94,29 +94,36 @@ def board_names(runs: Path) -> list[str]:
 
 
 def records(row: Mapping[str, Any], protocol: str = "certify") -> pd.DataFrame:
-    """A row's records of a protocol, its first seed's; read again only where they have changed."""
-    runs = places().runs
-    own = {name: row[name] for name in ("run_id", "source")}
-    return _records(own, protocol, runs, _stamp(runs, [row["run_id"]], protocol))
+    """The records behind a row, as `leaderboards.curves.row_records` gives them; read again where they have changed."""
+    runs, own = places().runs, _what_counts(row)
+    return _records(own, protocol, runs, _stamp(runs, own["runs"], protocol))
 
 
 def curve(row: Mapping[str, Any], convention: Convention) -> pd.DataFrame:
     """The curve of a row of the board, as `leaderboards.curves.row_curve` gives it."""
-    runs = places().runs
-    own = {name: row[name] for name in ("run_id", "runs", "source")}
+    runs, own = places().runs, _what_counts(row)
     return _curve(own, convention, runs, _stamp(runs, own["runs"], "certify"))
+
+
+def _what_counts(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a row of a table, or of a result: what its records depend on."""
+    return {"runs": row.get("runs", [row["run_id"]])} | {name: row[name] for name in ("run_id", "source")}
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
 def _records(row: dict[str, Any], protocol: str, runs: Path, stamp: list[int]) -> pd.DataFrame:
-    if protocol == "certify":
-        return row_records(row, runs)
-    return browse.records(runs / row["run_id"], protocol)
+    try:
+        found = row_records(row, runs, protocol=protocol)
+    except (ValueError, KeyError) as error:
+        raise UserError(f"the {protocol} records of {row['run_id']} are damaged ({error})") from error
+    if found.empty:
+        raise UserError(f"the {protocol} records of {row['run_id']} are gone; they may have been deleted or moved")
+    return found
 
 
 @st.cache_data(show_spinner=False, max_entries=256)
 def _curve(row: dict[str, Any], convention: Convention, runs: Path, stamp: list[int]) -> pd.DataFrame:
-    return row_curve(row, runs, convention)
+    return curves.curve(_records(row, "certify", runs, stamp), convention)
 
 
 def _stamp(runs: Path, names: list[str], protocol: str) -> list[int]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from leaderboards.board import COMPARABLE
+
 
 def labels(rows: Iterable[Mapping[str, Any]], *, full: bool = False) -> dict[str, str]:
     """What to call each row, by its run_id; no two alike.
@@ -42,6 +44,23 @@ def matching(frame: pd.DataFrame, **chosen: list[Any]) -> pd.DataFrame:
         if values:
             frame = frame[frame[column].isin(values)]
     return frame
+
+
+def over_sigma(frame: pd.DataFrame, most: int = 6) -> dict[str, dict[float, dict[str, Any]]]:
+    """For each method and architecture with rows at several σ, alike in all else: its best row at each σ.
+
+    A table's rows, so the first at each σ is the best; rows without records do not count. At most `most`, by name.
+    """
+    recorded = frame[frame["read"] == "log"]
+    alike = ["method", "arch", *(name for name in COMPARABLE if name not in ("sigma", "read"))]
+    found: dict[str, dict[float, dict[str, Any]]] = {}
+    for _, rows in recorded.groupby(alike, sort=False, dropna=False):
+        best = rows.drop_duplicates("sigma").sort_values("sigma").to_dict("records")
+        if len(best) > 1:
+            first = best[0]
+            name = f"{first['method']}, {first['arch']}, {first['data']}, top-{first['top']}, n = {first['n']:.0f}"
+            found[name] = {row["sigma"]: row for row in best}
+    return dict(list(found.items())[:most])
 
 
 def shown_table(group: pd.DataFrame) -> pd.DataFrame:

@@ -114,6 +114,8 @@ def paired_interval(only_a: int, only_b: int, total: int, level: float = 0.95) -
     a, b = (only_a + 1) / (total + 2), (only_b + 1) / (total + 2)
     half = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt((a + b - (a - b) ** 2) / (total + 2))
     return max(a - b - half, -1.0), min(a - b + half, 1.0)
+
+
 def averaged_share(
     hits: ArrayLike, counted: ArrayLike, level: float = 0.95
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

@@ -11,9 +11,9 @@ import streamlit as st
 from app import common
 from app.common import BIND, PICKED, plain, places, said, show_figure, show_table
 from app.figures import attack_figure, certified_accuracy_figure
-from app.rows import audit_line, labels, matching, shown_table
+from app.rows import audit_line, labels, matching, over_sigma, shown_table
 from leaderboards import groups, table
-from leaderboards.curves import attack_curve
+from leaderboards.curves import attack_curve, upper_envelope
 from suite.statistics import Convention
 
 PERCENT = st.column_config.NumberColumn(format="%.1f")
@@ -77,6 +77,23 @@ def links(picked: list[str], found: dict[str, Any]) -> None:
             st.page_link("views/run.py", label=f"Open {plain(label)}", query_params=query)
 
 
+def envelopes(frame: pd.DataFrame) -> None:
+    """The best certified accuracy over σ of each method and architecture that has several."""
+    found = {}
+    for name, by_sigma in over_sigma(frame).items():
+        with said():
+            own = {sigma: common.records(row) for sigma, row in by_sigma.items()}
+            found[name] = upper_envelope(own, convention)
+    if not found:
+        st.info("No method and architecture here has rows at several σ that are alike in all else.")
+        return
+    show_figure(certified_accuracy_figure(found), f"envelope {board}", f"Upper envelope over σ of {', '.join(found)}")
+    st.caption(
+        "At each radius the best of the method's σ, chosen on the test images after the fact: no single classifier "
+        "reaches this curve, and it is comparable with other envelopes alone."
+    )
+
+
 def legend(frame: pd.DataFrame) -> None:
     """What each certificate is worth, and where published rows come from."""
     st.subheader("What the certificates say", anchor=False)
@@ -121,4 +138,6 @@ if kept.empty:
     st.stop()
 for number, (title, group) in enumerate(groups(kept)):
     show_group(title, group, convention, first=not number)
+if kept["sigma"].nunique() > 1 and st.toggle("Upper envelope over σ", key="envelope", **BIND):
+    envelopes(kept)
 legend(kept)

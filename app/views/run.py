@@ -83,5 +83,6 @@ if run.protocols:
         show_table(records(folder, protocol), f"{protocol} {folder.name}")
 if run.spec:
     st.subheader("Images", anchor=False)
-    with said():
-        show_images(run, folder)
+    if st.toggle("Show images, with the data and the model loaded", key="images", **BIND):
+        with said():
+            show_images(run, folder)
