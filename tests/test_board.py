@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from rich.console import Console
 
 from leaderboards import load_board, rows, table
 from suite import data as datasets
+from suite.files import write_json
 from suite.result import summarise
 from suite.spec import make_spec
 from suite.tables import leaderboard_tables, result_table
@@ -42,7 +42,7 @@ def store(runs: Path, *results: dict[str, Any]) -> None:
     for row in results:
         folder = runs / row["run_id"]
         folder.mkdir(parents=True)
-        (folder / "result.json").write_text(json.dumps(row))
+        write_json(folder / "result.json", row)
 
 
 def test_a_row_is_what_its_records_say() -> None:
@@ -66,7 +66,7 @@ def test_the_claim_says_of_which_classifier_it_holds() -> None:
 
 
 def test_rows_that_are_not_comparable_stand_in_different_tables(tmp_path: Path) -> None:
-    good, better, other = result(), {**result(seed=1), "acr": 0.9}, result(n=500)
+    good, better, other = result(), {**result(lr=0.2), "acr": 0.9}, result(n=500)
     store(tmp_path, good, better, other)
     frame = table("digits", tmp_path)
     assert frame[["n", "rank", "acr"]].to_numpy().tolist() == [
