@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,21 +65,26 @@ def convention_control(key: str) -> Convention:
 def show_table(frame: pd.DataFrame, name: str, config: dict[str, Any] | None = None) -> None:
     """A table that a reader sorts, and its CSV in full."""
     st.dataframe(frame, hide_index=True, column_config=config, key=f"table {name}", placeholder="–")
-    file = f"{re.sub(r'[^A-Za-z0-9.-]+', '-', name)}.csv"
-    st.download_button("CSV", lambda: frame.to_csv(index=False), file, "text/csv", key=f"csv {name}", on_click="ignore")
+    download("Table as CSV", lambda: frame.to_csv(index=False), f"{file_name(name)}.csv", "text/csv")
 
 
 def show_figure(figure: go.Figure, name: str, alt: str) -> None:
     """A figure, its PNG by the camera above it, and its HTML page, which needs no network."""
-    file = re.sub(r"[^A-Za-z0-9.-]+", "-", name)
+    file = file_name(name)
     image = {"format": "png", "filename": file, "scale": 2}
     config = {"displaylogo": False, "displayModeBar": True, "toImageButtonOptions": image}
     config["modeBarButtons"] = [["toImage", "zoom2d", "resetScale2d"]]
     st.plotly_chart(figure, key=f"figure {name}", config=config, alt=alt)
-    st.download_button(
-        "HTML", lambda: figure.to_html(include_plotlyjs=True), f"{file}.html", "text/html", key=f"html {name}",
-        on_click="ignore",
-    )  # fmt: skip
+    download("Figure as HTML", lambda: figure.to_html(include_plotlyjs=True), f"{file}.html", "text/html")
+
+
+def download(label: str, content: Callable[[], str], file: str, kind: str) -> None:
+    """A button for a file that is made when it is asked for."""
+    st.download_button(label, content, file, kind, key=f"download {file}", on_click="ignore", type="tertiary")
+
+
+def file_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-")
 
 
 def board_names(runs: Path) -> list[str]:

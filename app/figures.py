@@ -11,7 +11,15 @@ import plotly.graph_objects as go
 
 # Okabe and Ito's colours, told apart by the colour-blind; their black would be lost on a dark page
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")  # 7 colours by 6 dashes: 42 lines without a repeat
+DASHES = (
+    "solid",
+    "dash",
+    "dot",
+    "dashdot",
+    "longdash",
+    "longdashdot",
+)  # 7 colours by 6 dashes: 42 lines without a repeat
+CLEAR = "rgba(0,0,0,0)"
 RADIUS, CERTIFIED = "ℓ2 radius, pixels in [0,1]", "certified accuracy, %"
 
 
@@ -43,7 +51,7 @@ def certified_accuracy_figure(
 
 
 def attack_figure(curves: Mapping[str, pd.DataFrame], attack: str) -> go.Figure:
-    """The share (%) of images that an attack, "pgd" or "ddn", changes within a distance; a line for each named curve."""
+    """The share (%) of images that an attack, "pgd" or "ddn", changes within a distance; a line for each name."""
     figure = go.Figure()
     for number, (name, curve) in enumerate(curves.items()):
         _line(figure, number, name, curve["distance"], 100 * curve[attack], "distance")
@@ -66,7 +74,9 @@ def training_figure(history: pd.DataFrame) -> go.Figure:
     figure.add_scatter(
         x=history["epoch"], y=history["lr"], name="learning rate", yaxis="y2", line=style(1), mode="lines"
     )
-    figure.update_layout(yaxis2={"overlaying": "y", "side": "right", "title": "learning rate", "showgrid": False})
+    figure.update_layout(
+        yaxis2={"overlaying": "y", "side": "right", "title": "learning rate", "showgrid": False, "tickformat": "~g"}
+    )
     return finish(figure, "epoch", "loss")
 
 
@@ -95,7 +105,8 @@ def paper_figure(given: pd.DataFrame, lines: Mapping[str, tuple[str, pd.DataFram
     for number, (name, (method, line)) in enumerate(lines.items()):
         _line(figure, number, name, line["at"], line["percent"], "at")
         figure.data[-1].line.color = style(methods.index(method))["color"]
-    for method, points in given.groupby("method", sort=False):
+    for method in given["method"].unique():
+        points = given[given["method"] == method]
         figure.add_scatter(
             x=points["at"], y=points["percent"], error_y={"array": points["uncertainty"]}, mode="markers",
             name=f"{html.escape(str(method))}, the paper", hovertemplate="%{x}: %{y} %",
@@ -123,8 +134,9 @@ def finish(figure: go.Figure, x: str, y: str, range_y: list[int] | None = None) 
         hovermode="closest",
         legend={"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0},
         margin={"l": 10, "r": 10, "t": 30, "b": 10},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
+        paper_bgcolor=CLEAR,
+        plot_bgcolor=CLEAR,
+        modebar={"bgcolor": CLEAR, "color": COLOURS[6], "activecolor": COLOURS[0]},
     )
     return figure
 

@@ -13,7 +13,7 @@ from suite.data import Dataset
 from suite.spec import RunSpec, make_spec
 from suite.viewer import View, load_data, load_model, view
 
-SIDE = 224  # pixels on the page
+SIDE = 160  # pixels on the page: two beside each other on a phone
 
 
 def data_of(spec: dict[str, Any], root: Path | None) -> Dataset:

@@ -14,8 +14,8 @@ from leaderboards.board import COMPARABLE
 def labels(rows: Iterable[Mapping[str, Any]], *, full: bool = False) -> dict[str, str]:
     """What to call each row, by its run_id; no two alike.
 
-    Method, architecture and what sets it apart: a run's seeds, a published row's variant. `full` adds the data, σ, n and
-    the number of images, for rows that stand in different tables. Names that are still alike get the end of the run_id.
+    Method, architecture and what sets it apart: a run's seeds, a published row's variant. `full` adds the data, σ, n
+    and the number of images, for rows of different tables. Names that are still alike get the end of the run_id.
     """
     found: dict[str, str] = {}
     for row in rows:
@@ -27,6 +27,11 @@ def labels(rows: Iterable[Mapping[str, Any]], *, full: bool = False) -> dict[str
     return {
         run_id: f"{name} ({run_id.rpartition('-')[2]})" if often[name] > 1 else name for run_id, name in found.items()
     }
+
+
+def row_dicts(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """A table's lines, by column."""
+    return [{str(name): value for name, value in line.items()} for line in frame.to_dict("records")]
 
 
 def apart(row: Mapping[str, Any]) -> str:
@@ -55,7 +60,7 @@ def over_sigma(frame: pd.DataFrame, most: int = 6) -> dict[str, dict[float, dict
     alike = ["method", "arch", *(name for name in COMPARABLE if name not in ("sigma", "read"))]
     found: dict[str, dict[float, dict[str, Any]]] = {}
     for _, rows in recorded.groupby(alike, sort=False, dropna=False):
-        best = rows.drop_duplicates("sigma").sort_values("sigma").to_dict("records")
+        best = row_dicts(rows.drop_duplicates("sigma").sort_values("sigma"))
         if len(best) > 1:
             first = best[0]
             name = f"{first['method']}, {first['arch']}, {first['data']}, top-{first['top']}, n = {first['n']:.0f}"
@@ -70,22 +75,27 @@ def shown_table(group: pd.DataFrame) -> pd.DataFrame:
     names = {
         "rank": "#", "method": "method", "arch": "arch", "variant": "variant", "seeds": "seeds", **shares, "acr": "ACR",
         "pgd": "PGD", "ddn": "DDN", "seconds_per_image": "s/image", "seconds": "s/certificate",
-        "averaging": "averaging error", "draws": "draws", "inference": "deployed as", "source": "source", "date": "date",
+        "averaging": "averaging error", "draws": "draws", "inference": "deployed as", "source": "source",
+        "date": "date",
     }  # fmt: skip
     shown = group[[column for column in names if column in group]].copy()
     for column in shares:
         shown[column] = 100 * shown[column].astype(float)
     for column in ("variant", "date", "seeds"):
         if column in shown:
-            shown[column] = shown[column].map(lambda value: ", ".join(map(str, value)) if isinstance(value, list) else value)
+            shown[column] = shown[column].map(
+                lambda value: ", ".join(map(str, value)) if isinstance(value, list) else value
+            )
             shown[column] = shown[column].replace("", None)
+    if shown["draws"].nunique() < 2:  # the title says it
+        shown = shown.drop(columns="draws")
     return shown.dropna(axis="columns", how="all").rename(columns=names)
 
 
 def audit_line(row: Mapping[str, Any]) -> str:
     """What the audit of a row's certificates found, of the vote's radii and of the L-bound; empty without an audit."""
     found = [
-        f"{row[violations]:.0f} of {row[audited]:.0f} {name} violated"
+        f"an attack inside of {row[audited]:.0f} {name} violated {row[violations]:.0f}"
         for name, audited, violations in (
             ("certified radii", "audited", "violations"),
             ("L-bounds", "lbound_audited", "lbound_violations"),

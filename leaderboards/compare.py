@@ -1,4 +1,4 @@
-"""Two rows of a board on the images that both were certified on: what one has that the other has not, image by image."""
+"""Two rows of a board on the images that both were certified on: what one certifies and the other does not."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ PAIRED = "images are paired by index and label, and the pixels may not be the sa
 def shared_images(a: pd.DataFrame, b: pd.DataFrame, convention: Convention = "standard") -> pd.DataFrame:
     """The images that both rows' records have under the same idx and label, a line each.
 
-    Records are as `leaderboards.curves.row_records` gives them. Columns: idx, label and, for each row, radius_a (0 where
-    it abstained), predict_a (−1: abstained), correct_a (bool). In the paper's convention, which leaves abstentions out,
+    Records are as `leaderboards.curves.row_records` gives them. Columns: idx, label and, for each row, radius_a (0
+    where it abstained), predict_a (−1: abstained), correct_a (bool). In the paper's convention, which leaves abstentions out,
     only those that neither row abstains on.
     """
     columns = ["idx", "label", "radius", "predict", "correct"]

@@ -1,7 +1,7 @@
-"""The figures and tables of "Adversarial Boot Camp" (Campbell, Finlay and Oberman 2020), and a store's rows beside them.
+"""The figures and tables of "Adversarial Boot Camp" (Campbell, Finlay and Oberman 2020), a store's rows beside them.
 
-A row stands beside an item of the paper if it is on the item's data set, at its σ and with its top-k rule. Architecture,
-data variant, n, images and seed may differ: the row's name says them.
+A row stands beside an item of the paper if it is on the item's data set, at its σ and with its top-k rule.
+Architecture, data variant, n, images and seed may differ: the row's name says them.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ DISTANCES = {
     "PGD, median": "attack.pgd.median", "DDN, mean": "attack.ddn.mean", "DDN, median": "attack.ddn.median",
 }  # fmt: skip
 SECONDS = {
-    "one pass, s": "timing.pass.1", "a vote of n₀, s": "timing.vote.1", "one pass in a full batch, s": "timing.pass.full",
-    "a vote in a full batch, s": "timing.vote.full",
+    "one pass, s": "timing.pass.1", "a vote of n₀, s": "timing.vote.1",
+    "one pass in a full batch, s": "timing.pass.full", "a vote in a full batch, s": "timing.vote.full",
 }  # fmt: skip
 OWN = {"pass = own vote where the pass is right, %": "agreement.own_given_correct.share"}
 STOCHASTIC = {"pass = the stochastic model's vote, %": "agreement.stochastic"}
@@ -104,7 +104,9 @@ def comparable(item: Item, results: list[dict[str, Any]]) -> list[dict[str, Any]
 def at_row(item: Item, row: Row, records: Records, places: list[float]) -> dict[str, float | None]:
     """What a row has for an item, by the column's name: percent at each of `places` for a curve, else its figures."""
     if item.kind == "figures":
-        return {column: _figure(row, path) * (100 if column.endswith("%") else 1) for column, path in item.figures.items()}
+        return {
+            column: _figure(row, path) * (100 if column.endswith("%") else 1) for column, path in item.figures.items()
+        }
     lines = records(row, item.protocol)
     if item.kind == "attacked":
         found = pd.to_numeric(lines.loc[lines["correct"] == 1, item.attack])

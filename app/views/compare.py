@@ -6,10 +6,10 @@ import pandas as pd
 import streamlit as st
 
 from app import common
-from app.common import BIND, plain, places, said, show_figure, show_table
+from app.common import BIND, places, plain, said, show_figure, show_table
 from app.figures import certified_accuracy_figure, difference_figure
 from app.images import data_of, shown
-from app.rows import labels
+from app.rows import labels, row_dicts
 from leaderboards import rows
 from leaderboards.compare import OUTCOMES, difference, outcomes, same_images, shared_images
 from suite import browse
@@ -74,5 +74,6 @@ with said():
             data = data_of(spec, places().data_root)
             st.caption(f"The first {min(THUMBNAILS, len(apart))} of {len(apart)}.")
             with st.container(horizontal=True):
-                for line in apart[:THUMBNAILS].itertuples():
-                    shown(picture(data, line.idx), f"{line.idx}: {data.classes[line.label]}, {line.certified_by}", 110)
+                for line in row_dicts(apart[:THUMBNAILS]):
+                    caption = f"{line['idx']}: {data.classes[line['label']]}, {line['certified_by']}"
+                    shown(picture(data, line["idx"]), caption, 110)

@@ -9,9 +9,9 @@ import pandas as pd
 import streamlit as st
 
 from app import common
-from app.common import BIND, PICKED, plain, places, said, show_figure, show_table
+from app.common import BIND, PICKED, places, plain, said, show_figure, show_table
 from app.figures import attack_figure, certified_accuracy_figure
-from app.rows import audit_line, labels, matching, over_sigma, shown_table
+from app.rows import audit_line, labels, matching, over_sigma, row_dicts, shown_table
 from leaderboards import groups, table
 from leaderboards.curves import attack_curve, upper_envelope
 from suite.statistics import Convention
@@ -24,6 +24,7 @@ FORMATS = {
     "DDN": st.column_config.NumberColumn(format="%.3f", help="median distance of adversarial examples found by DDN"),
     "s/image": st.column_config.NumberColumn(format="%.2e", help="seconds to classify an image, as deployed"),
     "s/certificate": st.column_config.NumberColumn(format="%.3f", help="seconds to certify an image"),
+    "abstained": PERCENT,
     "averaging error": st.column_config.NumberColumn(
         format="%.3f", help="distance of one pass from the Gaussian average it stands for"
     ),
@@ -35,18 +36,20 @@ def show_group(title: str, group: pd.DataFrame, convention: Convention, first: b
     st.subheader(plain(title), anchor=False)
     name = f"{board} {title}"
     shown = shown_table(group)
-    show_table(shown, name, FORMATS | {column: PERCENT for column in shown if column.startswith("r ")})
+    show_table(shown, name, FORMATS | {column: PERCENT for column in map(str, shown) if column.startswith("r ")})
+    worth(group)
     recorded = group[~group["source"].str.startswith("paper")]
     if recorded.empty:
         return
     mark = hashlib.sha256(title.encode()).hexdigest()[:4]
     if not st.toggle("Curves", value=first, key=f"curves-{mark}", **BIND):
         return
-    called = labels(recorded.to_dict("records"))
+    lines = row_dicts(recorded)
+    called = labels(lines)
     picked = st.multiselect(
         "Rows in the plot", list(called.values()), list(called.values())[:PICKED], key=f"rows-{mark}", **BIND
     )
-    found: dict[str, Any] = {called[row["run_id"]]: row for row in recorded.to_dict("records")}
+    found: dict[str, Any] = {called[row["run_id"]]: row for row in lines}
     curves, at, attacked = {}, {}, {}
     for label in picked:
         row = found[label]
@@ -94,16 +97,17 @@ def envelopes(frame: pd.DataFrame) -> None:
     )
 
 
-def legend(frame: pd.DataFrame) -> None:
-    """What each certificate is worth, and where published rows come from."""
-    st.subheader("What the certificates say", anchor=False)
-    for claim, rows in frame[frame["claim"].fillna("") != ""].groupby("claim", sort=False):
-        st.text(f"{', '.join(rows['method'].unique())}: {claim}")
-    audits = [line for row in frame.to_dict("records") if (line := audit_line(row))]
-    if audits:
-        st.subheader("What an attack inside of the certified radii found", anchor=False)
-    for line in audits:
-        st.text(line)
+def worth(group: pd.DataFrame) -> None:
+    """What each certificate of a group says, and what an attack inside of it found."""
+    for claim, rows in group[group["claim"].fillna("") != ""].groupby("claim", sort=False):
+        st.caption(plain(f"{', '.join(rows['method'].unique())}: {claim}."))
+    for row in row_dicts(group):
+        if audited := audit_line(row):
+            st.caption(plain(f"{audited}."))
+
+
+def references(frame: pd.DataFrame) -> None:
+    """Where published rows come from."""
     cited = frame[frame["citation"].fillna("") != ""]
     if len(cited):
         st.subheader("Where published rows come from", anchor=False)
@@ -140,4 +144,4 @@ for number, (title, group) in enumerate(groups(kept)):
     show_group(title, group, convention, first=not number)
 if kept["sigma"].nunique() > 1 and st.toggle("Upper envelope over σ", key="envelope", **BIND):
     envelopes(kept)
-legend(kept)
+references(kept)

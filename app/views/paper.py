@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from app import common
-from app.common import BIND, PICKED, plain, places, said, show_figure, show_table
+from app.common import BIND, PICKED, places, plain, said, show_figure, show_table
 from app.figures import bars_figure, paper_figure
 from app.rows import labels
 from leaderboards import rows
 from leaderboards.paper import ITEMS, beside, comparable, published, row_line
 
-ILLUSTRATIONS = {"Figure 4": "Gradient regularisation in one dimension", "Figure 5": "The iterative update, 8 timesteps"}
+ILLUSTRATIONS = {
+    "Figure 4": "Gradient regularisation in one dimension",
+    "Figure 5": "The iterative update, 8 timesteps",
+}
 
 
 @st.cache_resource(show_spinner="solving in one dimension")
-def illustration(name: str):  # type: ignore[no-untyped-def]
+def illustration(name: str) -> Any:
     from suite.illustrate import drawn
 
     return drawn()[name]
@@ -44,7 +49,7 @@ def show_item(name: str) -> None:
         st.caption("Diamonds: read off the paper's plot, ± the bars. Abstentions dropped, R > r, as in the paper."
                    if item.kind == "certified" else "Diamonds: read off the paper's plot, ± the bars.")  # fmt: skip
     elif len(table):
-        columns = [column for column in table if column not in ("row", "source")]
+        columns = [column for column in map(str, table) if column not in ("row", "source")]
         column = st.selectbox("Drawn", columns, key="drawn", **BIND) if len(columns) > 1 else columns[0]
         drawn = table.dropna(subset=[column])
         show_figure(bars_figure([f"{r}, {s}" for r, s in zip(drawn["row"], drawn["source"], strict=True)],

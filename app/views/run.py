@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from app import common
-from app.common import BIND, plain, places, said, show_figure, show_table
+from app.common import BIND, places, plain, said, show_figure, show_table
 from app.figures import training_figure, votes_figure
 from app.images import shown, view_of
 from app.rows import figures_table

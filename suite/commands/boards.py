@@ -87,4 +87,6 @@ def serve(
     page = Path(__file__).parents[2] / "app" / "main.py"
     where = ["--server.address", host, "--server.port", str(port), "--browser.gatherUsageStats", "false"]
     where += ["--client.toolbarMode", "minimal", "--client.showErrorDetails", "none"]
-    streamlit.main(["run", str(page), *where, "--", str(runs), *map(str, filter(None, [data_root]))], standalone_mode=False)
+    streamlit.main(
+        ["run", str(page), *where, "--", str(runs), *map(str, filter(None, [data_root]))], standalone_mode=False
+    )
