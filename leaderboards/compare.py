@@ -18,8 +18,8 @@ def shared_images(a: pd.DataFrame, b: pd.DataFrame, convention: Convention = "st
     """The images that both rows' records have under the same idx and label, a line each.
 
     Records are as `leaderboards.curves.row_records` gives them. Columns: idx, label and, for each row, radius_a (0
-    where it abstained), predict_a (−1: abstained), correct_a (bool). In the paper's convention, which leaves abstentions out,
-    only those that neither row abstains on.
+    where it abstained), predict_a (−1: abstained), correct_a (bool). In the paper's convention, which leaves
+    abstentions out, only those that neither row abstains on.
     """
     columns = ["idx", "label", "radius", "predict", "correct"]
     both = a[columns].merge(b[columns], on=["idx", "label"], suffixes=("_a", "_b"))
