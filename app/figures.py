@@ -47,7 +47,7 @@ def certified_accuracy_figure(
                 legendgroup=name, marker={"color": style(number)["color"], "size": 8}, name=shown,
                 hovertemplate=f"{shown}<br>r = %{{x}}: %{{y:.1f}} %<extra></extra>",
             )  # fmt: skip
-    return finish(figure, RADIUS, CERTIFIED, [0, 100])
+    return finish(figure, RADIUS, CERTIFIED, [0, 101])
 
 
 def attack_figure(curves: Mapping[str, pd.DataFrame], attack: str) -> go.Figure:
@@ -55,7 +55,7 @@ def attack_figure(curves: Mapping[str, pd.DataFrame], attack: str) -> go.Figure:
     figure = go.Figure()
     for number, (name, curve) in enumerate(curves.items()):
         _line(figure, number, name, curve["distance"], 100 * curve[attack], "distance")
-    return finish(figure, "ℓ2 distance, pixels in [0,1]", f"attacked by {attack.upper()}, %", [0, 100])
+    return finish(figure, "ℓ2 distance, pixels in [0,1]", f"attacked by {attack.upper()}, %", [0, 101])
 
 
 def difference_figure(difference: pd.DataFrame) -> go.Figure:
@@ -75,7 +75,7 @@ def training_figure(history: pd.DataFrame) -> go.Figure:
         x=history["epoch"], y=history["lr"], name="learning rate", yaxis="y2", line=style(1), mode="lines"
     )
     figure.update_layout(
-        yaxis2={"overlaying": "y", "side": "right", "title": "learning rate", "showgrid": False, "tickformat": "~g"}
+        yaxis2={"overlaying": "y", "side": "right", "title": "learning rate", "showgrid": False, "tickformat": ".2~g"}
     )
     return finish(figure, "epoch", "loss")
 

@@ -95,7 +95,7 @@ def shown_table(group: pd.DataFrame) -> pd.DataFrame:
 def audit_line(row: Mapping[str, Any]) -> str:
     """What the audit of a row's certificates found, of the vote's radii and of the L-bound; empty without an audit."""
     found = [
-        f"an attack inside of {row[audited]:.0f} {name} violated {row[violations]:.0f}"
+        f"an attack inside of its {name} violated {row[violations]:.0f} of {row[audited]:.0f}"
         for name, audited, violations in (
             ("certified radii", "audited", "violations"),
             ("L-bounds", "lbound_audited", "lbound_violations"),

@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import common
 from app.common import BIND, PICKED, places, plain, said, show_figure, show_table
-from app.figures import bars_figure, paper_figure
+from app.figures import CLEAR, bars_figure, paper_figure
 from app.rows import labels
 from leaderboards import rows
 from leaderboards.paper import ITEMS, beside, comparable, published, row_line
@@ -23,7 +23,9 @@ ILLUSTRATIONS = {
 def illustration(name: str) -> Any:
     from suite.illustrate import drawn
 
-    return drawn()[name]
+    figure = drawn()[name]
+    clear = {"paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR}
+    return figure.update_layout(width=None, title=None, margin={"l": 10, "r": 10}, **clear)
 
 
 def show_item(name: str) -> None:
@@ -62,8 +64,7 @@ titles = {name: item.title for name, item in ITEMS.items()} | ILLUSTRATIONS
 chosen = st.selectbox("Item", sorted(titles), key="item", **BIND)
 st.subheader(plain(f"{chosen}: {titles[chosen]}"), anchor=False)
 if chosen in ILLUSTRATIONS:
-    figure = illustration(chosen)
-    show_figure(figure, chosen, titles[chosen])
+    show_figure(illustration(chosen), chosen, titles[chosen])
 else:
     with said():
         show_item(chosen)
