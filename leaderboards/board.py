@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
 
-# read: whether a row comes from records (log), or was read off a table or plot
+# rows that differ in one of these stand in groups apart; read: from records (log), or read off a table or plot
 COMPARABLE = ("read", "data", "sigma", "top", "images", "every", "n", "alpha", "sampling", "precision")
 
 
@@ -14,8 +14,8 @@ COMPARABLE = ("read", "data", "sigma", "top", "images", "every", "n", "alpha", "
 class Board:
     """A data set's board: the radii (of `norm`, pixels in [0,1]) at which rows are compared, and what sorts them.
 
-    `top` and `sigma` are the board's usual rule and noise: rows that have them stand first. Rows that differ in any of
-    `comparable` stand in groups apart. `classes` and `images` are how many the test set has: 0 if that is not known.
+    `top` and `sigma` are the board's usual rule and noise: rows that have them stand first. `classes` and `images` are
+    how many the test set has: 0 if that is not known.
     """
 
     title: str
@@ -24,7 +24,6 @@ class Board:
     top: int = 1
     sigma: float | None = None
     sort: str = "acr"
-    comparable: tuple[str, ...] = COMPARABLE
     classes: int = 0
     images: int = 0
 

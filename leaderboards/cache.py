@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, FiniteFloat, ValidationError
 
 _read: dict[
     str, tuple[tuple[int, int], dict[str, Any] | str]
@@ -26,19 +26,19 @@ class Certified(Result):
 
     data: str
     arch: str
-    sigma: float
+    sigma: FiniteFloat
     seed: int
     inference: str
     top: int
     images: int
     n0: int
     n: int
-    alpha: float
-    clean_accuracy: float | None
+    alpha: FiniteFloat
+    clean_accuracy: FiniteFloat | None
     certified_accuracy: dict[str, float]
     certified_accuracy_paper: dict[str, float]
-    acr: float
-    abstained: float
+    acr: FiniteFloat
+    abstained: FiniteFloat
     seconds_per_certificate: float | None
     claim: str
     image_radii: list[float | None] = []

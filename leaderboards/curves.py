@@ -60,7 +60,8 @@ def row_curve(
     """The curve of a row of the board; for a figure without a log its published points, without an interval."""
     if not row["source"].startswith("paper"):
         return curve(row_records(row, runs, published), convention)
-    [own] = [paper for paper in paper_rows(row["dataset"], published) if paper["run_id"] == row["run_id"]]
+    dataset = row["run_id"].partition("/")[0]
+    [own] = [paper for paper in paper_rows(dataset, published) if paper["run_id"] == row["run_id"]]
     points = own["certified_accuracy_paper" if convention == "paper" else "certified_accuracy"]
     accuracy = [float(share) for share in points.values()]
     return pd.DataFrame({"radius": [float(r) for r in points], "accuracy": accuracy, "low": accuracy, "high": accuracy})
@@ -69,15 +70,16 @@ def row_curve(
 def upper_envelope(records: Mapping[float, pd.DataFrame], convention: Convention = "standard") -> pd.DataFrame:
     """The best certified accuracy over σ at each radius, from the records at each σ (as `curve` takes them).
 
-    Columns: radius, accuracy, sigma (that which gives it). σ is chosen after the fact, for each radius by itself and on
-    the test images: no single classifier reaches the envelope, so it has no interval and is comparable with other
-    envelopes alone.
+    Columns: radius, accuracy, sigma (that which gives it; NaN where nothing is certified). σ is chosen after the fact,
+    for each radius by itself and on the test images: no single classifier reaches the envelope, so it has no interval
+    and is comparable with other envelopes alone.
     """
     largest = 1.02 * max(float(own["radius"].max()) for own in records.values())
     curves = {sigma: curve(own, convention, largest=largest) for sigma, own in records.items()}
     accuracy = pd.DataFrame({sigma: own["accuracy"] for sigma, own in curves.items()})
     radius = next(iter(curves.values()))["radius"]
-    return pd.DataFrame({"radius": radius, "accuracy": accuracy.max(axis=1), "sigma": accuracy.idxmax(axis=1)})
+    best = accuracy.max(axis=1)
+    return pd.DataFrame({"radius": radius, "accuracy": best, "sigma": accuracy.idxmax(axis=1).where(best > 0)})
 
 
 def attack_curve(records: pd.DataFrame, points: int = 101) -> pd.DataFrame:

@@ -30,13 +30,19 @@ def rows(dataset: str, runs: Path, published: Path | None = PUBLISHED) -> list[d
     return found + (published_rows(dataset, published) if published else [])
 
 
-def whole_rows(dataset: str, runs: Path, published: Path | None = PUBLISHED) -> list[dict[str, Any]]:
-    """The rows of a board in the form of `schema.json`, in no order: runs averaged over seeds, then published figures.
+def ordered(
+    dataset: str, runs: Path, convention: Convention, published: Path | None, sort: str | None
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """The rows of a board in the form of `schema.json`, each with its line of the table, in the order of the table.
 
-    Those come from logs and, as far as a paper has no log, from its tables and plots.
+    Runs are averaged over seeds; published rows come from logs and, as far as a paper has no log, from its tables and
+    plots.
     """
+    board = load_board(dataset)
     found = rows(dataset, runs, published) + (paper_rows(dataset, published) if published else [])
-    return board_rows(found, load_board(dataset).radii)
+    pairs = [(row, table_line(row, board, CURVES[convention == "paper"])) for row in board_rows(found, board.radii)]
+    key = order(board, sort or board.sort)
+    return sorted(pairs, key=lambda pair: key(pair[1]))
 
 
 def table(
@@ -60,13 +66,12 @@ def table(
     `sort` is "acr", "clean" or a radius, by default the board's. Rows without a figure in this convention are left out.
     """
     board = load_board(dataset)
-    lines = [line(row, board, CURVES[convention == "paper"]) for row in whole_rows(dataset, runs, published)]
-    lines = [one for one in lines if any(one[name] is not None for name in figure_columns(board))]
+    lines = [line for _, line in ordered(dataset, runs, convention, published, sort)]
+    lines = [line for line in lines if any(line[name] is not None for name in figure_columns(board))]
     if not lines:
         return pd.DataFrame()
-    lines.sort(key=order(board, sort or board.sort))
     frame = pd.DataFrame(lines).astype(dict.fromkeys(WHOLE, "Int64") | dict.fromkeys(numeric_columns(board), float))
-    frame.insert(len(board.comparable), "rank", frame.groupby(list(board.comparable), dropna=False).cumcount() + 1)
+    frame.insert(len(COMPARABLE), "rank", frame.groupby(list(COMPARABLE), dropna=False).cumcount() + 1)
     return frame
 
 
@@ -75,7 +80,7 @@ def order(board: Board, sort: str) -> Callable[[dict[str, Any]], tuple[Any, ...]
     by = [sort_column(sort, board), "acr", *radius_columns(board), "clean"]
 
     def key(line: dict[str, Any]) -> tuple[Any, ...]:
-        group = [(line[name] is None, line[name]) for name in board.comparable]
+        group = [(line[name] is None, line[name]) for name in COMPARABLE]
         best_first = [(line[name] is None, -(line[name] or 0)) for name in by]
         unusual = (line["top"] != board.top, line["sigma"] != board.sigma)
         return (line["read"] != "log", line["data"], *unusual, *group, *best_first)
@@ -104,7 +109,7 @@ def sort_column(sort: str, board: Board) -> str:
     return column
 
 
-def line(row: dict[str, Any], board: Board, curve: str) -> dict[str, Any]:
+def table_line(row: dict[str, Any], board: Board, curve: str) -> dict[str, Any]:
     """A row of the board as a line of the table, with the certified accuracy of one convention."""
 
     def flat(tree: dict[str, Any]) -> dict[str, Any]:
@@ -113,7 +118,7 @@ def line(row: dict[str, Any], board: Board, curve: str) -> dict[str, Any]:
 
     audits = {"": row["audit"] or {}, "lbound_": row["lbound_audit"] or {}}
     return {
-        **{name: row[name] for name in board.comparable},
+        **{name: row[name] for name in COMPARABLE},
         **{name: row[name] for name in TEXT},
         "seed": row["seeds"][0] if len(row["seeds"]) == 1 else None,
         **flat(row),
@@ -137,7 +142,7 @@ def envelopes(frame: pd.DataFrame) -> pd.DataFrame:
     for key, group in frame.groupby(own, sort=False, dropna=False):
         known = group.set_index("sigma")[radii].dropna(axis=1, how="all")
         line = dict(zip(own, key, strict=True)) | {str(r): known[r].max() for r in known}
-        chosen = {str(r): known[r].idxmax() for r in known}
+        chosen = {str(r): known[r].idxmax() for r in known if known[r].max() > 0}
         lines.append(line | {"sigmas": sorted(group["sigma"].unique()), "chosen": chosen})
     return pd.DataFrame(lines)
 

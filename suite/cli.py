@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from suite.commands import about, boards, protocols, runs
+from suite.commands import about, boards, grid, protocols, runs
 from suite.errors import UserError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command()(protocols.certify)
 for name, said in protocols.HELP.items():
     app.command(name, help=said)(protocols.protocol_command(name))
 app.command()(runs.demo)
+app.command()(grid.study)
 app.command()(boards.leaderboard)
 app.command("import")(boards.import_published)
 app.command("app")(boards.serve)

@@ -42,10 +42,19 @@ def read_json(path: Path) -> Any:
 
 
 def read_records(path: Path) -> pd.DataFrame:
-    """All whole records of a file, by idx; none where there is no file."""
+    """All whole records of a file, by idx; none where there is no file. UserError where a line is damaged."""
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    records = [json.loads(line) for line in lines if line.endswith("\n")]
+    records = [record(path, number, line) for number, line in enumerate(lines, start=1) if line.endswith("\n")]
     return pd.DataFrame(records).sort_values("idx", ignore_index=True) if records else pd.DataFrame({"idx": []})
+
+
+def record(path: Path, number: int, line: str | bytes) -> dict[str, Any]:
+    """A line of a file of records; UserError, naming the line, where it is none."""
+    try:
+        found = json.loads(line)
+        return found | {"idx": int(found["idx"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}, line {number} is damaged; remove that line to go on") from error
 
 
 class RecordFile:
@@ -64,10 +73,7 @@ class RecordFile:
         for number, line in enumerate(path.open("rb") if path.exists() else (), start=1):
             if not line.endswith(b"\n"):
                 break
-            try:
-                self.done.add(json.loads(line)["idx"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise UserError(f"{path}, line {number} is damaged; remove that line to go on") from error
+            self.done.add(record(path, number, line)["idx"])
             whole += len(line)
         self._file = path.open("ab", buffering=0)
         self._file.truncate(whole)

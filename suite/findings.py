@@ -127,7 +127,7 @@ def another_wins(subject: Subject, index: int, point: Tensor, chosen: list[int],
     assert spec.sigma is not None
     for block in draws(spec.seed, purpose, index, spec.audit.n, like=point):
         for noisy in block.mul_(spec.sigma).add_(point).split(subject.batch_size):
-            answers = top_classes(subject.model, noisy)[:, 0].tolist()
+            answers = top_classes(subject.model, noisy, precision=spec.certify.precision)[:, 0].tolist()
             votes += [chosen[0] if answer in chosen else answer for answer in answers]
         if 2 * votes.count(chosen[0]) > spec.audit.n:
             return False

@@ -48,17 +48,18 @@ class Machine:
             raise UserError(f"device '{self.device}' is not to be had here: {str(error).splitlines()[0]}") from error
 
 
-def run(spec: RunSpec, machine: Machine | None = None, *, train: bool = True) -> Folder:
+def run(spec: RunSpec, machine: Machine | None = None, *, train: bool = True, data: Dataset | None = None) -> Folder:
     """Carry out a run, or what is left of it, and return its folder; `result.json` there is its row.
 
     Interrupted at any point, the same call goes on where it stopped and ends with the same records. The row has the
     figures of every protocol that the folder has all records of, asked for now or earlier. Without `train` a model that
-    is not there is an error. Raises UserError for everything the user can mend.
+    is not there is an error. `data` saves loading it again. Raises UserError for everything the user can mend.
     """
     machine = machine or Machine()
     device = machine.torch_device
     torch.backends.cudnn.deterministic = True
-    data = datasets.load(spec.dataset, machine.data_root)
+    torch.backends.cudnn.allow_tf32 = False  # fp32 is to mean fp32 on every device
+    data = data or datasets.load(spec.dataset, machine.data_root)
     spec = spec.on(data.fingerprint)
     if spec.certify.top >= len(data.classes):
         raise UserError(f"the top-{spec.certify.top} rule needs more than the {len(data.classes)} classes here")
@@ -167,8 +168,29 @@ def measure(name: str, model: nn.Module, data: Dataset, spec: RunSpec, folder: F
                 advance("")
 
 
+def work(spec: RunSpec, data: Dataset, machine: Machine) -> dict[str, float]:
+    """What is left to do for a run, by what it makes, in forward passes of one image; roughly, by arithmetic."""
+    protocols, left = needed(spec.protocols), dict[str, float]()
+    models: list[ModelSpec | None] = [spec.model]
+    if "agreement" in protocols and spec.agreement.against:
+        models.append(ModelSpec(**spec.agreement.against).on(spec.data))
+    for step in models:
+        while step and not (machine.runs / "models" / step.name / "model.safetensors").exists():
+            method = step.build_method()
+            images = training_steps(step.training, len(data.train)) * step.training.batch_size * method.trains
+            speed = 2.5 if step.training.precision == "bf16" else 1.0
+            left[step.name] = images * method.passes / speed
+            step = step.start
+    for name in protocols:
+        indices = PROTOCOLS.get(name).indices(spec, len(data.test))
+        file = machine.runs / spec.name / f"{name}.jsonl"
+        done = file.read_bytes().count(b"\n") / max(1, len(indices)) if file.exists() else 0.0
+        left[f"{spec.name} {name}"] = PROTOCOLS.get(name).passes(spec, len(data.test)) * max(0, 1 - done)
+    return left
+
+
 def announce(spec: RunSpec, data: Dataset, machine: Machine) -> None:
-    """Say what is about to happen, on what, and about how long it takes: from one timed pass, by arithmetic."""
+    """Say what is about to happen, on what, and about how long it takes: from one timed pass."""
     device = machine.torch_device
     model = build(spec.arch, len(data.classes), data.shape, data.mean, data.std).to(device).eval()
     batch = torch.rand(128, *data.shape, device=device).contiguous(memory_format=torch.channels_last)
@@ -178,15 +200,7 @@ def announce(spec: RunSpec, data: Dataset, machine: Machine) -> None:
             begun = time.perf_counter()
             model(batch).sum().item()
             times.append((time.perf_counter() - begun) / len(batch))
-    passes = 0.0
-    step: ModelSpec | None = spec.model
-    while step and not (machine.runs / "models" / step.name / "model.safetensors").exists():
-        method = step.build_method()
-        images = training_steps(step.training, len(data.train)) * step.training.batch_size * method.trains
-        speed = 2.5 if step.training.precision == "bf16" else 1.0
-        passes += images * method.passes / speed
-        step = step.start
-    passes += sum(PROTOCOLS.get(name).passes(spec, len(data.test)) for name in needed(spec.protocols))
+    passes = sum(work(spec, data, machine).values())
     console.print(
         f"{spec.method} on {data.title} ({data.source}), {spec.arch}, σ = {spec.sigma:g}, "
         f"profile '{spec.profile}' on {device.type}: about {duration(passes * min(times))}",

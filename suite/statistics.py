@@ -93,7 +93,7 @@ def wilson(share: ArrayLike, n: ArrayLike, level: float) -> tuple[NDArray[np.flo
     p, n, z = np.asarray(share, float), np.asarray(n, float), ndtri((1 + level) / 2)
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
+    return np.where(p > 0, centre - half, p), np.where(p < 1, centre + half, p)
 
 
 def share(hits: ArrayLike) -> dict[str, float] | None:

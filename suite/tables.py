@@ -10,12 +10,8 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from leaderboards import groups
+from leaderboards.text import claims, legend, notes, percent, references, shown_groups
 from suite.statistics import largest_radius, proportion_interval
-
-
-def percent(share: float | None) -> str:
-    return "–" if share is None or pd.isna(share) else f"{100 * share:.1f}"
 
 
 def result_table(result: dict[str, Any]) -> Table:
@@ -94,79 +90,21 @@ def measured(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
             )
 
 
-# columns of a board's table that stand there if any row has them: heading, column, how it is printed
-MEASURED = (
-    ("PGD", "pgd", ".2f"), ("DDN", "ddn", ".2f"), ("s/image", "seconds_per_image", ".1e"),
-    ("avg.err.", "averaging", ".3f"), ("draws", "draws", ".0f"), ("audit", "audited", ""),
-)  # fmt: skip
-LEGEND = {
-    "PGD": "PGD, DDN: median ℓ2 distance of the adversarial examples found",
-    "s/image": "s/image: seconds to classify an image as the row is deployed, in full batches",
-    "avg.err.": "avg.err.: mean ℓ2 distance of the single pass from the Gaussian average, as probabilities",
-    "draws": "draws: made per certificate, mean",
-    "audit": "audit: certificates violated of those attacked, on what the row deploys",
-}
-
-
 def leaderboard_tables(frame: pd.DataFrame, paper_convention: bool) -> Iterator[Table | Text]:
     """One table for each group of comparable rows, then what the columns and the claims say."""
-    others = frame[frame["source"] != "run"]
-    references = others[["variant", "note", "citation"]].drop_duplicates().apply(tuple, axis=1).tolist()
-    shown: set[str] = set()
-    for title, group in groups(frame):
-        yield Text(title, style="bold")
-        yield board_table(group, references, shown, adaptive="n ≤" in title)
+    headings: set[str] = set()
+    for group in shown_groups(frame):
+        yield Text(group.title, style="bold")
+        table = Table(box=None, padding=(0, 1, 0, 0))
+        for number, heading in enumerate(group.headings):
+            table.add_column(heading, no_wrap=True, justify="left" if number < group.names else "right")
+        for cells in group.lines:
+            table.add_row(*(Text(text) for text, _ in cells))
+        yield table
         yield Text()
-    said = "R > r, abstentions dropped (the paper's)" if paper_convention else "R ≥ r, abstentions wrong (Cohen's)"
-    yield Text(f"0.1 and so on: % of images certified at that radius r; {said}")
-    yield Text("clean: accuracy of what the row deploys; a pass on the whole test set, a vote on the certified images")
-    if len(others):
-        yield Text("clean –: a published log does not say what the images that were abstained on were taken for")
-    if frame["seeds"].map(len).max() > 1:
-        yield Text("seeds: figures are means over them; ACR ± is their standard deviation")
-    yield from (Text(said) for heading, said in LEGEND.items() if heading in shown)
-    for deployed, methods in frame.groupby("claim")["method"].unique().items():
-        yield Text(f"{', '.join(methods)}: {deployed}", style="dim")
-    for number, reference in enumerate(references, start=1):
-        yield Text(f"[{number}] {'; '.join(filter(None, reference))}", style="dim")
-
-
-def board_table(group: pd.DataFrame, references: list[tuple[str, ...]], shown: set[str], adaptive: bool) -> Table:
-    """The table of a group; the headings of the measured columns that it has are added to `shown`."""
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    radii = [column for column in map(str, group) if column.startswith("r=")]
-    measured = [m for m in MEASURED if group[m[1]].notna().any() and (m[1] != "draws" or adaptive)]
-    shown |= {heading for heading, _, _ in measured}
-    names = ["#", "method", "arch"]
-    names += ["seeds"] if any(seeds not in ([], [0]) for seeds in group["seeds"]) else []
-    names += ["source"] if (group["source"] != "run").any() else []
-    for name in names:
-        table.add_column(name, no_wrap=True)
-    for heading in ("clean", *radii, "ACR", "abst.", *(heading for heading, _, _ in measured)):
-        table.add_column(heading.removeprefix("r="), justify="right", no_wrap=True)
-    for _, row in group.iterrows():
-        text = {"#": str(row["rank"]), "method": row["method"], "arch": row["arch"], "source": row["source"]}
-        text["seeds"] = ",".join(map(str, row["seeds"])) or "–"
-        if row["source"] != "run":
-            text["source"] = f"[{references.index((row['variant'], row['note'], row['citation'])) + 1}]"
-        deviation = row["spread"]["acr"]
-        acr = decimals(row["acr"], ".4f") + (f" ± {deviation:.4f}" if deviation is not None else "")
-        table.add_row(
-            *(Text(text[name]) for name in names),
-            *(percent(row[column]) for column in ("clean", *radii)),
-            acr,
-            percent(row["abstained"]),
-            *(decimals(row[column], form) if column != "audited" else audited(row) for _, column, form in measured),
-        )
-    return table
-
-
-def audited(row: Any) -> str:
-    return "–" if pd.isna(row["audited"]) else f"{row['violations']}/{row['audited']}"
-
-
-def decimals(value: float, form: str) -> str:
-    return "–" if pd.isna(value) else format(value, form)
+        headings |= set(group.headings)
+    yield from map(Text, legend(frame, headings, paper_convention))
+    yield from (Text(line, style="dim") for line in (*claims(frame), *notes(references(frame))))
 
 
 def plain_table(entries: list[dict[str, Any]]) -> Table:

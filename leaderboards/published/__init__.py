@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import lzma
 import re
+import shlex
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -86,6 +87,7 @@ def _row(file: Path, changed: int, board: Board) -> dict[str, Any]:
         "citation": entry.citation,
         "note": entry.note,
         "date": entry.date,
+        "command": import_command(entry, file.parent.name),
         "inference": f"{entry.n0} passes" if entry.n0 else "one pass",
         "top": entry.top,
         "protocols": ["certify"],
@@ -95,6 +97,15 @@ def _row(file: Path, changed: int, board: Board) -> dict[str, Any]:
         "precision": "fp32",
         "draws": float(entry.n),
     }
+
+
+def import_command(entry: Entry, board: str) -> str:
+    """The shell line that puts the log on a board."""
+    words = ["suite", "import", entry.file, "--board", board, "--method", entry.method, "--arch", entry.arch]
+    words += ["--sigma", str(entry.sigma)]
+    words += [] if entry.trained_sigma is None else ["--trained-sigma", str(entry.trained_sigma)]
+    words += ["--n0", str(entry.n0), "--n", str(entry.n), "--alpha", str(entry.alpha), "--top", str(entry.top)]
+    return shlex.join([*words, "--citation", entry.citation])
 
 
 def paper_rows(dataset: str, root: Path = PUBLISHED) -> list[dict[str, Any]]:
@@ -116,8 +127,8 @@ def paper_rows(dataset: str, root: Path = PUBLISHED) -> list[dict[str, Any]]:
         }
         known = {name: None if pd.isna(first[name]) else int(first[name]) for name in ("images", "n")}
         found.append({
-            "run_id": f"{item}/{method}", "method": method, "dataset": dataset, "data": load_board(dataset).title,
-            "arch": "", "sigma": float(first["sigma"]), "top": int(first["top"]), "seed": None, "inference": "",
+            "run_id": f"{dataset}/{item}/{method}", "method": method, "dataset": dataset, "arch": "",
+            "data": load_board(dataset).title, "sigma": float(first["sigma"]), "top": int(first["top"]), "seed": None, "inference": "",
             "images": known["images"], "n0": None, "n": known["n"], "alpha": None, "every": None,
             "sampling": None, "precision": None, "read": first["read"], "source": f"paper, {first['read']}",
             "citation": first["citation"], "date": re.findall(r"\b(?:19|20)\d\d\b", first["citation"])[-1],

@@ -1,0 +1,61 @@
+"""The command that carries out a study."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from suite.commands.options import (
+    RUNS,
+    DataRoot,
+    Dataset,
+    Device,
+    Format,
+    Output,
+    Runs,
+    Track,
+    out,
+    parse_setting,
+    show_list,
+)
+
+
+def study(
+    name: Annotated[str, typer.Argument(help="paper, or a TOML file of your own")],
+    dataset: Dataset,
+    profile: Annotated[str | None, typer.Option(help="demo, quick or paper [default: what fits the machine]")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="only these of its methods")] = None,
+    sigma: Annotated[list[float] | None, typer.Option(help="these instead of its σ, pixels in [0,1]")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="these instead of its seeds")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="say which runs it has, and make none")] = False,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a setting of every run")
+    ] = None,
+    data_root: DataRoot = None,
+    runs: Runs = RUNS,
+    device: Device = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="of the protocols; changes the speed only")] = 256,
+    track: Track = True,
+    format: Output = Format.table,
+) -> None:
+    """Carry out a grid of runs, methods × σ × seeds; run it again to go on where it stopped."""
+    from suite.grid import carry_out, load_study, runs_of
+    from suite.run import Machine
+
+    asked = load_study(name)
+    narrowed = {"methods": method, "sigmas": sigma, "seeds": seed}
+    asked = asked.narrowed({key: value for key, value in narrowed.items() if value})
+    given: dict[str, Any] = dict(map(parse_setting, settings or ())) | ({"profile": profile} if profile else {})
+    specs = runs_of(asked, dataset, **given)
+    if plan:
+        entries = [{"method": spec.method, "arch": spec.arch, "sigma": spec.sigma, "seed": spec.seed} for spec in specs]
+        show_list(entries, format)
+        return
+    machine = Machine(data_root=data_root, runs=runs, device=device, batch_size=batch_size, track=track)
+    folders = [str(folder) for folder in carry_out(specs, machine)]
+    if format is Format.json:
+        print(json.dumps(folders))
+    else:
+        out.print(f"{len(folders)} runs; next: suite leaderboard {dataset} --runs {runs}", highlight=False)

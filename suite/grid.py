@@ -1,0 +1,100 @@
+"""A study: a grid of runs, methods × σ × seeds, from one short file; interrupted, it goes on where it stopped."""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from suite import data as datasets
+from suite.data import Dataset
+from suite.errors import UserError, unknown
+from suite.progress import console, duration
+from suite.run import Machine, run, work
+from suite.settings import Frozen
+from suite.spec import RunSpec, make_spec
+
+
+class Study(Frozen):
+    """What a study's file says: `settings` are every run's, flat or dotted as RunSpec takes them."""
+
+    title: str
+    methods: tuple[str, ...] = Field(min_length=1)
+    sigmas: tuple[float, ...] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    def narrowed(self, given: dict[str, Sequence[Any]]) -> Study:
+        """The study with other σ or seeds, or with some of its methods; UserError for a method that it has not."""
+        for method in given.get("methods", ()):
+            if method not in self.methods:
+                raise unknown("method of this study", method, self.methods)
+        return Study(**self.model_dump() | given)
+
+
+def load_study(name: str) -> Study:
+    """The study called `name`, of those that come with the suite, or in the TOML file at that path.
+
+    Raises UserError where there is none, or where it does not say what a study has to say.
+    """
+    own = files("leaderboards") / "studies"
+    known = sorted(file.name.removesuffix(".toml") for file in own.iterdir())
+    file = Path(name) if name.endswith(".toml") else own / f"{name}.toml"
+    if not file.is_file():
+        raise unknown("study", name, known)
+    try:
+        return Study(**tomllib.loads(file.read_text(encoding="utf-8")))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{file}: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{file}: {first['loc'][0]}: {first['msg']}") from error
+
+
+def runs_of(study: Study, dataset: str, **given: Any) -> list[RunSpec]:
+    """The grid as runs: the first seed's before the second's, so that a whole comparison stands as early as it can.
+
+    `given` are settings laid over the study's, such as the profile. Raises UserError as make_spec does.
+    """
+    return [
+        make_spec(**{"method": method, "dataset": dataset, "sigma": sigma, "seed": seed} | study.settings | given)
+        for seed in study.seeds
+        for sigma in study.sigmas
+        for method in study.methods
+    ]
+
+
+def carry_out(specs: Sequence[RunSpec], machine: Machine) -> Iterator[Path]:
+    """Do all runs of one data set in turn, saying how many are left and for how long; their folders as they finish.
+
+    Models are trained once and shared. A run that fails does not keep the others from being made; once they are, a
+    UserError names it. The time left is the time taken so far in proportion to the arithmetic that is left.
+    """
+    data = datasets.load(specs[0].dataset, machine.data_root)
+    specs = [spec.on(data.fingerprint) for spec in specs]
+    failed, begun, total = [], time.monotonic(), left(specs, data, machine)
+    for number, spec in enumerate(specs):
+        still = left(specs[number:], data, machine)
+        rate = (time.monotonic() - begun) / (total - still) if total > still else None
+        said = f", about {duration(rate * still)} left" if rate else ""
+        console.print(f"run {number + 1} of {len(specs)}{said}: {spec.name}", highlight=False, soft_wrap=True)
+        try:
+            yield run(spec, machine, data=data).path
+        except UserError as error:
+            console.print(f"{spec.name} failed: {error}", highlight=False, markup=False, soft_wrap=True)
+            failed.append(spec.name)
+    if failed:
+        raise UserError(f"{len(failed)} of {len(specs)} runs failed: {', '.join(failed)}; the others are finished")
+
+
+def left(specs: Sequence[RunSpec], data: Dataset, machine: Machine) -> float:
+    """Forward passes of one image that the runs still take, a model that several share counted once."""
+    items: dict[str, float] = {}
+    for spec in specs:
+        items |= work(spec, data, machine)
+    return sum(items.values())

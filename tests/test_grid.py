@@ -1,0 +1,142 @@
+"""Studies: the grid they are, what is left of it, and that interruptions change nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from suite import data as datasets
+from suite.errors import UserError
+from suite.grid import carry_out, left, load_study, runs_of
+from suite.run import Machine
+
+FILE = """
+title = "a small one"
+methods = ["baseline", "randomized-smoothing", "heat"]
+sigmas = [0.25]
+seeds = [0, 1]
+
+[settings]
+profile = "demo"
+"training.epochs" = 0.5
+"certify.n" = 100
+"certify.images" = 20
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(FILE)
+    return path
+
+
+def test_the_papers_study_is_every_method_at_every_sigma_and_seed() -> None:
+    specs = runs_of(load_study("paper"), "cifar10", profile="quick")
+    assert len(specs) == len({spec.name for spec in specs}) == 6 * 2 * 3
+    assert [spec.seed for spec in specs] == [0] * 12 + [1] * 12 + [2] * 12
+    assert {spec.method for spec in specs[:6]} == {
+        "baseline", "randomized-smoothing", "smoothadv", "heat", "madry", "madry-heat"
+    }  # fmt: skip
+    assert all("audit" in spec.protocols and spec.certify.images >= 500 for spec in specs)
+
+
+def test_narrowed_and_changed(file: Path) -> None:
+    study = load_study(str(file)).narrowed({"methods": ["heat"], "seeds": [5]})
+    [spec] = runs_of(study, "digits", kappa=3)
+    assert (spec.method, spec.seed, spec.certify.n, spec.parameters["kappa"]) == ("heat", 5, 100, 3)
+    with pytest.raises(UserError, match="smoothadv"):
+        study.narrowed({"methods": ["smoothadv"]})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(("seeds", "seedz"), "seedz"), (("methods = [", "methods = 3 # ["), "methods"), (("[settings]", "[settings"), "")],
+)
+def test_a_file_that_says_no_study(file: Path, change: tuple[str, str], said: str) -> None:
+    file.write_text(FILE.replace(*change))
+    with pytest.raises(UserError, match=f"{file}.*{said}"):
+        load_study(str(file))
+
+
+def test_a_study_that_is_not_there() -> None:
+    with pytest.raises(UserError, match="paper"):
+        load_study("papr")
+
+
+def test_a_shared_model_is_counted_once(file: Path, tmp_path: Path) -> None:
+    """Both start from the same baseline: 15 epochs of 3 passes, as the demo's profile has it."""
+    data, machine = datasets.load("digits"), Machine(runs=tmp_path)
+    heat, again = runs_of(
+        load_study(str(file)).narrowed({"methods": ["heat"], "sigmas": [0.25, 0.5], "seeds": [0]}), "digits"
+    )
+    both = left([heat, again], data, machine)
+    baseline = 15 * (len(data.train) // 64) * 64 * 3
+    assert both == left([heat], data, machine) + left([again], data, machine) - baseline
+
+
+def test_one_failing_run_does_not_keep_the_others(file: Path, tmp_path: Path) -> None:
+    study = load_study(str(file)).narrowed({"methods": ["baseline"]})
+    specs = runs_of(study, "digits")
+    machine = Machine(runs=tmp_path / "runs", track=False)
+    broken = machine.runs / specs[0].on(datasets.load("digits").fingerprint).name
+    broken.mkdir(parents=True)
+    (broken / "certify.jsonl").write_text("no record\n")
+    done = carry_out(specs, machine)
+    with pytest.raises(UserError, match=r"1 of 2 runs failed: .*seed0.*finished"):
+        list(done)
+    assert len(list(machine.runs.glob("*seed1*/result.json"))) == 1
+    assert "no record" in (broken / "certify.jsonl").read_text()
+
+
+def test_interrupting_it_five_times_changes_nothing(file: Path, tmp_path: Path) -> None:
+    """Killed at random moments and begun again: records, weights and results as of an undisturbed study."""
+    program = "from suite.cli import main; main()"
+
+    def command(runs: Path) -> list[str]:
+        return [
+            sys.executable,
+            "-c",
+            program,
+            "study",
+            str(file),
+            "--dataset",
+            "digits",
+            "--no-track",
+            "--runs",
+            str(runs),
+        ]
+
+    begun = time.monotonic()
+    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
+    lasted = time.monotonic() - begun
+    moments = random.Random(0)
+    for _ in range(5):
+        process = subprocess.Popen(command(tmp_path / "torn"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(timeout=moments.uniform(0.2, 0.6) * lasted)
+        except subprocess.TimeoutExpired:
+            process.send_signal(moments.choice([signal.SIGKILL, signal.SIGINT]))
+            process.wait()
+    subprocess.run(command(tmp_path / "torn"), check=True, capture_output=True)
+
+    def content(runs: Path) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for path in sorted(runs.glob("*/*.jsonl")):
+            lines = [json.loads(line) | {"time": 0} for line in path.read_text().splitlines()]
+            found[os.fspath(path.relative_to(runs))] = sorted(lines, key=lambda line: line["idx"])
+        for path in sorted(runs.glob("models/*/model.safetensors")):
+            found[os.fspath(path.relative_to(runs))] = path.read_bytes()
+        return found
+
+    whole = content(tmp_path / "whole")
+    assert len(whole) == 6 * 2 + 6 + 2  # heat starts from a baseline by its own recipe, one for each seed
+    assert content(tmp_path / "torn") == whole
