@@ -128,7 +128,8 @@ def paper_rows(dataset: str, root: Path = PUBLISHED) -> list[dict[str, Any]]:
         known = {name: None if pd.isna(first[name]) else int(first[name]) for name in ("images", "n")}
         found.append({
             "run_id": f"{dataset}/{item}/{method}", "method": method, "dataset": dataset, "arch": "",
-            "data": load_board(dataset).title, "sigma": float(first["sigma"]), "top": int(first["top"]), "seed": None, "inference": "",
+            "data": load_board(dataset).title, "sigma": float(first["sigma"]), "top": int(first["top"]),
+            "seed": None, "inference": "",
             "images": known["images"], "n0": None, "n": known["n"], "alpha": None, "every": None,
             "sampling": None, "precision": None, "read": first["read"], "source": f"paper, {first['read']}",
             "citation": first["citation"], "date": re.findall(r"\b(?:19|20)\d\d\b", first["citation"])[-1],
