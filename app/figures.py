@@ -33,19 +33,20 @@ def certified_accuracy_figure(
 ) -> go.Figure:
     """Certified accuracy (%) against ℓ2 radius, a line for each named curve with its 95 % band where it has one.
 
-    `at` gives for a name the values of its table, share by radius: they are marked on its line.
+    `at` gives for a name the values of its table, share by radius: they are points of its line, and marked.
     """
     figure = go.Figure()
     for number, (name, curve) in enumerate(curves.items()):
-        shown = html.escape(name)
         if "low" in curve:
             _band(figure, number, curve["radius"], 100 * curve["low"], 100 * curve["high"], name)
-        _line(figure, number, name, curve["radius"], 100 * curve["accuracy"], "r")
-        if at and at.get(name):
+        marks = pd.Series((at or {}).get(name, {}), dtype=float)
+        line = pd.concat([curve.set_index("radius")["accuracy"], marks])
+        line = line[~line.index.duplicated()].sort_index()
+        _line(figure, number, name, line.index, 100 * line, "r")
+        if len(marks):
             figure.add_scatter(
-                x=list(at[name]), y=[100 * share for share in at[name].values()], mode="markers", showlegend=False,
-                legendgroup=name, marker={"color": style(number)["color"], "size": 8}, name=shown,
-                hovertemplate=f"{shown}<br>r = %{{x}}: %{{y:.1f}} %<extra></extra>",
+                x=list(marks.index), y=list(100 * marks), mode="markers", showlegend=False, legendgroup=name,
+                hoverinfo="skip", marker={"color": style(number)["color"], "size": 8},
             )  # fmt: skip
     return finish(figure, RADIUS, CERTIFIED, [0, 101])
 
@@ -86,7 +87,7 @@ def votes_figure(votes: Mapping[int, int], classes: tuple[str, ...], label: int)
     figure = go.Figure()
     figure.add_bar(
         x=[votes[c] for c in ordered],
-        y=[html.escape(classes[c]) for c in ordered],
+        y=[text(classes[c]) for c in ordered],
         orientation="h",
         marker_color=[COLOURS[2] if c == label else COLOURS[1] for c in ordered],
         hovertemplate="%{y}: %{x} votes<extra></extra>",
@@ -109,7 +110,7 @@ def paper_figure(given: pd.DataFrame, lines: Mapping[str, tuple[str, pd.DataFram
         points = given[given["method"] == method]
         figure.add_scatter(
             x=points["at"], y=points["percent"], error_y={"array": points["uncertainty"]}, mode="markers",
-            name=f"{html.escape(str(method))}, the paper", hovertemplate="%{x}: %{y} %",
+            name=f"{text(str(method))}, the paper", hovertemplate="%{x}: %{y} %",
             marker={"symbol": "diamond-open", "size": 9, "color": style(methods.index(method))["color"]},
         )  # fmt: skip
     return finish(figure, x, y, [0, 101])
@@ -119,7 +120,7 @@ def bars_figure(names: list[str], values: list[float], x: str) -> go.Figure:
     """One figure of each row as a bar."""
     figure = go.Figure()
     figure.add_bar(
-        x=values, y=[html.escape(name) for name in names], orientation="h", marker_color=COLOURS[0],
+        x=values, y=[text(name) for name in names], orientation="h", marker_color=COLOURS[0],
         hovertemplate="%{y}: %{x:.4g}<extra></extra>",
     )  # fmt: skip
     finish(figure, x, "")
@@ -142,11 +143,16 @@ def finish(figure: go.Figure, x: str, y: str, range_y: list[int] | None = None) 
 
 
 def _line(figure: go.Figure, number: int, name: str, x: Any, y: Any, at: str, unit: str = " %") -> None:
-    shown = html.escape(name)
+    shown = text(name)
     figure.add_scatter(
         x=x, y=y, name=shown, legendgroup=name, mode="lines", line=style(number),
-        hovertemplate=f"{shown}<br>{at} = %{{x:.3f}}: %{{y:.3~f}}{unit}<extra></extra>",
+        hovertemplate=f"{shown}<br>{at} = %{{x:.3~f}}: %{{y:.3~f}}{unit}<extra></extra>",
     )  # fmt: skip
+
+
+def text(name: str) -> str:
+    """A name as plotly shows it as it is."""
+    return html.escape(name, quote=False)
 
 
 def _band(figure: go.Figure, number: int, x: pd.Series[float], low: Any, high: Any, name: str) -> None:

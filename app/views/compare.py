@@ -8,12 +8,10 @@ import streamlit as st
 from app import common
 from app.common import BIND, places, plain, said, show_figure, show_table
 from app.figures import certified_accuracy_figure, difference_figure
-from app.images import data_of, shown
 from app.rows import labels, row_dicts
 from leaderboards import rows
 from leaderboards.compare import OUTCOMES, difference, outcomes, same_images, shared_images
 from suite import browse
-from suite.viewer import picture
 
 THUMBNAILS = 12
 
@@ -67,6 +65,9 @@ with said():
     columns = ["idx", "label", "certified_by", "radius_a", "radius_b", "predict_a", "predict_b"]
     show_table(apart[columns], "images apart")
     if len(apart) and st.toggle("Show the images", key="thumbnails", **BIND):
+        from app.images import data_of, shown  # torch, which the rest of the page does without
+        from suite.viewer import picture
+
         spec = next((spec for spec in specs if spec), None)
         if spec is None:
             st.info("Published logs come without images; compare with a run of this store to see them.")

@@ -10,7 +10,6 @@ import streamlit as st
 from app import common
 from app.common import BIND, places, plain, said, show_figure, show_table
 from app.figures import training_figure, votes_figure
-from app.images import shown, view_of
 from app.rows import figures_table
 from suite.browse import Run, read_run, records, run_names
 
@@ -19,6 +18,8 @@ DRAWS = 100  # votes under noise
 
 def show_images(run: Run, folder: Path) -> None:
     """The image browser."""
+    from app.images import shown, view_of  # torch, which the rest of the page does without
+
     assert run.spec is not None
     certified = common.records({"run_id": folder.name, "source": "run"}) if "certify" in run.protocols else None
     known = [] if certified is None or certified.empty else certified["idx"].tolist()
