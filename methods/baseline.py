@@ -24,6 +24,7 @@ class Baseline(Method):
 
     summary = "cross-entropy on clean images; one pass"
     recipes: ClassVar[dict[str, dict[str, Any]]] = {"paper/cifar10": PAPER_CIFAR, "paper/cifar100": PAPER_CIFAR}
+    tunable: ClassVar[dict[str, str]] = {"lr": "0.01:0.5:log", "weight_decay": "1e-5:1e-2:log"}
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         return F.cross_entropy(model(x), y)

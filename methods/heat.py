@@ -82,6 +82,10 @@ class Heat(Method):
             "training": {"epochs": 1, "lr": 0.01, "schedule": "constant", "momentum": 0.9, "weight_decay": 0.0},
         },
     }  # fmt: skip
+    tunable: ClassVar[dict[str, str]] = {
+        "sigma": "0.05:1:log", "lr": "1e-3:1e-1:log", "kappa": "1:10", "delta": "0.01:0.5:log", "weight": "0.5:8:log",
+        "noisy": "0:1", "timesteps": "1:5",
+    }  # fmt: skip
 
     @property
     def passes(self) -> float:

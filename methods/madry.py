@@ -41,6 +41,9 @@ class Madry(Method):
         "paper/cifar100": PAPER_CIFAR,
         "paper/imagenet": {"parameters": {"epsilon": 3.0}},
     }
+    tunable: ClassVar[dict[str, str]] = {
+        "lr": "0.01:0.5:log", "epsilon": "0.1:4:log", "steps": "1:10", "weight_decay": "1e-5:1e-2:log",
+    }  # fmt: skip
 
     @property
     def passes(self) -> float:

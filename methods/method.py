@@ -29,6 +29,8 @@ class Method:
     - `stands_for` the stochastic method whose vote its single pass is to replace, if there is one;
     - `Parameters` its own settings, as `self.parameters`;
     - `recipes` settings by profile ("quick") or profile and data set ("quick/cifar10"), laid over the profile's own;
+    - `tunable` the settings that `suite tune` searches, with their ranges as `--search` takes them: "1:10" or
+      "1e-3:1e-1:log", whole numbers where the setting is one, or choices "softmax,logits";
     - `passes` how much one training image costs, in forward passes of one image (for the time announced).
     """
 
@@ -41,6 +43,7 @@ class Method:
     starts_from: ClassVar[str | None] = None
     stands_for: ClassVar[str | None] = None
     recipes: ClassVar[dict[str, dict[str, Any]]] = {}
+    tunable: ClassVar[dict[str, str]] = {}
     Parameters: ClassVar[type[Settings]] = Settings
 
     epoch: float = 0.0

@@ -30,6 +30,9 @@ class RandomizedSmoothing(Method):
     deterministic = False
     uses_sigma = True
     recipes: ClassVar[dict[str, dict[str, Any]]] = {"paper/cifar10": COHEN_CIFAR, "paper/cifar100": COHEN_CIFAR}
+    tunable: ClassVar[dict[str, str]] = {
+        "sigma": "0.05:1:log", "lr": "0.01:0.5:log", "weight_decay": "1e-5:1e-2:log",
+    }  # fmt: skip
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         eta = self.sigma * torch.empty_like(x).normal_(generator=generator)

@@ -49,6 +49,9 @@ class SmoothAdv(Method):
         "paper/cifar100": COHEN_CIFAR,
         "paper/imagenet": {"parameters": {"steps": 1}},
     }
+    tunable: ClassVar[dict[str, str]] = {
+        "sigma": "0.05:1:log", "lr": "0.01:0.5:log", "epsilon": "0.1:2:log", "steps": "1:4", "m": "1:4",
+    }  # fmt: skip
 
     @property
     def passes(self) -> float:

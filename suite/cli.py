@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from suite.commands import about, boards, grid, protocols, runs
+from suite.commands import about, boards, grid, protocols, runs, tune
 from suite.errors import UserError
 
 app = typer.Typer(
@@ -20,6 +20,8 @@ app.command()(runs.run)
 app.command()(protocols.certify)
 for name, said in protocols.HELP.items():
     app.command(name, help=said)(protocols.protocol_command(name))
+app.command()(tune.tune)
+app.add_typer(tune.studies, name="studies")
 app.command()(runs.demo)
 app.command()(grid.study)
 app.command()(boards.leaderboard)

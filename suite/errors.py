@@ -10,6 +10,10 @@ class UserError(Exception):
     """A mistake that the user can mend: the command line prints it as one line and exits with 2."""
 
 
+class Diverged(UserError):
+    """Training whose loss or weights are no longer finite."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name nobody registered, with the nearest known one suggested."""
     names = sorted(known)

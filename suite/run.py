@@ -23,8 +23,8 @@ from suite.protocols import Subject, examples
 from suite.record import Folder, environment
 from suite.result import summarise
 from suite.spec import PROTOCOLS, ModelSpec, RunSpec
+from suite.training import Watch, training_steps
 from suite.training import train as fit
-from suite.training import training_steps
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,20 @@ class Machine:
             raise UserError(f"device '{self.device}' is not to be had here: {str(error).splitlines()[0]}") from error
 
 
-def run(spec: RunSpec, machine: Machine | None = None, *, train: bool = True, data: Dataset | None = None) -> Folder:
+def run(
+    spec: RunSpec,
+    machine: Machine | None = None,
+    *,
+    train: bool = True,
+    data: Dataset | None = None,
+    watch: Watch | None = None,
+) -> Folder:
     """Carry out a run, or what is left of it, and return its folder; `result.json` there is its row.
 
     Interrupted at any point, the same call goes on where it stopped and ends with the same records. The row has the
     figures of every protocol that the folder has all records of, asked for now or earlier. Without `train` a model that
-    is not there is an error. `data` saves loading it again. Raises UserError for everything the user can mend.
+    is not there is an error. `data` takes the place of the spec's data set: a view of it, with its own fingerprint.
+    `watch` sees the model after each step of its training. Raises UserError for everything the user can mend.
     """
     machine = machine or Machine()
     device = machine.torch_device
@@ -67,7 +75,7 @@ def run(spec: RunSpec, machine: Machine | None = None, *, train: bool = True, da
     with folder.locked():
         folder.open(environment(device))
         announce(spec, data, machine)
-        model = obtain(spec.model, data, machine, folder, train=train)
+        model = obtain(spec.model, data, machine, folder, train=train, watch=watch)
         for name in needed(spec.protocols):
             measure(name, model.to(device).eval(), data, spec, folder, machine)
         write_json(folder.path / "result.json", summarise(spec, data, complete(spec, data, folder)))
@@ -116,7 +124,13 @@ def complete(spec: RunSpec, data: Dataset, folder: Folder) -> dict[str, pd.DataF
 
 
 def obtain(
-    spec: ModelSpec, data: Dataset, machine: Machine, user: Folder | None = None, *, train: bool = True
+    spec: ModelSpec,
+    data: Dataset,
+    machine: Machine,
+    user: Folder | None = None,
+    *,
+    train: bool = True,
+    watch: Watch | None = None,
 ) -> nn.Module:
     """The trained model of a spec: loaded if any run has trained it, else trained now, from what it starts from."""
     folder, device = Folder(machine.runs / "models" / spec.name, spec), machine.torch_device
@@ -138,8 +152,9 @@ def obtain(
                 model.load_state_dict(obtain(spec.start, data, machine).state_dict())
             model.to(device)
             method.begin(model)
-            paused = folder.unfinished
-            history = fit(model, method, data, spec, checkpoint=paused, device=device) if method.trains else []
+            history = []
+            if method.trains:
+                history = fit(model, method, data, spec, checkpoint=folder.unfinished, device=device, watch=watch)
             folder.save_model(model.cpu(), history)
         folder.load_model(model)
     if user:

@@ -62,17 +62,17 @@ def log(folder: Path, client: MlflowClient, runs: Path) -> str:
     """
     content = (folder / "result.json").read_bytes()
     result, stamp = json.loads(content), hashlib.sha256(content).hexdigest()
-    experiment = _experiment(client, f"suite/{result['dataset']}", runs)
-    for there in client.search_runs([experiment], f"tags.`suite.run_id` = '{folder.name}'"):
+    where = experiment(client, f"suite/{result['dataset']}", runs)
+    for there in client.search_runs([where], f"tags.`suite.run_id` = '{folder.name}'"):
         if there.info.status == "FINISHED" and there.data.tags.get("suite.result") == stamp:
             return there.info.run_id
         client.delete_run(there.info.run_id)
     tags = {"suite.run_id": folder.name, "suite.result": stamp, "suite.claim": result.get("claim", "")}
     tags |= {f"suite.{name}": str(result[name]) for name in ("method", "dataset", "data", "arch", "profile")}
-    run_id = client.create_run(experiment, run_name=folder.name, tags=tags).info.run_id
-    for name, value in _flat(json.loads((folder / "spec.json").read_text())).items():
+    run_id = client.create_run(where, run_name=folder.name, tags=tags).info.run_id
+    for name, value in flat(json.loads((folder / "spec.json").read_text())).items():
         client.log_param(run_id, name, value)
-    for name, value in _flat(result).items():
+    for name, value in flat(result).items():
         if isinstance(value, float | int):
             client.log_metric(run_id, name, float(value))
     for entry in json.loads((folder / "training.json").read_text()):
@@ -83,7 +83,8 @@ def log(folder: Path, client: MlflowClient, runs: Path) -> str:
     return run_id
 
 
-def _experiment(client: MlflowClient, name: str, runs: Path) -> str:
+def experiment(client: MlflowClient, name: str, runs: Path) -> str:
+    """The id of MLflow's experiment of that name, which is made where it is not there."""
     found = client.get_experiment_by_name(name)
     if found:
         return found.experiment_id
@@ -91,8 +92,9 @@ def _experiment(client: MlflowClient, name: str, runs: Path) -> str:
     return client.create_experiment(name, (runs / "mlartifacts").absolute().as_uri() if local else None)
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A tree of settings with dotted names."""
+    found: dict[str, Any] = {}
     for name, value in tree.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found

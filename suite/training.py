@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from methods import Method
 from suite.data import Dataset
 from suite.data.augment import augment
-from suite.errors import UserError
+from suite.errors import Diverged, UserError
 from suite.files import write_atomically
 from suite.noise import generator, key
 from suite.progress import progress
 from suite.spec import ModelSpec, Training
 
 CHECKPOINT_SHARE = 0.02  # of the training time may go into writing checkpoints
+Watch = Callable[[int, int, nn.Module], None]  # steps done, of how many, and the model as it is then
 
 
 def learning_rate(settings: Training, epoch: float, epochs: float) -> float:
@@ -65,13 +66,21 @@ def batches(data: Dataset, spec: ModelSpec, first: int, last: int) -> Iterator[t
 
 
 def train(
-    model: nn.Module, method: Method, data: Dataset, spec: ModelSpec, *, checkpoint: Path, device: torch.device
+    model: nn.Module,
+    method: Method,
+    data: Dataset,
+    spec: ModelSpec,
+    *,
+    checkpoint: Path,
+    device: torch.device,
+    watch: Watch | None = None,
 ) -> list[dict[str, float]]:
     """Train `model` in place, by a method that has begun. Its history: the mean loss, twenty times an epoch.
 
     Everything is a function of the spec and the step, so training that was interrupted goes on from `checkpoint`
-    to the very weights that it would have reached. Raises UserError where the loss is no longer finite; the last good
-    checkpoint stays.
+    to the very weights that it would have reached. `watch` is called after each step; it may look at the model and
+    leave it in either mode, and what it raises ends the training. Raises Diverged where the loss is no longer finite;
+    the last good checkpoint stays.
     """
     if len(data.train) < 2:
         raise UserError(f"{data.title} from {data.source} has no training images; only its test split is there")
@@ -116,7 +125,7 @@ def train(
             optimizer.zero_grad()
             loss.backward()
             if not math.isfinite(loss.item()):
-                raise UserError(
+                raise Diverged(
                     f"training of {spec.name} diverged: the loss is {loss.item()} at step {step + 1} of {total}; "
                     f"try a lower lr than {settings.lr:g}. The last good checkpoint is kept in {checkpoint.parent}"
                 )
@@ -142,10 +151,10 @@ def train(
                 }
                 write_atomically(checkpoint, _bytes(state))
                 due = time.monotonic() + (time.monotonic() - begun) / CHECKPOINT_SHARE
+            if watch:
+                watch(step, total, model)
     if not _finite(model):
-        raise UserError(
-            f"training of {spec.name} diverged: weights are not finite; try a lower lr than {settings.lr:g}"
-        )
+        raise Diverged(f"training of {spec.name} diverged: weights are not finite; try a lower lr than {settings.lr:g}")
     return history
 
 

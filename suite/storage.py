@@ -1,0 +1,121 @@
+"""Where studies are kept, by URL, and the locks that the processes at work on one storage share.
+
+A process that dies, however it does, loses its locks at once: the system gives up those of a file, the server those of
+a session. So a trial is known to be abandoned by its lock being free, without heartbeats or clocks.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from suite.errors import UserError
+from suite.noise import key
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError, ImportError, ValueError, RuntimeError)
+# the server notices a client whose machine is gone after 60 + 3 · 20 s
+KEEP_ALIVE = "-c tcp_keepalives_idle=60 -c tcp_keepalives_interval=20 -c tcp_keepalives_count=3"
+
+
+def default_url(runs: Path) -> str:
+    """The storage of a runs folder, where no other is named."""
+    return f"sqlite:///{runs / 'studies.db'}"
+
+
+class Storage:
+    """An Optuna storage, `optuna`, opened by URL: sqlite:///FILE, postgresql://…, or the path of a journal file.
+
+    Without `create` a file that is not there is an error. Raises UserError for a storage that cannot be reached.
+    """
+
+    def __init__(self, url: str, *, create: bool = True):
+        self.url = shown(url)
+        self.file: Path | None = None
+        self.server: URL | None = None
+        try:
+            if "://" not in url:
+                self.file = Path(url)
+            elif (parsed := make_url(url)).get_backend_name() == "sqlite" and parsed.database:
+                self.file = Path(parsed.database)
+            elif parsed.get_backend_name() == "postgresql":
+                self.server = parsed.set(drivername="postgresql+psycopg")
+                options = {"options": KEEP_ALIVE, "connect_timeout": 10}
+                self.sessions = create_engine(self.server, poolclass=NullPool, connect_args=options)
+            else:
+                raise UserError(f"storage {self.url}: write sqlite:///FILE, postgresql://… or the path of a journal")
+            if self.file and not create and not self.file.exists():
+                raise UserError(f"there is no storage {self.url} yet; 'suite tune' begins one")
+            with self.lock("schema") if create else nullcontext():
+                self.optuna = self._open(url)
+        except ERRORS as error:
+            raise self.unreachable(error) from error
+
+    def _open(self, url: str) -> BaseStorage:
+        if "://" not in url:
+            path = Path(url)
+            if path.exists() and path.read_bytes()[:6] == b"SQLite":
+                raise UserError(f"{url} is an SQLite file: write sqlite:///{url}")
+            storage = JournalStorage(JournalFileBackend(url))
+            storage.get_all_studies()
+            return storage
+        engine = {"pool_pre_ping": True} if self.server else {"connect_args": {"timeout": 60}}
+        where = self.server.render_as_string(hide_password=False) if self.server else url
+        return RDBStorage(where, engine_kwargs=engine)
+
+    def unreachable(self, error: Exception) -> UserError:
+        """The error for a storage that failed, without its password."""
+        reason = str(error.__cause__ or error).strip() or type(error).__name__
+        if isinstance(error, ImportError):
+            reason = f"{reason}; install the extra: pip install 'l2-robustness-suite[postgres]'"
+        return UserError(f"cannot use the storage {self.url}: {reason.splitlines()[0]}")
+
+    def take(self, name: str, *, wait: bool) -> Callable[[], None] | None:
+        """Take the lock `name`: what gives it back, or None where another process has it and this one will not wait."""
+        if self.file:
+            folder = self.file.parent / f".{self.file.name}.locks"
+            folder.mkdir(exist_ok=True)
+            lock = FileLock(folder / f"{key(name):016x}.lock")
+            try:
+                lock.acquire(blocking=wait)
+            except Timeout:
+                return None
+            return lock.release
+        session = self.sessions.connect()
+        function = "pg_advisory_lock" if wait else "pg_try_advisory_lock"
+        taken = session.execute(text(f"SELECT {function}(:key)"), {"key": key(name)}).scalar()
+        session.commit()  # the lock is the session's, not the transaction's
+        if taken is False:
+            session.close()
+            return None
+        return session.close
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold the lock `name`, after waiting for it."""
+        release = self.take(name, wait=True)
+        assert release
+        try:
+            yield
+        finally:
+            release()
+
+
+def shown(url: str) -> str:
+    """A storage's URL without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True) if "://" in url else url
+    except SQLAlchemyError:
+        return url.partition("://")[0] + "://…"
