@@ -26,15 +26,16 @@ PICKED = 6  # rows whose curves are drawn unless a reader picks others
 
 
 class Places(NamedTuple):
-    """Where runs and data sets lie, as `suite app` was told."""
+    """Where runs, data sets and studies lie, as `suite app` was told."""
 
     runs: Path
     data_root: Path | None
+    storage: str | None
 
 
 def places() -> Places:
-    runs, *data = sys.argv[1:] or ["runs"]
-    return Places(Path(runs), Path(data[0]) if data else None)
+    runs, data, storage = [*sys.argv[1:], "", "", ""][:3]
+    return Places(Path(runs or "runs"), Path(data) if data else None, storage or None)
 
 
 def plain(text: object) -> str:

@@ -1,4 +1,4 @@
-"""The pages of `suite app`: streamlit run app/main.py -- RUNS [DATA]."""
+"""The pages of `suite app`: streamlit run app/main.py -- RUNS DATA STORAGE, each "" for its default."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ page = st.navigation(
         st.Page("views/compare.py", title="Compare", url_path="compare"),
         st.Page("views/run.py", title="Run", url_path="run"),
         st.Page("views/paper.py", title="Paper", url_path="paper"),
+        st.Page("views/studies.py", title="Studies", url_path="studies"),
     ],
     position="top",
 )

@@ -59,11 +59,11 @@ class Storage:
             if self.file and not create and not self.file.exists():
                 raise UserError(f"there is no storage {self.url} yet; 'suite tune' begins one")
             with self.lock("schema") if create else nullcontext():
-                self.optuna = self._open(url)
+                self.optuna = self._open(url, wait=60 if create else 5)
         except ERRORS as error:
             raise self.unreachable(error) from error
 
-    def _open(self, url: str) -> BaseStorage:
+    def _open(self, url: str, *, wait: int) -> BaseStorage:
         if "://" not in url:
             path = Path(url)
             if path.exists() and path.read_bytes()[:6] == b"SQLite":
@@ -71,7 +71,7 @@ class Storage:
             storage = JournalStorage(JournalFileBackend(url))
             storage.get_all_studies()
             return storage
-        engine = {"pool_pre_ping": True} if self.server else {"connect_args": {"timeout": 60}}
+        engine = {"pool_pre_ping": True} if self.server else {"connect_args": {"timeout": wait}}
         where = self.server.render_as_string(hide_password=False) if self.server else url
         return RDBStorage(where, engine_kwargs=engine)
 

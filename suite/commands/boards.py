@@ -130,6 +130,7 @@ def import_published(
 def serve(
     runs: Runs = RUNS,
     data_root: DataRoot = None,
+    storage: Annotated[str | None, typer.Option(help="of studies [default: studies.db in the runs]")] = None,
     host: Annotated[str, typer.Option(help="address to serve on; 0.0.0.0 lets other machines in")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
 ) -> None:
@@ -139,6 +140,5 @@ def serve(
     page = Path(__file__).parents[2] / "app" / "main.py"
     where = ["--server.address", host, "--server.port", str(port), "--browser.gatherUsageStats", "false"]
     where += ["--client.toolbarMode", "minimal", "--client.showErrorDetails", "none"]
-    streamlit.main(
-        ["run", str(page), *where, "--", str(runs), *map(str, filter(None, [data_root]))], standalone_mode=False
-    )
+    told = [str(runs), str(data_root or ""), storage or ""]
+    streamlit.main(["run", str(page), *where, "--", *told], standalone_mode=False)
