@@ -129,17 +129,27 @@ def bars_figure(names: list[str], values: list[float], x: str) -> go.Figure:
 
 def finish(figure: go.Figure, x: str, y: str, range_y: list[int] | None = None) -> go.Figure:
     """Axes, a legend below that does not squeeze the plot, and a background that is the page's."""
+    named = sum(trace.showlegend is not False for trace in figure.data)
     figure.update_layout(
         xaxis={"title": x, "rangemode": "tozero"},
         yaxis={"title": y, "range": range_y},
         hovermode="closest",
         legend={"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0},
+        height=400 + 20 * named,  # a phone lists one name on a line
+    )
+    return fitted(figure)
+
+
+def fitted(figure: go.Figure) -> go.Figure:
+    """A figure as wide as the page, on the page's own background, without a title of its own."""
+    return figure.update_layout(
+        width=None,
+        title=None,
         margin={"l": 10, "r": 10, "t": 30, "b": 10},
         paper_bgcolor=CLEAR,
         plot_bgcolor=CLEAR,
         modebar={"bgcolor": CLEAR, "color": COLOURS[6], "activecolor": COLOURS[0]},
     )
-    return figure
 
 
 def _line(figure: go.Figure, number: int, name: str, x: Any, y: Any, at: str, unit: str = " %") -> None:

@@ -29,6 +29,15 @@ def labels(rows: Iterable[Mapping[str, Any]], *, full: bool = False) -> dict[str
     }
 
 
+def shortened(names: Iterable[str]) -> tuple[str, dict[str, str]]:
+    """What all of several names say, and each without it: for a plot, whose legend has to fit a phone."""
+    parts = {name: name.split(", ") for name in names}
+    common = [part for part in next(iter(parts.values()), []) if all(part in own for own in parts.values())]
+    if len(parts) < 2:
+        return "", {name: name for name in parts}
+    return ", ".join(common), {name: ", ".join(p for p in own if p not in common) for name, own in parts.items()}
+
+
 def row_dicts(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """A table's lines, by column."""
     return [{str(name): value for name, value in line.items()} for line in frame.to_dict("records")]

@@ -6,6 +6,7 @@ import html
 import json
 import os
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,14 @@ from markdown_it import MarkdownIt
 
 from app.common import plain
 from app.figures import attack_figure, certified_accuracy_figure, paper_figure, style, training_figure, votes_figure
-from app.rows import audit_line, labels, matching, over_sigma, shown_table
+from app.rows import audit_line, labels, matching, over_sigma, shortened, shown_table
 from leaderboards import table
 from leaderboards.curves import curve
-from suite import RunSpec, run
+from suite import RunSpec, cli, run
 from suite.run import Machine
 
 PAGE = Path(__file__).parents[1] / "app" / "main.py"
-VIEWS = ("leaderboard", "compare", "run", "paper")
+VIEWS = ("leaderboard", "compare", "run", "paper", "studies")
 HOSTILE = (
     "<script>alert(1)</script>",
     "[x](javascript:alert(1))",
@@ -81,6 +82,12 @@ def test_rows_are_called_apart() -> None:
     assert list(labels(others).values()) == called
     full = row | {"run_id": "c", "data": "Digits", "sigma": 0.25, "n": 100, "images": 30}
     assert labels([full], full=True) == {"c": "heat, cnn, Digits, σ = 0.25, n = 100, 30 images, seed 0"}
+
+
+def test_a_legend_leaves_out_what_all_names_say() -> None:
+    names = ["heat, cnn, n = 100, seed 0", "baseline, cnn, n = 100, seed 1"]
+    assert shortened(names) == ("cnn, n = 100", {names[0]: "heat, seed 0", names[1]: "baseline, seed 1"})
+    assert shortened(names[:1]) == ("", {names[0]: names[0]})
 
 
 def test_the_published_board_as_a_reader_sees_it(tmp_path: Path) -> None:
@@ -218,11 +225,43 @@ def test_the_papers_items(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not Pages(runs, monkeypatch)("paper", item="Figure 5").warning
 
 
+def test_studies_locked_ones_and_a_file_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = "tune --method heat --dataset digits --trials 2 --n 100 --images 20 --search lr=1e-3:1e-1:log --no-track"
+    fixed = [
+        "--set",
+        "epochs=0.2",
+        "--set",
+        "start.training.epochs=0.5",
+        "--study",
+        HOSTILE[0],
+        "--runs",
+        str(tmp_path),
+    ]
+    monkeypatch.setattr("sys.argv", ["suite", *command.split(), *fixed])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code
+    pages = Pages(tmp_path, monkeypatch)
+    app = pages("studies")
+    assert selected(app, "Study") == HOSTILE[0]
+    assert app.dataframe[0].value["finished"].tolist() == [2]
+    assert app.dataframe[1].value["lr"].between(1e-3, 1e-1).all()
+    assert "suite run --method=heat" in app.code[0].value
+    with sqlite3.connect(tmp_path / "studies.db") as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        assert "locked" in said(pages("studies"))
+        writer.rollback()
+    (tmp_path / "studies.db").write_text("nothing of the kind")
+    assert "cannot use the storage" in said(pages("studies"))
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_an_empty_store_says_what_to_do(view: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = Pages(tmp_path / "nothing", monkeypatch)(view)
     if view in ("run", "paper"):
         assert "suite run --method heat" in said(app)
+    elif view == "studies":
+        assert "suite tune --method heat" in said(app)
     else:
         assert selected(app, "Board") == "cifar10"  # published rows are there from the start
     assert not os.path.exists(tmp_path / "nothing")

@@ -45,7 +45,7 @@ with said():
         if a[what] != b[what]:
             st.caption(plain(f"They differ in {what}: {a[what]:g} and {b[what]:g}."))
     largest = float(max(shared["radius_a"].max(), shared["radius_b"].max()))
-    curves = {f"{letter}: {called[name]}": common.curve(found[name], convention)
+    curves = {f"{letter}: {found[name]['method']}, {found[name]['arch']}": common.curve(found[name], convention)
               for letter, name in zip("AB", picked, strict=True)}  # fmt: skip
     st.subheader("Certified accuracy of each, on all of its own images", anchor=False)
     show_figure(certified_accuracy_figure(curves), "curves of A and B", "Certified accuracy of A and of B")

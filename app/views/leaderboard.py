@@ -18,6 +18,7 @@ from suite.statistics import Convention
 
 PERCENT = st.column_config.NumberColumn(format="%.1f")
 FORMATS = {
+    "method": st.column_config.TextColumn(width=160),
     "ACR": st.column_config.NumberColumn(format="%.4f", help="average certified radius, wrong answers at 0"),
     "clean": st.column_config.NumberColumn(format="%.1f", help="accuracy of what the row deploys, %"),
     "PGD": st.column_config.NumberColumn(format="%.3f", help="median distance of adversarial examples found by PGD"),
@@ -140,7 +141,8 @@ kept = matching(frame, **chosen)
 if kept.empty:
     st.info("No row passes the filters; take one away.")
     st.stop()
-for number, (title, group) in enumerate(groups(kept)):
+own_first = sorted(groups(kept), key=lambda named: not (named[1]["source"] == "run").any())
+for number, (title, group) in enumerate(own_first):
     show_group(title, group, convention, first=not number)
 if kept["sigma"].nunique() > 1 and st.toggle("Upper envelope over σ", key="envelope", **BIND):
     envelopes(kept)

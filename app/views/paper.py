@@ -8,8 +8,8 @@ import streamlit as st
 
 from app import common
 from app.common import BIND, PICKED, places, plain, said, show_figure, show_table
-from app.figures import CLEAR, bars_figure, paper_figure
-from app.rows import labels
+from app.figures import bars_figure, fitted, paper_figure
+from app.rows import labels, shortened
 from leaderboards import rows
 from leaderboards.paper import ITEMS, beside, comparable, published, row_line
 
@@ -23,9 +23,7 @@ ILLUSTRATIONS = {
 def illustration(name: str) -> Any:
     from suite.illustrate import drawn
 
-    figure = drawn()[name]
-    clear = {"paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR}
-    return figure.update_layout(width=None, title=None, margin={"l": 10, "r": 10}, **clear)
+    return fitted(drawn()[name])
 
 
 def show_item(name: str) -> None:
@@ -33,12 +31,21 @@ def show_item(name: str) -> None:
     item, given = ITEMS[name], published(name)
     st.text(f"{item.dataset}, σ = {item.sigma:g}, top-{item.top}")
     st.text(f"The paper's values: {given['citation'].iloc[0]}" if len(given) else
-            "The paper's own values are not here: it prints them in a form that was not taken over.")  # fmt: skip
+            "The suite has no published values of this item; rows of this store stand alone.")  # fmt: skip
     own = comparable(item, rows(item.dataset, places().runs, None))
     called = labels(own, full=True)
     picked = st.multiselect("Rows of this store", list(called.values()), list(called.values())[:PICKED], key="beside",
                             **BIND)  # fmt: skip
-    found = {called[row["run_id"]]: row for row in own if called[row["run_id"]] in picked}
+    found: dict[str, dict[str, Any]] = {}
+    common_part, short = shortened(picked)
+    for row in own:
+        if (label := called[row["run_id"]]) in picked:
+            with said():
+                if item.kind != "figures":
+                    common.records(row, item.protocol)
+                found[short[label]] = row
+    if common_part:
+        st.text(f"All rows of this store: {common_part}.")
     if not own:
         asked = f"suite run --method heat --dataset {item.dataset} --sigma {item.sigma:g} --protocols all"
         st.info(f"No run of this store is at the paper's σ with these figures. One that is: `{asked}`")

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from app.common import BIND, places, plain, said, show_figure, show_table
-from app.figures import CLEAR
+from app.figures import fitted
 
 BEGIN = "`suite tune --method heat --dataset digits --trials 30` begins one."
 
@@ -19,7 +19,9 @@ def show_studies(url: str) -> None:
     if not found:
         st.info(f"No study in {plain(url)}. {BEGIN}")
         return
-    show_table(pd.DataFrame([studies.summary(study) for study in found.values()]).astype({"best": str}), "studies")
+    listed = pd.DataFrame([studies.summary(study) for study in found.values()])
+    listed["best"] = listed["best"].map(lambda best: f"{best:.4g}" if isinstance(best, float) else best)
+    show_table(listed, "studies")
     study = found[st.selectbox("Study", list(found), key="study", **BIND)]
     with st.expander("What it was begun with"):
         st.json(studies.definition(study))
@@ -33,8 +35,7 @@ def show_studies(url: str) -> None:
     show_table(studies.trials_frame(study), f"trials of {study.study_name}")
     for title, figure in studies.figures(study).items():
         st.subheader(plain(title), anchor=False)
-        figure.update_layout(title=None, paper_bgcolor=CLEAR, plot_bgcolor=CLEAR, width=None)
-        show_figure(figure, f"{title} {study.study_name}", title)
+        show_figure(fitted(figure), f"{title} {study.study_name}", title)
 
 
 st.title("Studies", anchor=False)
