@@ -86,8 +86,8 @@ def distribution(name: str, text: str, whole: bool) -> BaseDistribution:
         return CategoricalDistribution([_value(part) for part in text.split(",")])
     low, high, log, points = _range(name, text)
     if points:
-        spaced = (np.geomspace if log else np.linspace)(low, high, points).tolist()
-        values = [low, *spaced[1:-1], high]
+        spaced = (np.geomspace if log else np.linspace)(low, high, points)
+        values = [float(f"{value:.12g}") for value in spaced]
         return CategoricalDistribution(sorted({round(value) for value in values}) if whole else values)
     if not whole:
         return FloatDistribution(low, high, log=log)

@@ -6,6 +6,8 @@ a session. So a trial is known to be abandoned by its lock being free, without h
 
 from __future__ import annotations
 
+import hashlib
+import json
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -21,7 +23,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from suite.errors import UserError
-from suite.noise import key
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -69,7 +70,8 @@ class Storage:
             if path.exists() and path.read_bytes()[:6] == b"SQLite":
                 raise UserError(f"{url} is an SQLite file: write sqlite:///{url}")
             storage = JournalStorage(JournalFileBackend(url))
-            storage.get_all_studies()
+            with path.open() as journal:
+                json.loads(journal.readline() or "{}")
             return storage
         engine = {"pool_pre_ping": True} if self.server else {"connect_args": {"timeout": wait}}
         where = self.server.render_as_string(hide_password=False) if self.server else url
@@ -84,10 +86,11 @@ class Storage:
 
     def take(self, name: str, *, wait: bool) -> Callable[[], None] | None:
         """Take the lock `name`: what gives it back, or None where another process has it and this one will not wait."""
+        digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
         if self.file:
             folder = self.file.parent / f".{self.file.name}.locks"
             folder.mkdir(exist_ok=True)
-            lock = FileLock(folder / f"{key(name):016x}.lock")
+            lock = FileLock(folder / f"{digest.hex()}.lock")
             try:
                 lock.acquire(blocking=wait)
             except Timeout:
@@ -95,7 +98,7 @@ class Storage:
             return lock.release
         session = self.sessions.connect()
         function = "pg_advisory_lock" if wait else "pg_try_advisory_lock"
-        taken = session.execute(text(f"SELECT {function}(:key)"), {"key": key(name)}).scalar()
+        taken = session.execute(text(f"SELECT {function}(:key)"), {"key": int.from_bytes(digest, signed=True)}).scalar()
         session.commit()  # the lock is the session's, not the transaction's
         if taken is False:
             session.close()

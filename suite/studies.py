@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shlex
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +17,8 @@ from plotly.graph_objects import Figure
 from suite.errors import UserError, unknown
 from suite.storage import ERRORS, Storage
 
+# the first is said whatever the target; ours is one to minimise
+warnings.filterwarnings("ignore", message="PedAnovaImportanceEvaluator computes|The number of trials is too small")
 ATTRIBUTE = "suite"  # of a study: what it was begun with
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)  # what `--trials` counts
 
@@ -84,16 +86,11 @@ def settings(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
 
 def run_line(study: optuna.Study, trial: FrozenTrial) -> str:
     """The `suite run` command that makes the board's row of a trial, on the test set."""
-    given = settings(study, trial)
-    named = [f"--{name}={shlex.quote(given.pop(name))}" for name in ("method", "dataset", "profile")]
-    return " ".join(["suite run", *named, *(f"--set {shlex.quote(setting(k, v))}" for k, v in given.items())])
+    from suite.command import command
+    from suite.spec import make_spec
 
-
-def setting(name: str, value: Any) -> str:
-    """name=value as `--set` reads it back."""
-    if isinstance(value, list | tuple):
-        value = ",".join(map(str, value))
-    return f"{name}={value if not isinstance(value, bool) else str(value).lower()}"
+    spec = make_spec(**settings(study, trial))
+    return command(spec, spec.protocols)
 
 
 def trials_frame(study: optuna.Study) -> pd.DataFrame:

@@ -39,7 +39,9 @@ def tune(
     study: Annotated[str | None, typer.Option(help="its name [default: from method, data set and search]")] = None,
     storage: Url = None,
     sampler: Annotated[str | None, typer.Option(help="tpe, gp, cma-es, nsga-ii, random or grid [tpe]")] = None,
-    pruner: Annotated[str | None, typer.Option(help="median, halving or none, with one objective [median]")] = None,
+    pruner: Annotated[
+        str | None, typer.Option(help="quartile, median, halving or none; with one objective [quartile]")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="of the sampler [0]")] = None,
     validation: Annotated[float | None, typer.Option(help="share of the training images to measure on [0.2]")] = None,
     n: Annotated[int | None, typer.Option(help="draws for a trial's certificates, at most [1000]")] = None,

@@ -1,0 +1,526 @@
+"""Studies: what they search, what they measure and on which images, and that processes share them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+import pytest
+import torch
+from conftest import TINY
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import Trial, TrialState
+from postgres import server
+from test_cli import Cli
+
+from suite import data as datasets
+from suite import tune as tuning
+from suite.api import certify
+from suite.data.validation import validation
+from suite.errors import UserError
+from suite.models import build
+from suite.objectives import clean_accuracy, objective
+from suite.protocols.certify import certificates
+from suite.run import Machine, run
+from suite.searchspace import defaults, grid, parse_search, search_space
+from suite.spec import make_spec
+from suite.storage import Storage
+from suite.studies import best, definition, described, figures, open_studies, open_study, run_line, trials_frame
+from suite.training import train
+from suite.tune import tune
+
+SETTINGS = {name: value for name, value in TINY.items() if name not in ("method", "dataset", "n", "images")}
+GIVEN: dict[str, Any] = {
+    "method": "heat", "dataset": "digits", "settings": SETTINGS, "search": ["sigma=0.1:0.5 kappa=1:4"],
+    "n": 100, "images": 30, "validation": 0.1,
+}  # fmt: skip
+COMMAND = [
+    "tune", "--method", "heat", "--dataset", "digits", "--n", "100", "--images", "30", "--validation", "0.1",
+    *(text for name, value in SETTINGS.items() if name != "profile" for text in ("--set", f"{name}={value}")),
+]  # fmt: skip
+BASE = {"method": "heat", "dataset": "digits", "profile": "demo"}
+
+
+@pytest.fixture
+def suite(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    return Cli(capsys, monkeypatch)
+
+
+def search(given: dict[str, Any], trials: int, runs: Path, name: str | None = "s") -> optuna.Study:
+    runs.mkdir(exist_ok=True)
+    return tune(given, name, trials, Storage(f"sqlite:///{runs}/studies.db"), Machine(runs=runs, track=False))
+
+
+@pytest.fixture
+def closed_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials that cost nothing: their value is −(σ − 0.3)², best at σ = 0.3."""
+
+    def attempt(work: tuning.Work, trial: Trial) -> bool:
+        work.study.tell(trial, [-((trial.params["sigma"] - 0.3) ** 2)] * len(work.objectives))
+        return True
+
+    monkeypatch.setattr(tuning, "attempt", attempt)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a study of three trials for two objectives, logged to MLflow."""
+    runs = tmp_path_factory.mktemp("tuned")
+    wanted = ["--objective", "acr", "--objective", "clean_accuracy", "--search", "sigma=0.1:0.5 kappa=1:4"]
+    command = [*COMMAND, *wanted, "--study", "front", "--trials", "3", "--runs", str(runs)]
+    program = "import sys; from suite.cli import main; main()"
+    subprocess.run([sys.executable, "-c", program, *command], check=True, capture_output=True)
+    return runs
+
+
+# what is searched
+
+
+def test_the_notation_of_a_search() -> None:
+    assert parse_search(["a=1:2 b", "c=x,y"], {"b": "0:1", "d": "0:1"}) == {"a": "1:2", "b": "0:1", "c": "x,y"}
+    assert parse_search([], {"b": "0:1"}) == {"b": "0:1"}
+    texts = {
+        "sigma": "1:2", "lr": "1e-3:1e-1:log", "kappa": "2:10", "delta": "0.1:0.5:3", "weight": "1:100:log:3",
+        "distance": "softmax,logits", "frozen_norm": "true,false", "start.lr": "0.1:0.2", "timesteps": "1:4:4",
+    }  # fmt: skip
+    assert search_space(BASE, texts) == {
+        "sigma": FloatDistribution(1, 2),
+        "lr": FloatDistribution(1e-3, 1e-1, log=True),
+        "kappa": IntDistribution(2, 10),
+        "delta": CategoricalDistribution([0.1, 0.3, 0.5]),
+        "weight": CategoricalDistribution([1.0, 10.0, 100.0]),
+        "distance": CategoricalDistribution(["softmax", "logits"]),
+        "frozen_norm": CategoricalDistribution([True, False]),
+        "start.lr": FloatDistribution(0.1, 0.2),
+        "timesteps": CategoricalDistribution([1, 2, 3, 4]),
+    }
+    space = search_space(BASE, {"kappa": "1,5", "frozen_norm": "true,false"})
+    assert [tuple(each.values()) for each in grid(space)] == [(1, True), (1, False), (5, True), (5, False)]
+    assert defaults(BASE, search_space(BASE, {"lr": "0.001:0.1", "kappa": "1:5"})) == {"lr": 0.01}
+
+
+def test_every_method_declares_ranges_that_its_settings_take() -> None:
+    from methods import METHODS
+
+    for name in METHODS.paths():
+        kind = METHODS.get(name)
+        if kind.trains:
+            for profile in ("demo", "quick", "paper"):
+                space = search_space({"method": name, "dataset": "digits", "profile": profile}, kind.tunable)
+                assert set(space) == set(kind.tunable)
+            assert "lr" in kind.tunable
+            assert ("sigma" in kind.tunable) == kind.uses_sigma
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--search", "kapa=1:2"], "did you mean 'kappa'?"),
+        (["--search", "kapa"], "a name alone does for what the method has a range for: sigma, lr, kappa"),
+        (["--search", "start.training.epoch=1:2"], "did you mean 'epochs'?"),
+        (["--search", "kappa=5:5"], "kappa=5:5 is empty"),
+        (["--search", "sigma=0.5:0.1"], "sigma=0.5:0.1 is reversed"),
+        (["--search", "lr=0:1:log"], "has to begin above 0"),
+        (["--search", "lr=a:b"], "is no range"),
+        (["--search", "lr=0.1:nan"], "is no range"),
+        (["--search", "lr=0.1:0.2:lgo"], "is no range"),
+        (["--search", "lr=0.1:0.2:log:1"], "at least 2 points"),
+        (["--search", "kappa=1:2.5"], "kappa is a whole number"),
+        (["--search", "kappa=0:5"], "greater than or equal to 1"),
+        (["--search", "distance=softmax,logit"], "distance"),
+        (["--search", "lr=0.1:0.2 lr=0.1:0.3"], "'lr' twice"),
+        (["--search", "epochs=1:2"], "'epochs' is both set and searched"),
+        (["--search", "alpha=0.001:0.01"], "how a model is measured"),
+        (["--objective", "arc"], "did you mean 'acr'?"),
+        (["--objective", "certified_accuracy@x"], "the radius has to be a number above 0"),
+        (["--objective", "acr", "--objective", "acr"], "named twice"),
+        (["--sampler", "tpee"], "did you mean 'tpe'?"),
+        (["--sampler", "grid"], "a grid needs points"),
+        (["--sampler", "cma-es", "--objective", "acr", "--objective", "seconds"], "one objective"),
+        (["--pruner", "medain"], "did you mean 'median'?"),
+        (["--validation", "1.5"], "between 0 and 1"),
+        (["--validation", "0.001"], "choose another --validation"),
+        (["--method", "haet"], "did you mean 'heat'?"),
+        (["--n", "5"], "the smallest n that works is 11"),
+        (["--then", "walk"], "--then takes run"),
+        (["--trials", "0"], "--trials"),
+        (["--storage", "mysql://u:secret@h/d"], "mysql://u:***@h/d: write sqlite:///FILE"),
+        (["--storage", "postgresql://u:secret@127.0.0.1:9/d"], "cannot use the storage postgresql://u:***@127.0.0.1:9/d"),
+        (["--storage", "sqlite:////nowhere/at/all.db"], "cannot use the storage sqlite:////nowhere/at/all.db"),
+        (["--storage", "/nowhere/at/all.journal"], "cannot use the storage /nowhere/at/all.journal"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_said_in_one_line_before_anything_is_done(
+    suite: Cli, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    assert said in suite.mistake(*COMMAND, *arguments, "--runs", str(tmp_path), "--no-track")
+    assert not (tmp_path / "studies").exists()
+
+
+def test_storages_that_are_none(suite: Cli, tmp_path: Path) -> None:
+    runs = ["--runs", str(tmp_path), "--no-track"]
+    assert "'suite tune' begins one" in suite.mistake("studies", "--runs", str(tmp_path))
+    rubbish = tmp_path / "rubbish"
+    rubbish.write_text("no storage at all\n")
+    assert "cannot use the storage" in suite.mistake(*COMMAND, "--storage", f"sqlite:///{rubbish}", *runs)
+    assert "cannot use the storage" in suite.mistake(*COMMAND, "--storage", str(rubbish), *runs)
+    Storage(f"sqlite:///{tmp_path}/studies.db")
+    assert "write sqlite:///" in suite.mistake(*COMMAND, "--storage", f"{tmp_path}/studies.db", *runs)
+    assert "no study yet" in suite("studies", "--runs", str(tmp_path))[1]
+
+
+@pytest.mark.usefixtures("closed_form")
+def test_a_study_goes_on_by_its_name_and_only_as_it_was_begun(suite: Cli, tmp_path: Path) -> None:
+    begun = [*COMMAND, "--search", "sigma=0.1:0.5", "--study", "mine", "--runs", str(tmp_path), "--no-track"]
+    assert suite(*begun, "--trials", "2")[0] == 0
+    again = ["tune", "--study", "mine", "--runs", str(tmp_path), "--no-track", "--trials", "3"]
+    assert "3 trials finished" in suite(*again)[1]
+    other = ["--search", "sigma=0.1:0.6"]
+    assert '"sigma": "0.1:0.5"} there, {"sigma": "0.1:0.6"} here' in suite.mistake(*again, *other)
+    assert 'objectives: ["certified_accuracy"] there, ["acr"] here' in suite.mistake(*again, "--objective", "acr")
+    assert 'method: "heat" there, "madry" here' in suite.mistake(*again, "--method", "madry")
+    assert "a new study needs a method" in suite.mistake("tune", "--study", "other", "--runs", str(tmp_path))
+    assert "did you mean 'mine'?" in suite.mistake("studies", "show", "mien", "--runs", str(tmp_path))
+
+
+# on which images, and for what
+
+
+def test_the_validation_split_is_of_the_training_images_alone() -> None:
+    whole = datasets.load("digits")
+    view = validation(whole, 0.2)
+    train, held_out = view.train.indices, view.test.indices  # type: ignore[attr-defined]
+    assert sorted([*train.tolist(), *held_out.tolist()]) == list(range(len(whole.train)))
+    assert view.train.whole is view.test.whole is whole.train  # type: ignore[attr-defined]
+    for label in range(10):
+        assert int((view.test.labels == label).sum()) == round(0.2 * int((whole.train.labels == label).sum()))
+    some = torch.tensor([5, 0, 17])
+    assert torch.equal(view.test[some], whole.train[held_out[some]])
+    assert torch.equal(next(view.test.batches([some])), whole.train[held_out[some]])
+    assert torch.equal(view.test.labels[some], whole.train.labels[held_out[some]])
+    assert torch.equal(validation(whole, 0.2).test.indices, held_out)  # type: ignore[attr-defined]
+    prints = {whole.fingerprint, view.fingerprint, validation(whole, 0.1).fingerprint}
+    assert len(prints) == 3
+    spec = make_spec(**TINY)
+    assert len({spec.on(each).model.digest for each in prints}) == 3
+
+
+class Poison:
+    """A split that cannot be looked at."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"the test set was touched: {name}")
+
+    def __len__(self) -> int:
+        raise AssertionError("the test set was touched")
+
+
+def test_no_test_image_reaches_an_objective(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study on a data set whose test split ends whatever touches it; a run on it does end."""
+    from dataclasses import replace
+
+    from suite.data import digits
+
+    poisoned = replace(datasets.load("digits"), test=Poison())  # type: ignore[arg-type]
+    monkeypatch.setattr(digits, "load", lambda root, download: poisoned)
+    with pytest.raises(AssertionError, match="the test set was touched"):
+        run(make_spec(**TINY), Machine(runs=tmp_path / "run", track=False))
+    for name in ("certified_accuracy", "seconds"):
+        study = search(GIVEN | {"objectives": [name]}, 1, tmp_path / name)
+        assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
+
+
+def test_objectives_of_certificates_that_were_worked_out_by_hand() -> None:
+    """Four images: right at 0.3, right at 0.1, wrong at 0.5, and abstained on with the right class leading."""
+    rows = [(1, 1, 0.3, [1]), (2, 2, 0.1, [2]), (3, 0, 0.5, [0]), (4, -1, 0.0, [4])]
+    frame = pd.DataFrame(rows, columns=["label", "predict", "radius", "chosen"])
+    frame["correct"] = (frame["label"] == frame["predict"]).astype(int)
+
+    def value(name: str) -> float:
+        return objective(name, (0.1, 0.2, 0.4)).value(frame, {"timing": {"deployed": 0.25}})
+
+    assert value("acr") == pytest.approx(0.1)
+    assert value("certified_accuracy") == pytest.approx((0.5 + 0.25 + 0) / 3)
+    assert value("certified_accuracy@0.3") == 0.25
+    assert value("clean_accuracy") == clean_accuracy(frame) == 0.75
+    assert (value("seconds"), objective("seconds", ()).direction) == (0.25, "minimize")
+
+
+def test_the_objective_of_a_trial_is_that_of_its_model_on_the_validation_images(tmp_path: Path) -> None:
+    """Trained and certified again by hand, with every one of the n draws."""
+    study = search(GIVEN | {"objectives": ["acr"], "search": ["sigma=0.2,0.21"]}, 1, tmp_path)
+    [trial] = study.trials
+    view = validation(datasets.load("digits"), 0.1)
+    spec = make_spec(**{**TINY, **trial.params}).on(view.fingerprint)
+    machine = Machine(runs=tmp_path / "other", track=False)
+    run(spec, machine, data=view)
+    model = build(spec.arch, 10, view.shape, view.mean, view.std)
+    from safetensors.torch import load_file
+
+    model.load_state_dict(load_file(machine.runs / spec.name / "model.safetensors"))
+    first = torch.arange(30)
+    images, labels = view.test[first], view.test.labels[first]
+    frame = certify(model, images, labels, sigma=spec.sigma or 0, n=100, deterministic=True)
+    assert trial.value == pytest.approx(float((frame["radius"] * frame["correct"]).mean()), abs=1e-12)
+
+
+def test_looking_at_a_model_during_training_changes_no_weight(tmp_path: Path) -> None:
+    data = validation(datasets.load("digits"), 0.2)
+    settings = {"method": "randomized-smoothing", "dataset": "digits", "profile": "demo", "epochs": 0.5}
+    spec = make_spec(**settings).model
+    weights, steps = [], []
+
+    def look(step: int, total: int, model: torch.nn.Module) -> None:
+        steps.append((step, total))
+        image = data.test[torch.arange(1)][0].float() / 255
+        list(certificates(model, [(0, image, 0)], sigma=0.25, n0=10, n=20, alpha=0.01))
+
+    for watch in (None, look):
+        torch.manual_seed(0)
+        model = build(spec.arch, 10, data.shape, data.mean, data.std)
+        method = spec.build_method()
+        method.begin(model)
+        train(model, method, data, spec, checkpoint=tmp_path / f"{watch}.pt", device=torch.device("cpu"), watch=watch)
+        weights.append(model.state_dict())
+    assert steps == [(step, 8) for step in range(1, 9)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+# how
+
+
+@pytest.mark.usefixtures("closed_form")
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "cma-es", "nsga-ii", "random"])
+def test_samplers_are_seeded_and_do_not_depend_on_the_process(sampler: str, tmp_path: Path) -> None:
+    given = GIVEN | {"sampler": sampler, "search": ["sigma=0.05:0.5 lr=1e-3:0.1:log"], "settings": {"profile": "demo"}}
+    whole = search(given, 14, tmp_path / "whole")
+    for trials in (3, 14):
+        parts = search(given, trials, tmp_path / "parts")
+    other = search(given | {"seed": 1}, 4, tmp_path / "other")
+    found = [trial.params for trial in whole.trials]
+    assert [trial.params for trial in parts.trials] == found
+    assert found[0] == {"sigma": 0.25, "lr": 0.01}  # the method's recipe
+    assert other.trials[3].params != found[3]
+    assert all(0.05 <= each["sigma"] <= 0.5 and 1e-3 <= each["lr"] <= 0.1 for each in found)
+    assert len({each["sigma"] for each in found}) == 14
+    if sampler in ("tpe", "gp"):
+        assert abs(whole.best_params["sigma"] - 0.3) < 0.03
+
+
+@pytest.mark.usefixtures("closed_form")
+def test_a_grid_is_gone_through_once(tmp_path: Path) -> None:
+    given = GIVEN | {"sampler": "grid", "search": ["sigma=0.1:0.5:5 distance=softmax,logits"]}
+    study = search(given, 4, tmp_path)
+    assert len(study.trials) == 10  # six of them waiting
+    study = search(given, 30, tmp_path)
+    assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
+    tried = {(round(trial.params["sigma"], 9), trial.params["distance"]) for trial in study.trials}
+    assert tried == {(sigma, distance) for sigma in (0.1, 0.2, 0.3, 0.4, 0.5) for distance in ("softmax", "logits")}
+    assert len(study.trials) == 10
+
+
+def test_a_trial_that_others_are_ahead_of_is_pruned_and_one_that_diverges_is_too(tmp_path: Path) -> None:
+    study = search(GIVEN, 1, tmp_path)
+    space = study.trials[0].distributions
+    for _ in range(5):
+        ahead = {25: 2.0, 50: 2.0, 75: 2.0}
+        params = {"sigma": 0.3, "kappa": 2}
+        study.add_trial(optuna.create_trial(value=2.0, params=params, distributions=space, intermediate_values=ahead))
+    study = search(GIVEN, 7, tmp_path)
+    assert [trial.state for trial in study.trials][6:] == [TrialState.PRUNED]
+    assert list(study.trials[6].intermediate_values) == [25]
+    assert not list((tmp_path / "studies").glob("models/heat-*"))
+    assert list((tmp_path / "studies").glob("models/baseline-*/model.safetensors"))
+
+    wild = search(GIVEN | {"search": ["lr=1e19:1e20"], "pruner": "none"}, 2, tmp_path, "wild")
+    assert [trial.state for trial in wild.trials] == [TrialState.PRUNED] * 2
+    assert "diverged" in wild.trials[0].user_attrs["error"]
+    assert "no trial" not in described(wild)["study"]
+    assert best(wild) == []
+
+
+def test_trials_that_fail_do_not_count_and_end_the_process_when_they_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = iter([RuntimeError("out of memory"), None, UserError("no"), UserError("no"), UserError("no more")])
+
+    def sometimes(*given: Any, **named: Any) -> Any:
+        error = next(calls)
+        if error:
+            raise error
+        return run(*given, **named)
+
+    monkeypatch.setattr(tuning, "run", sometimes)
+    with pytest.raises(UserError, match="3 trials in a row failed, the last: no more"):
+        search(GIVEN, 2, tmp_path)
+    study = open_study("s", f"sqlite:///{tmp_path}/studies.db")
+    failed = TrialState.FAIL
+    assert [trial.state for trial in study.trials] == [failed, TrialState.COMPLETE, failed, failed, failed]
+    assert study.trials[0].user_attrs["error"] == "out of memory"
+
+
+def test_an_interrupted_trial_waits_to_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*given: Any, **named: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tuning, "run", interrupt)
+        for _ in range(3):
+            with pytest.raises(KeyboardInterrupt):
+                search(GIVEN, 1, tmp_path)
+    study = search(GIVEN, 1, tmp_path)
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL] * 3 + [TrialState.COMPLETE]
+    assert study.trials[3].params == study.trials[0].params
+
+
+# shared
+
+
+@pytest.fixture(params=["sqlite", "journal", "postgresql"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "postgresql":
+        with server() as url:
+            yield url
+    else:
+        yield {"sqlite": f"sqlite:///{tmp_path}/s.db", "journal": str(tmp_path / "s.journal")}[request.param]
+
+
+def wait_for(reached: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_one_of_two_processes_is_killed_in_the_middle_of_a_trial(storage: str, tmp_path: Path) -> None:
+    program = "from suite.cli import main; main()"
+    arguments = ["--search", "sigma=0.1:0.5 kappa=1:4", "--study", "shared", "--trials", "5", "--storage", storage]
+    command = [sys.executable, "-c", program, *COMMAND, *arguments, "--runs", str(tmp_path / "runs"), "--no-track"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+
+    def running() -> int:
+        with contextlib.suppress(UserError):
+            return open_study("shared", storage).trials and sum(
+                trial.state == TrialState.RUNNING for trial in open_study("shared", storage).trials
+            )
+        return 0
+
+    wait_for(lambda: running() == 2)
+    both[0].kill()
+    both[0].communicate()
+    _, said = both[1].communicate(timeout=300)
+    assert both[1].returncode == 0, said
+    assert "died: it is tried again" in said
+    trials = open_study("shared", storage).trials
+    states = [trial.state for trial in trials]
+    assert (states.count(TrialState.FAIL), states.count(TrialState.RUNNING)) == (1, 0)
+    finished = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    assert len(finished) == 5
+    [dead] = [trial for trial in trials if trial.state == TrialState.FAIL]
+    [again] = [trial for trial in trials if trial.user_attrs.get("retry_of") == dead.number]
+    assert again in finished
+    assert again.params == dead.params
+    assert len({tuple(trial.params.items()) for trial in finished}) == 5
+    assert len(list(tmp_path.glob("runs/studies/models/baseline-*/model.safetensors"))) == 1
+
+
+def test_a_trial_whose_process_dies_twice_is_left(tmp_path: Path, storage: str) -> None:
+    """The deaths: its lock given up while the trial is running."""
+    where = Storage(storage)
+    study = tuning.begin(GIVEN, "s", where)
+    about = definition(study)
+    work = tuning.Work(
+        study, about, where, Machine(runs=tmp_path), tuning.StudyLog(tmp_path, "s", storage, on=False),
+        validation(datasets.load("digits"), 0.1), tuning.objectives(about), search_space(BASE, about["search"]),
+    )  # fmt: skip
+    params = []
+    for _ in range(3):
+        claimed = tuning.claim(work, 1)
+        assert claimed
+        params.append(claimed[0].params)
+        tuning.reap(work)
+        assert study.trials[-1].state == TrialState.RUNNING  # alive as long as the lock is held
+        claimed[1]()
+    assert params[1] == params[0] != params[2]
+    assert [trial.user_attrs.get("retry_of") for trial in study.trials] == [None, 0, None]
+    assert [trial.state for trial in study.trials][:2] == [TrialState.FAIL, TrialState.FAIL]
+
+
+# what came out
+
+
+def test_a_study_is_listed_and_shown_with_its_front(suite: Cli, finished: Path) -> None:
+    [listed] = json.loads(suite("studies", "--runs", str(finished), "--format", "json")[1])
+    assert (listed["study"], listed["finished"], listed["objectives"]) == ("front", 3, "acr, clean_accuracy")
+    shown = json.loads(suite("studies", "show", "front", "--runs", str(finished), "--format", "json")[1])
+    points = {each["trial"]: (each["acr"], each["clean_accuracy"]) for each in shown["trials"]}
+    front = {
+        number
+        for number, (a, c) in points.items()
+        if not any(x >= a and y >= c and (x, y) != (a, c) for x, y in points.values())
+    }
+    assert {each["trial"] for each in shown["best_trials"]} == front
+    assert set(shown["importances"]["acr"]) == {"sigma", "kappa"}
+    assert sum(shown["importances"]["acr"].values()) == pytest.approx(1)
+    code, out, _ = suite("studies", "show", "front", "--runs", str(finished))
+    assert (code, out.count("front: trial")) == (0, len(front))
+
+
+def test_a_trials_value_is_what_its_records_say(finished: Path) -> None:
+    study = open_study("front", f"sqlite:///{finished}/studies.db")
+    frame = trials_frame(study)
+    assert list(frame["state"]) == ["complete"] * 3
+    for _, row in frame.iterrows():
+        lines = (finished / "studies" / row["run"] / "certify.jsonl").read_text().splitlines()
+        records = [json.loads(line) for line in lines]
+        assert row["acr"] == pytest.approx(sum(each["radius"] * each["correct"] for each in records) / 30)
+    drawn = figures(study)
+    assert set(drawn) >= {"Pareto front", "History of acr", "Importances for acr", "Slices of clean_accuracy"}
+    assert sorted(x for trace in drawn["Pareto front"].data for x in trace.x) == sorted(frame["acr"])
+
+
+def test_trials_are_nested_in_mlflow_and_both_ways_linked(finished: Path) -> None:
+    pytest.importorskip("mlflow")
+    from suite.tracking import connect
+
+    client = connect(finished)
+    where = client.get_experiment_by_name("suite/digits/studies")
+    logged = {each.info.run_id: each for each in client.search_runs([where.experiment_id])}
+    study = open_study("front", f"sqlite:///{finished}/studies.db")
+    parent = logged.pop(study.user_attrs["mlflow"])
+    assert (parent.info.run_name, parent.info.status) == ("front", "FINISHED")
+    assert len(logged) == 3
+    for trial in study.trials:
+        each = logged[trial.user_attrs["mlflow"]]
+        assert each.info.status == "FINISHED"
+        assert each.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert (each.data.tags["suite.study"], each.data.tags["suite.trial"]) == ("front", str(trial.number))
+        assert each.data.metrics["acr"] == trial.values[0]
+        assert each.data.params["sigma"] == str(trial.params["sigma"])
+
+
+def test_the_winners_command_makes_its_row_on_the_test_set(suite: Cli, finished: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    shutil.copytree(finished, runs)
+    own = ["--runs", str(runs), "--no-track"]
+    code, _, err = suite("tune", "--study", "front", "--trials", "3", "--then", "run", *own)
+    assert code == 0, err
+    study = open_study("front", f"sqlite:///{runs}/studies.db")
+    rows = [json.loads(file.read_text()) for file in runs.glob("*/result.json")]
+    assert len(rows) == len(best(study))
+    assert {row["single_pass_images"] for row in rows} == {500}
+    line = shlex.split(run_line(study, best(study)[0]))
+    code, out, _ = suite(*line[1:], *own, "--format", "json")
+    assert (code, len(list(runs.glob("*/result.json")))) == (0, len(rows))
+    assert json.loads(out)["run_id"] in {row["run_id"] for row in rows}
+    assert [each.study_name for each in open_studies(f"sqlite:///{runs}/studies.db")] == ["front"]
