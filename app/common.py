@@ -118,10 +118,7 @@ def _what_counts(row: Mapping[str, Any]) -> dict[str, Any]:
 
 @st.cache_data(show_spinner=False, max_entries=64)
 def _records(row: dict[str, Any], protocol: str, runs: Path, stamp: list[int]) -> pd.DataFrame:
-    try:
-        found = row_records(row, runs, protocol=protocol)
-    except (ValueError, KeyError) as error:
-        raise UserError(f"the {protocol} records of {row['run_id']} are damaged ({error})") from error
+    found = row_records(row, runs, protocol=protocol)
     if found.empty:
         raise UserError(f"the {protocol} records of {row['run_id']} are gone; they may have been deleted or moved")
     return found

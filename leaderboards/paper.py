@@ -95,7 +95,8 @@ def comparable(item: Item, results: list[dict[str, Any]]) -> list[dict[str, Any]
     return [
         row
         for row in results
-        if row["method"] in item.methods
+        if row["source"] == "run"
+        and row["method"] in item.methods
         and (row["dataset"], row["sigma"], row["top"]) == (item.dataset, item.sigma, item.top)
         and item.protocol in row["protocols"]
     ]

@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 
 from suite.errors import UserError
-from suite.files import read_records
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,10 @@ def check_store(runs: Path) -> None:
         raise UserError(f"cannot read the runs in {runs} ({error.strerror}); see to its permissions") from error
 
 
-def run_names(runs: Path) -> list[str]:
-    """The folders of all runs, finished or not, by name."""
-    return sorted(file.parent.name for file in runs.glob("*/spec.json"))
+def run_folders(*stores: Path) -> dict[str, Path]:
+    """The folders of all runs, finished or not, by name; a later store's in place of an earlier one's."""
+    found = {file.parent.name: file.parent for store in stores for file in store.glob("*/spec.json")}
+    return dict(sorted(found.items()))
 
 
 def read_run(folder: Path) -> Run:
@@ -69,14 +69,6 @@ def read_run(folder: Path) -> Run:
         result=content("result", dict),
         environment=content("environment", dict),
         history=pd.DataFrame(content("training", list)),
-        protocols=tuple(sorted(file.stem for file in folder.glob("*.jsonl"))),
+        protocols=tuple(sorted({file.name.partition(".")[0] for file in folder.glob("[!.]*.jsonl*")})),
         damaged=tuple(damaged),
     )
-
-
-def records(folder: Path, protocol: str) -> pd.DataFrame:
-    """The whole records of a protocol, by idx. Raises UserError where the file cannot be read."""
-    try:
-        return read_records(folder / f"{protocol}.jsonl")
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{protocol}.jsonl of {folder.name} is damaged or cannot be read ({error})") from error

@@ -246,7 +246,7 @@ def test_studies_locked_ones_and_a_file_that_is_none(tmp_path: Path, monkeypatch
     assert selected(app, "Study") == HOSTILE[0]
     assert app.dataframe[0].value["finished"].tolist() == [2]
     assert app.dataframe[1].value["lr"].between(1e-3, 1e-1).all()
-    assert "suite run --method=heat" in app.code[0].value
+    assert "suite run --method heat" in app.code[0].value
     with sqlite3.connect(tmp_path / "studies.db") as writer:
         writer.execute("BEGIN EXCLUSIVE")
         assert "locked" in said(pages("studies"))

@@ -26,19 +26,30 @@ METHOD = "<img src=x onerror=\"document.title='taken'\"> [x](javascript:alert(1)
 FOLDER = "<b>bold<b> [x](javascript:alert(1)) $2$"  # and run
 
 
-def suite(*arguments: str) -> list[str]:
-    return [sys.executable, "-c", "from suite.cli import main; main()", *arguments]
+# what `suite` does with each of several command lines, in one process
+PROGRAM = """
+import json, sys
+from suite.cli import main
+for line in json.loads(sys.argv.pop()):
+    sys.argv[1:] = line
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, line
+"""
+TUNE = "tune --method heat --dataset digits --trials 2 --n 100 --images 20 --search lr=1e-3:1e-1:log --set epochs=0.2"
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two methods' runs with certificates and attacks, and a third whose names are meant to do harm."""
+    """Two methods' runs with certificates and attacks, one whose names are meant to do harm, and a study."""
     runs = tmp_path_factory.mktemp("runs")
     plain = {name: value for name, value in TINY.items() if "start" not in name}
-    for settings in (TINY, plain | {"method": "randomized-smoothing", "epochs": 1}):
-        extra = {"protocols": "accuracy,certify,attack", "attack.images": 10, "attack.draws": 2, "n0": 20}
-        command = suite("run", *options({**settings, **extra}), "--no-track", "--runs", str(runs))
-        subprocess.run(command, check=True, capture_output=True)
+    extra = {"protocols": "accuracy,certify,attack", "attack.images": 10, "attack.draws": 2, "n0": 20}
+    made = [TINY | extra, plain | extra | {"method": "randomized-smoothing", "epochs": 1}]
+    lines = [["run", *options(settings)] for settings in made] + [[*TUNE.split(), "--set", "start.training.epochs=0.5"]]
+    lines = [[*line, "--no-track", "--runs", str(runs)] for line in lines]
+    subprocess.run([sys.executable, "-c", PROGRAM, json.dumps(lines)], check=True, capture_output=True)
     shutil.copytree(next(runs.glob("heat-*")), hostile := runs / FOLDER)
     result = json.loads((hostile / "result.json").read_text())
     (hostile / "result.json").write_text(json.dumps(result | {"method": METHOD, "recipe": "other", "claim": METHOD}))
@@ -52,9 +63,8 @@ def address(store: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = os.environ | {"STREAMLIT_SERVER_HEADLESS": "true"}
-    server = subprocess.Popen(
-        suite("app", "--runs", str(store), "--port", str(port)), env=environment, stdout=subprocess.DEVNULL
-    )
+    line = json.dumps([["app", "--runs", str(store), "--port", str(port)]])
+    server = subprocess.Popen([sys.executable, "-c", PROGRAM, line], env=environment, stdout=subprocess.DEVNULL)
     try:
         for _ in range(240):
             try:
@@ -208,7 +218,7 @@ def test_from_the_board_to_a_run_and_its_images(reader: Reader, store: Path) -> 
     reader.tab.wait_for_url("**protocol=attack*")
 
 
-def test_two_rows_and_the_paper(reader: Reader, store: Path) -> None:
+def test_two_rows_then_the_paper(reader: Reader, store: Path) -> None:
     heat, smoothing = (next(store.glob(f"{name}-*")).name for name in ("heat", "randomized-smoothing"))
     reader.open(f"compare?rows-of=digits&a={heat}&b={smoothing}&r=0.1")
     counts = reader.table().set_index("certified by")["images"]
@@ -229,7 +239,17 @@ def test_two_rows_and_the_paper(reader: Reader, store: Path) -> None:
     assert reader.tab.locator(".js-plotly-plot").count() == 1
 
 
-@pytest.mark.parametrize("view", ["", "compare?rows-of=digits", "run?images=true", "paper"])
+def test_a_study(reader: Reader) -> None:
+    reader.open("")
+    reader.tab.get_by_role("link", name="Studies").click()
+    reader.tab.wait_for_url("**/studies")
+    reader.settled()
+    assert reader.table()["finished"].tolist() == [2]
+    reader.tab.get_by_text("suite run --method heat").wait_for()
+    assert reader.tab.locator(".js-plotly-plot").count() >= 2
+
+
+@pytest.mark.parametrize("view", ["", "compare?rows-of=digits", "run?images=true", "paper", "studies"])
 def test_a_phone_in_the_dark_scrolls_down_alone(view: str, browser: Any, address: str) -> None:
     reader = Reader(browser, address, viewport={"width": 390, "height": 844}, color_scheme="dark")
     reader.open(view)

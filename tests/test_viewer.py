@@ -12,7 +12,8 @@ import torch
 from conftest import TINY
 
 from suite import RunSpec, UserError, run
-from suite.browse import check_store, read_run, records, run_names
+from suite.browse import check_store, read_run, run_folders
+from suite.files import read_records
 from suite.run import Machine
 from suite.spec import make_spec
 from suite.viewer import load_data, load_model, view
@@ -36,7 +37,10 @@ def test_a_view_is_what_the_records_say_and_changes_nothing(folder: Path) -> Non
     spec = make_spec(**found.spec)
     data = load_data(spec, None)
     model = load_model(folder, spec, data)
-    attacked, passed = records(folder, "attack").set_index("idx"), records(folder, "accuracy").set_index("idx")
+    attacked, passed = (
+        read_records(folder / "attack.jsonl").set_index("idx"),
+        read_records(folder / "accuracy.jsonl").set_index("idx"),
+    )
     looks = {index: view(model, spec, data, index, n=50) for index in range(12)}
     assert any(look.adversarial is not None and look.distance for look in looks.values())
     for index, look in looks.items():
@@ -81,11 +85,14 @@ def test_unfinished_damaged_and_deleted_runs_are_read_as_they_are(folder: Path, 
     assert (found.result, found.environment, found.damaged) == (None, None, ("environment.json",))
     assert found.history.empty
     assert found.protocols == ("certify",)
-    assert records(half, "certify")["idx"].tolist() == [0, 1, 2, 3, 4]  # the line that was cut off is no record
-    (half / "certify.jsonl").write_text("no JSON\n")
-    with pytest.raises(UserError, match=r"certify.jsonl of half is damaged"):
-        records(half, "certify")
-    assert run_names(tmp_path) == ["half"]
+    assert read_records(half / "certify.jsonl")["idx"].tolist() == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]  # the line that was cut off is no record
+    assert run_folders(folder.parent, tmp_path) == {folder.name: folder, "half": half}
     with pytest.raises(UserError, match="there is no run gone"):
         read_run(tmp_path / "gone")
 

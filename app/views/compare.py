@@ -11,6 +11,8 @@ from app.figures import certified_accuracy_figure, difference_figure
 from app.rows import labels, row_dicts
 from leaderboards import rows
 from leaderboards.compare import OUTCOMES, difference, outcomes, same_images, shared_images
+from leaderboards.kept import run_folder
+from leaderboards.published import PUBLISHED
 from suite import browse
 
 THUMBNAILS = 12
@@ -34,7 +36,10 @@ for letter, name in zip("AB", picked, strict=True):
     st.text(f"{letter}: {called[name]}")
 with said():
     shared = shared_images(common.records(a), common.records(b), convention)
-    specs = [browse.read_run(runs / name).spec if found[name]["source"] == "run" else None for name in picked]
+    specs = [
+        browse.read_run(run_folder(name, runs, PUBLISHED)).spec if found[name]["source"] == "run" else None
+        for name in picked
+    ]
     doubt = same_images(a, b, specs)
     if doubt:
         st.warning(plain(doubt))

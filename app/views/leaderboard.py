@@ -93,8 +93,8 @@ def envelopes(frame: pd.DataFrame) -> None:
         return
     show_figure(certified_accuracy_figure(found), f"envelope {board}", f"Upper envelope over σ of {', '.join(found)}")
     st.caption(
-        "At each radius the best of the method's σ, chosen on the test images after the fact: no single classifier "
-        "reaches this curve, and it is comparable with other envelopes alone."
+        "At each radius the best of the method's σ (at each σ its first row), chosen on the test images after the "
+        "fact: no single classifier reaches this curve, and it is comparable with other envelopes alone."
     )
 
 

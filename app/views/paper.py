@@ -32,7 +32,7 @@ def show_item(name: str) -> None:
     st.text(f"{item.dataset}, σ = {item.sigma:g}, top-{item.top}")
     st.text(f"The paper's values: {given['citation'].iloc[0]}" if len(given) else
             "The suite has no published values of this item; rows of this store stand alone.")  # fmt: skip
-    own = comparable(item, rows(item.dataset, places().runs, None))
+    own = comparable(item, rows(item.dataset, places().runs))
     called = labels(own, full=True)
     picked = st.multiselect("Rows of this store", list(called.values()), list(called.values())[:PICKED], key="beside",
                             **BIND)  # fmt: skip

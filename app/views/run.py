@@ -11,7 +11,10 @@ from app import common
 from app.common import BIND, places, plain, said, show_figure, show_table
 from app.figures import training_figure, votes_figure
 from app.rows import figures_table
-from suite.browse import Run, read_run, records, run_names
+from leaderboards.kept import KEPT
+from leaderboards.published import PUBLISHED
+from suite.browse import Run, read_run, run_folders
+from suite.files import read_records
 
 DRAWS = 100  # votes under noise
 
@@ -54,14 +57,14 @@ def show_images(run: Run, folder: Path) -> None:
 
 st.title("Run", anchor=False)
 runs = places().runs
-names = run_names(runs)
-if not names:
+folders = run_folders(PUBLISHED / KEPT, runs)
+if not folders:
     st.info(f"No run in {plain(runs)}. Begin one: `suite run --method heat --dataset digits`")
     st.stop()
 asked = st.query_params.get("run")
-if asked and asked not in names:
+if asked and asked not in folders:
     st.warning(plain(f"There is no run {asked} here; it may have been deleted or moved. Pick another."))
-folder = runs / st.selectbox("Run", names, key="run", **BIND)
+folder = folders[st.selectbox("Run", list(folders), key="run", **BIND)]
 run = read_run(folder)
 if run.damaged:
     st.warning(plain(f"Damaged, and left out: {', '.join(run.damaged)} of {folder}"))
@@ -81,7 +84,7 @@ if run.protocols:
     st.subheader("Records", anchor=False)
     protocol = st.selectbox("Protocol", run.protocols, key="protocol", **BIND)
     with said():
-        show_table(records(folder, protocol), f"{protocol} {folder.name}")
+        show_table(read_records(folder / f"{protocol}.jsonl"), f"{protocol} {folder.name}")
 if run.spec:
     st.subheader("Images", anchor=False)
     if st.toggle("Show images, with the data and the model loaded", key="images", **BIND):
