@@ -113,8 +113,12 @@ class Reader:
         assert self.tab.locator("[data-testid=stException]").count() == 0
 
     def choose(self, label: str, option: str) -> None:
-        self.tab.get_by_role("combobox", name=label).first.click()
-        self.tab.get_by_role("option", name=option, exact=True).first.click()
+        """Pick an option by the keyboard: a list that is drawn again under the pointer would lose a click."""
+        box = self.tab.get_by_role("combobox", name=label).first
+        box.click()
+        box.fill(option)
+        self.tab.locator("[role=option][data-focused]").get_by_text(option, exact=True).wait_for()
+        self.tab.keyboard.press("Enter")
         self.tab.keyboard.press("Escape")
         self.settled()
 
