@@ -95,8 +95,8 @@ def browser() -> Iterator[Any]:
 class Reader:
     """A reader's tab, which waits until a page has run to its end and notes what must not happen."""
 
-    def __init__(self, browser: Any, address: str, **context: Any):
-        self.tab = browser.new_context(accept_downloads=True, **context).new_page()
+    def __init__(self, context: Any, address: str):
+        self.tab = context.new_page()
         self.tab.set_default_timeout(30_000)
         self.address, self.dialogs = address, list[str]()
         self.tab.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
@@ -140,14 +140,19 @@ class Reader:
         return names.all_text_contents()
 
 
+@pytest.fixture(scope="module")
+def desk(browser: Any) -> Any:
+    return browser.new_context(viewport={"width": 1280, "height": 1400})
+
+
 @pytest.fixture
-def reader(browser: Any, address: str) -> Iterator[Reader]:
-    reader = Reader(browser, address, viewport={"width": 1280, "height": 1400})
+def reader(desk: Any, address: str) -> Iterator[Reader]:
+    reader = Reader(desk, address)
     yield reader
     assert reader.dialogs == []
     assert reader.tab.title() != "taken"
     assert reader.tab.locator("a[href^=javascript], img[src=x]").count() == 0
-    reader.tab.context.close()
+    reader.tab.close()
 
 
 def test_the_board_is_filtered_sorted_and_read_off(reader: Reader, store: Path) -> None:
@@ -199,7 +204,7 @@ def test_a_shared_view_opens_as_it_was(reader: Reader, browser: Any, address: st
     own = reader.legend()
     assert "heat, cnn, seed 0" not in own
     assert any("randomized-smoothing" in name for name in own)
-    other = Reader(browser, address)
+    other = Reader(browser.new_context(), address)
     other.open(reader.tab.url)
     assert other.legend() == own
     assert other.table().equals(reader.table())
@@ -253,17 +258,18 @@ def test_a_study(reader: Reader) -> None:
     assert reader.tab.locator(".js-plotly-plot").count() >= 2
 
 
-@pytest.mark.parametrize("view", ["", "compare?rows-of=digits", "run?images=true", "paper", "studies"])
-def test_a_phone_in_the_dark_scrolls_down_alone(view: str, browser: Any, address: str) -> None:
-    reader = Reader(browser, address, viewport={"width": 390, "height": 844}, color_scheme="dark")
-    reader.open(view)
-    assert reader.tab.locator("[data-testid=stMain]").evaluate("e => e.scrollWidth") <= 390
-    assert reader.tab.evaluate("document.documentElement.scrollWidth") <= 390
-    page = reader.tab.locator("[data-testid=stApp]").evaluate("e => getComputedStyle(e).backgroundColor")
-    assert max(map(int, re.findall(r"\d+", page)[:3])) < 60
-    plot = reader.tab.locator(".js-plotly-plot .main-svg").first
-    assert plot.evaluate("e => getComputedStyle(e).backgroundColor") == "rgba(0, 0, 0, 0)"
-    reader.tab.context.close()
+def test_a_phone_in_the_dark_scrolls_down_alone(browser: Any, address: str) -> None:
+    phone = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark")
+    reader = Reader(phone, address)
+    for view in ("", "compare?rows-of=digits", "run?images=true", "paper", "studies"):
+        reader.open(view)
+        assert reader.tab.locator("[data-testid=stMain]").evaluate("e => e.scrollWidth") <= 390, view
+        assert reader.tab.evaluate("document.documentElement.scrollWidth") <= 390, view
+        page = reader.tab.locator("[data-testid=stApp]").evaluate("e => getComputedStyle(e).backgroundColor")
+        assert max(map(int, re.findall(r"\d+", page)[:3])) < 60, view
+        plot = reader.tab.locator(".js-plotly-plot .main-svg").first
+        assert plot.evaluate("e => getComputedStyle(e).backgroundColor") == "rgba(0, 0, 0, 0)", view
+    phone.close()
 
 
 def test_names_meant_to_do_harm_are_text(reader: Reader) -> None:
