@@ -79,9 +79,7 @@ def illustrate(out: Path) -> list[Path]:
     """
     from plotly.io import write_images
 
-    x = torch.linspace(-2, 2, 801, dtype=torch.float64)
-    iterates = heat_steps(ISLAND, x, sigma=SIGMA, timesteps=TIMESTEPS, constant="exact")
-    figures = {"figure4": figure4(x, iterates), "figure5": figure5(x, iterates)}
+    figures = {name.lower().replace(" ", ""): figure for name, figure in drawn().items()}
     out.mkdir(parents=True, exist_ok=True)
     pages = [out / f"{name}.html" for name in figures]
     images = [page.with_suffix(".png") for page in pages]
@@ -94,6 +92,13 @@ def illustrate(out: Path) -> list[Path]:
         console.print(f"no PNG was drawn ({str(error).strip().splitlines()[0]}); the HTML pages are complete")
         return pages
     return pages + images
+
+
+def drawn() -> dict[str, Any]:
+    """Figures 4 and 5, by name."""
+    x = torch.linspace(-2, 2, 801, dtype=torch.float64)
+    iterates = heat_steps(ISLAND, x, sigma=SIGMA, timesteps=TIMESTEPS, constant="exact")
+    return {"Figure 4": figure4(x, iterates), "Figure 5": figure5(x, iterates)}
 
 
 def figure4(x: Tensor, iterates: list[Tensor]) -> Any:

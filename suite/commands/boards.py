@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from suite.commands.options import RUNS, BoardRoot, Format, Output, Paper, Runs, out
+from suite.commands.options import RUNS, BoardRoot, DataRoot, Format, Output, Paper, Runs, out
 from suite.errors import UserError
 
 if TYPE_CHECKING:
@@ -149,12 +149,16 @@ def publish(
 
 def serve(
     runs: Runs = RUNS,
-    port: Annotated[int, typer.Option(help="of the page, on this machine only")] = 8501,
+    data_root: DataRoot = None,
+    storage: Annotated[str | None, typer.Option(help="of studies [default: studies.db in the runs]")] = None,
+    host: Annotated[str, typer.Option(help="address to serve on; 0.0.0.0 lets other machines in")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
 ) -> None:
     """Open the leaderboard in a browser."""
     from streamlit.web import cli as streamlit
 
     page = Path(__file__).parents[2] / "app" / "main.py"
-    where = ["--server.address", "127.0.0.1", "--server.port", str(port), "--browser.gatherUsageStats", "false"]
-    where += ["--client.toolbarMode", "minimal"]
-    streamlit.main(["run", str(page), *where, "--", str(runs)], standalone_mode=False)
+    where = ["--server.address", host, "--server.port", str(port), "--browser.gatherUsageStats", "false"]
+    where += ["--client.toolbarMode", "minimal", "--client.showErrorDetails", "none"]
+    told = [str(runs), str(data_root or ""), storage or ""]
+    streamlit.main(["run", str(page), *where, "--", *told], standalone_mode=False)

@@ -1,0 +1,49 @@
+"""Images on a page; data and models stay in memory between its runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from suite.data import Dataset
+from suite.spec import RunSpec, make_spec
+from suite.viewer import View, load_data, load_model, view
+
+SIDE = 160  # pixels on the page: two beside each other on a phone
+
+
+def data_of(spec: dict[str, Any], root: Path | None) -> Dataset:
+    """The data of a run; UserError where they are not at hand."""
+    return _data(make_spec(**spec), root)
+
+
+def view_of(spec: dict[str, Any], folder: Path, root: Path | None, index: int, n: int) -> tuple[View, Dataset]:
+    """An image of a run as its model sees it; UserError where data or checkpoint are not at hand."""
+    own = make_spec(**spec)
+    data = _data(own, root)
+    file = folder / "model.safetensors"
+    model = _model(own, data, folder, file.stat().st_mtime_ns if file.exists() else 0)
+    return view(model, own, data, index, n=n), data
+
+
+def shown(image: Tensor, caption: str, side: int = SIDE) -> None:
+    """An image (C, H, W) with sharp pixels; values outside of [0,1] are clipped for the eye."""
+    large = F.interpolate(image[None].clamp(0, 1), (side, side), mode="nearest")[0]
+    pixels = large.permute(1, 2, 0).squeeze(2).numpy() if len(large) == 1 else large.permute(1, 2, 0).numpy()
+    with st.container(width=side):
+        st.image(pixels, width=side, alt=caption, output_format="PNG")
+        st.text(caption)
+
+
+@st.cache_resource(show_spinner="loading the data", max_entries=2, hash_funcs={RunSpec: lambda spec: spec.data})
+def _data(spec: RunSpec, root: Path | None) -> Dataset:
+    return load_data(spec, root)
+
+
+@st.cache_resource(show_spinner="loading the model", max_entries=4, hash_funcs={RunSpec: lambda spec: spec.digest})
+def _model(spec: RunSpec, _data: Dataset, folder: Path, stamp: int) -> nn.Module:
+    return load_model(folder, spec, _data)

@@ -1,0 +1,85 @@
+"""Two rows of a board, image by image: where their certificates differ, and by how much more than chance explains."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from app import common
+from app.common import BIND, places, plain, said, show_figure, show_table
+from app.figures import certified_accuracy_figure, difference_figure
+from app.rows import labels, row_dicts
+from leaderboards import rows
+from leaderboards.compare import OUTCOMES, difference, outcomes, same_images, shared_images
+from leaderboards.kept import run_folder
+from leaderboards.published import PUBLISHED
+from suite import browse
+
+THUMBNAILS = 12
+
+st.title("Compare two rows", anchor=False)
+runs = places().runs
+left, right = st.columns(2)
+with left:
+    board = st.selectbox("Board", common.board_names(runs), key="rows-of", **BIND)
+with right:
+    convention = common.convention_control("rule")
+found = {row["run_id"]: row for row in rows(board, runs)}
+if len(found) < 2:
+    st.info(f"{plain(board)} has fewer than two rows to compare. `suite run` makes one.")
+    st.stop()
+names = list(found)
+picked = [st.selectbox(f"Row {letter}", names, i, key=letter.lower(), **BIND) for i, letter in enumerate("AB")]
+a, b = (found[name] for name in picked)
+called = labels([a, b], full=True)
+for letter, name in zip("AB", picked, strict=True):
+    st.text(f"{letter}: {called[name]}")
+with said():
+    shared = shared_images(common.records(a), common.records(b), convention)
+    specs = [
+        browse.read_run(run_folder(name, runs, PUBLISHED)).spec if found[name]["source"] == "run" else None
+        for name in picked
+    ]
+    doubt = same_images(a, b, specs)
+    if doubt:
+        st.warning(plain(doubt))
+    if shared.empty:
+        st.info("The two rows have no image in common: nothing can be paired.")
+        st.stop()
+    for what in ("n", "alpha", "sigma", "top"):
+        if a[what] != b[what]:
+            st.caption(plain(f"They differ in {what}: {a[what]:g} and {b[what]:g}."))
+    largest = float(max(shared["radius_a"].max(), shared["radius_b"].max()))
+    curves = {f"{letter}: {found[name]['method']}, {found[name]['arch']}": common.curve(found[name], convention)
+              for letter, name in zip("AB", picked, strict=True)}  # fmt: skip
+    st.subheader("Certified accuracy of each, on all of its own images", anchor=False)
+    show_figure(certified_accuracy_figure(curves), "curves of A and B", "Certified accuracy of A and of B")
+    st.subheader(f"A − B on the {len(shared)} images of both", anchor=False)
+    drawn = difference(shared, convention)
+    show_figure(difference_figure(drawn), "difference of A and B", "Certified accuracy of A minus that of B")
+    st.caption("The band is the paired 95 % interval for a finite test set (Bonett and Price 2012).")
+
+    r = st.number_input("At radius", 0.0, None, round(largest / 2, 2), 0.05, key="r", **BIND)
+    which = outcomes(shared, r, convention)
+    counts = which.value_counts().reindex(list(OUTCOMES), fill_value=0)
+    table = pd.DataFrame({"certified by": OUTCOMES, "images": counts, "%": 100 * counts / len(shared)})
+    show_table(table, f"agreement at {r:g}", {"%": st.column_config.NumberColumn(format="%.1f")})
+
+    st.subheader("Images that one certifies and the other does not", anchor=False)
+    apart = shared.assign(certified_by=which)[which.isin(["only A", "only B"])].reset_index(drop=True)
+    columns = ["idx", "label", "certified_by", "radius_a", "radius_b", "predict_a", "predict_b"]
+    show_table(apart[columns], "images apart")
+    if len(apart) and st.toggle("Show the images", key="thumbnails", **BIND):
+        from app.images import data_of, shown  # torch, which the rest of the page does without
+        from suite.viewer import picture
+
+        spec = next((spec for spec in specs if spec), None)
+        if spec is None:
+            st.info("Published logs come without images; compare with a run of this store to see them.")
+        else:
+            data = data_of(spec, places().data_root)
+            st.caption(f"The first {min(THUMBNAILS, len(apart))} of {len(apart)}.")
+            with st.container(horizontal=True):
+                for line in row_dicts(apart[:THUMBNAILS]):
+                    caption = f"{line['idx']}: {data.classes[line['label']]}, {line['certified_by']}"
+                    shown(picture(data, line["idx"]), caption, 110)

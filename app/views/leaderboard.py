@@ -1,0 +1,149 @@
+"""The board of a data set: a table for each group of comparable rows, and the curves of the rows that one picks."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from app import common
+from app.common import BIND, PICKED, places, plain, said, show_figure, show_table
+from app.figures import attack_figure, certified_accuracy_figure
+from app.rows import audit_line, labels, matching, over_sigma, row_dicts, shown_table
+from leaderboards import groups, table
+from leaderboards.curves import attack_curve, upper_envelope
+from suite.statistics import Convention
+
+PERCENT = st.column_config.NumberColumn(format="%.1f")
+FORMATS = {
+    "method": st.column_config.TextColumn(width=160),
+    "ACR": st.column_config.NumberColumn(format="%.4f", help="average certified radius, wrong answers at 0"),
+    "clean": st.column_config.NumberColumn(format="%.1f", help="accuracy of what the row deploys, %"),
+    "PGD": st.column_config.NumberColumn(format="%.3f", help="median distance of adversarial examples found by PGD"),
+    "DDN": st.column_config.NumberColumn(format="%.3f", help="median distance of adversarial examples found by DDN"),
+    "s/image": st.column_config.NumberColumn(format="%.2e", help="seconds to classify an image, as deployed"),
+    "s/certificate": st.column_config.NumberColumn(format="%.3f", help="seconds to certify an image"),
+    "abstained": PERCENT,
+    "averaging error": st.column_config.NumberColumn(
+        format="%.3f", help="distance of one pass from the Gaussian average it stands for"
+    ),
+}
+
+
+def show_group(title: str, group: pd.DataFrame, convention: Convention, first: bool) -> None:
+    """A table, and below it, where they are asked for, the curves of picked rows."""
+    st.subheader(plain(title), anchor=False)
+    name = f"{board} {title}"
+    shown = shown_table(group)
+    show_table(shown, name, FORMATS | {column: PERCENT for column in map(str, shown) if column.startswith("r ")})
+    worth(group)
+    recorded = group[~group["source"].str.startswith("paper")]
+    if recorded.empty:
+        return
+    mark = hashlib.sha256(title.encode()).hexdigest()[:4]
+    if not st.toggle("Curves", value=first, key=f"curves-{mark}", **BIND):
+        return
+    lines = row_dicts(recorded)
+    called = labels(lines)
+    picked = st.multiselect(
+        "Rows in the plot", list(called.values()), list(called.values())[:PICKED], key=f"rows-{mark}", **BIND
+    )
+    found: dict[str, Any] = {called[row["run_id"]]: row for row in lines}
+    curves, at, attacked = {}, {}, {}
+    for label in picked:
+        row = found[label]
+        with said():
+            curves[label] = common.curve(row, convention)
+            at[label] = {float(c[2:]): row[c] for c in row if c.startswith("r=") and pd.notna(row[c])}
+            if pd.notna(row.get("pgd")) or pd.notna(row.get("ddn")):
+                attacked[label] = attack_curve(common.records(row, "attack"))
+    alt = f"Certified accuracy against radius of {', '.join(picked)}; {title}"
+    show_figure(certified_accuracy_figure(curves, at), f"certified accuracy {name}", alt)
+    if attacked:
+        for place, attack in zip(st.columns(2), ("pgd", "ddn"), strict=True):
+            with place:
+                figure = attack_figure(attacked, attack)
+                show_figure(figure, f"{attack} {name}", f"Share of images attacked by {attack} against distance")
+    links(picked, found)
+
+
+def links(picked: list[str], found: dict[str, Any]) -> None:
+    """To the picked runs' pages, and to the comparison of the first two rows."""
+    own = [label for label in picked if found[label]["source"] == "run"]
+    with st.container(horizontal=True):
+        if len(picked) > 1:
+            query = {"rows-of": board, "a": found[picked[0]]["run_id"], "b": found[picked[1]]["run_id"]}
+            st.page_link("views/compare.py", label="Compare the first two", query_params=query)
+        for label in own:
+            query = {"run": found[label]["run_id"]}
+            st.page_link("views/run.py", label=f"Open {plain(label)}", query_params=query)
+
+
+def envelopes(frame: pd.DataFrame) -> None:
+    """The best certified accuracy over σ of each method and architecture that has several."""
+    found = {}
+    for name, by_sigma in over_sigma(frame).items():
+        with said():
+            own = {sigma: common.records(row) for sigma, row in by_sigma.items()}
+            found[name] = upper_envelope(own, convention)
+    if not found:
+        st.info("No method and architecture here has rows at several σ that are alike in all else.")
+        return
+    show_figure(certified_accuracy_figure(found), f"envelope {board}", f"Upper envelope over σ of {', '.join(found)}")
+    st.caption(
+        "At each radius the best of the method's σ (at each σ its first row), chosen on the test images after the "
+        "fact: no single classifier reaches this curve, and it is comparable with other envelopes alone."
+    )
+
+
+def worth(group: pd.DataFrame) -> None:
+    """What each certificate of a group says, and what an attack inside of it found."""
+    for claim, rows in group[group["claim"].fillna("") != ""].groupby("claim", sort=False):
+        st.caption(plain(f"{', '.join(rows['method'].unique())}: {claim}."))
+    for row in row_dicts(group):
+        if audited := audit_line(row):
+            st.caption(plain(f"{audited}."))
+
+
+def references(frame: pd.DataFrame) -> None:
+    """Where published rows come from."""
+    cited = frame[frame["citation"].fillna("") != ""]
+    if len(cited):
+        st.subheader("Where published rows come from", anchor=False)
+    for citation, rows in cited.groupby("citation", sort=False):
+        notes = "; ".join(note for note in rows["note"].unique() if note)
+        st.text(f"{', '.join(rows['method'].unique())}: {citation}" + (f" ({notes})" if notes else ""))
+
+
+st.title("Certified ℓ2 robustness", anchor=False)
+runs = places().runs
+left, right = st.columns(2)
+with left:
+    board = st.selectbox("Board", common.board_names(runs), key="board", **BIND)
+with right:
+    convention = common.convention_control("abstentions")
+frame = table(board, runs, convention)
+if frame.empty:
+    st.info(
+        f"No finished run on {plain(board)} in {plain(runs)}. Begin one: `suite run --method heat --dataset digits`, "
+        "or any other data set and method."
+    )
+    st.stop()
+with st.expander("Filters"):
+    chosen = {}
+    names = {"method": "Method", "arch": "Architecture", "source": "Source", "sigma": "σ"}
+    for place, (column, name) in zip(st.columns(4), names.items(), strict=True):
+        values = sorted(frame[column].dropna().unique().tolist())
+        chosen[column] = place.multiselect(name, values, key=column, placeholder="all", **BIND)
+kept = matching(frame, **chosen)
+if kept.empty:
+    st.info("No row passes the filters; take one away.")
+    st.stop()
+own_first = sorted(groups(kept), key=lambda named: not (named[1]["source"] == "run").any())
+for number, (title, group) in enumerate(own_first):
+    show_group(title, group, convention, first=not number)
+if kept["sigma"].nunique() > 1 and st.toggle("Upper envelope over σ", key="envelope", **BIND):
+    envelopes(kept)
+references(kept)

@@ -1,0 +1,77 @@
+"""The figures and tables of "Adversarial Boot Camp", with the rows of this store beside the published values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from app import common
+from app.common import BIND, PICKED, places, plain, said, show_figure, show_table
+from app.figures import bars_figure, fitted, paper_figure
+from app.rows import labels, shortened
+from leaderboards import rows
+from leaderboards.paper import ITEMS, beside, comparable, published, row_line
+
+ILLUSTRATIONS = {
+    "Figure 4": "Gradient regularisation in one dimension",
+    "Figure 5": "The iterative update, 8 timesteps",
+}
+
+
+@st.cache_resource(show_spinner="solving in one dimension")
+def illustration(name: str) -> Any:
+    from suite.illustrate import drawn
+
+    return fitted(drawn()[name])
+
+
+def show_item(name: str) -> None:
+    """The paper's values and the picked rows of the store, as plot and table."""
+    item, given = ITEMS[name], published(name)
+    st.text(f"{item.dataset}, σ = {item.sigma:g}, top-{item.top}")
+    st.text(f"The paper's values: {given['citation'].iloc[0]}" if len(given) else
+            "The suite has no published values of this item; rows of this store stand alone.")  # fmt: skip
+    own = comparable(item, rows(item.dataset, places().runs))
+    called = labels(own, full=True)
+    picked = st.multiselect("Rows of this store", list(called.values()), list(called.values())[:PICKED], key="beside",
+                            **BIND)  # fmt: skip
+    found: dict[str, dict[str, Any]] = {}
+    common_part, short = shortened(picked)
+    for row in own:
+        if (label := called[row["run_id"]]) in picked:
+            with said():
+                if item.kind != "figures":
+                    common.records(row, item.protocol)
+                found[short[label]] = row
+    if common_part:
+        st.text(f"All rows of this store: {common_part}.")
+    if not own:
+        asked = f"suite run --method heat --dataset {item.dataset} --sigma {item.sigma:g} --protocols all"
+        st.info(f"No run of this store is at the paper's σ with these figures. One that is: `{asked}`")
+    table = beside(name, found, common.records)
+    if item.kind in ("certified", "attacked"):
+        lines = {label: (row["method"], row_line(item, row, common.records)) for label, row in found.items()}
+        x, y = ("ℓ2 radius", "certified, %") if item.kind == "certified" else ("ℓ2 distance", "attacked, %")
+        if lines or len(given):
+            show_figure(paper_figure(given, lines, x, y), name, f"{name} of the paper and of this store")
+        st.caption("Diamonds: read off the paper's plot, ± the bars. Abstentions dropped, R > r, as in the paper."
+                   if item.kind == "certified" else "Diamonds: read off the paper's plot, ± the bars.")  # fmt: skip
+    elif len(table):
+        columns = [column for column in map(str, table) if column not in ("row", "source")]
+        column = st.selectbox("Drawn", columns, key="drawn", **BIND) if len(columns) > 1 else columns[0]
+        drawn = table.dropna(subset=[column])
+        show_figure(bars_figure([f"{r}, {s}" for r, s in zip(drawn["row"], drawn["source"], strict=True)],
+                                drawn[column].tolist(), column), name, f"{name}: {column}")  # fmt: skip
+    show_table(table, f"{name} table")
+
+
+st.title("The paper's figures and tables", anchor=False)
+titles = {name: item.title for name, item in ITEMS.items()} | ILLUSTRATIONS
+chosen = st.selectbox("Item", sorted(titles), key="item", **BIND)
+st.subheader(plain(f"{chosen}: {titles[chosen]}"), anchor=False)
+if chosen in ILLUSTRATIONS:
+    show_figure(illustration(chosen), chosen, titles[chosen])
+else:
+    with said():
+        show_item(chosen)

@@ -1,0 +1,92 @@
+"""One run: what was asked, how it trained, every record, and its images as its model sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from app import common
+from app.common import BIND, places, plain, said, show_figure, show_table
+from app.figures import training_figure, votes_figure
+from app.rows import figures_table
+from leaderboards.kept import KEPT
+from leaderboards.published import PUBLISHED
+from suite.browse import Run, read_run, run_folders
+from suite.files import read_records
+
+DRAWS = 100  # votes under noise
+
+
+def show_images(run: Run, folder: Path) -> None:
+    """The image browser."""
+    from app.images import shown, view_of  # torch, which the rest of the page does without
+
+    assert run.spec is not None
+    certified = common.records({"run_id": folder.name, "source": "run"}) if "certify" in run.protocols else None
+    known = [] if certified is None or certified.empty else certified["idx"].tolist()
+    index = st.number_input("Image", 0, None, int(known[0]) if known else 0, key="image", **BIND)
+    record = certified[certified["idx"] == index] if certified is not None and known else pd.DataFrame()
+    if len(record):
+        own = record.iloc[0]
+        answer = "abstained" if own["predict"] == -1 else f"class {own['predict']}, radius {own['radius']:.4f}"
+        st.text(f"Certificate: {answer}; the label is {own['label']}. What it says: {own['claim']}.")
+    else:
+        st.text("No certificate: the run has not certified this image.")
+    look, data = view_of(run.spec, folder, places().data_root, int(index), DRAWS)
+    name = data.classes
+    with st.container(horizontal=True):
+        shown(look.clean, f"clean: {name[look.label]}; one pass says {name[look.answer]}")
+        shown(look.noisy, f"σ = {run.spec['sigma']:g}: one pass says {name[look.answer_noisy]}")
+        if look.adversarial is None or look.distance is None or look.answer_adversarial is None:
+            st.text(f"PGD found no adversarial image within {run.spec['attack']['max_norm']:g}.")
+        elif look.distance == 0:
+            st.text("Misclassified as it is: no attack is needed.")
+        else:
+            said_of = "and inside of the certified radius" if len(record) and look.distance < own["radius"] else ""
+            shown(
+                look.adversarial,
+                f"PGD at distance {look.distance:.4f}{said_of and ', ' + said_of}: the row says "
+                f"{name[look.answer_adversarial]}",
+            )
+    alt = f"Votes of {DRAWS} noisy copies by class"
+    show_figure(votes_figure(look.votes, name, look.label), f"votes {folder.name} {index}", alt)
+    st.caption(f"{DRAWS} noisy copies; fresh draws, other ones than the certificate's.")
+
+
+st.title("Run", anchor=False)
+runs = places().runs
+folders = run_folders(PUBLISHED / KEPT, runs)
+if not folders:
+    st.info(f"No run in {plain(runs)}. Begin one: `suite run --method heat --dataset digits`")
+    st.stop()
+asked = st.query_params.get("run")
+if asked and asked not in folders:
+    st.warning(plain(f"There is no run {asked} here; it may have been deleted or moved. Pick another."))
+folder = folders[st.selectbox("Run", list(folders), key="run", **BIND)]
+run = read_run(folder)
+if run.damaged:
+    st.warning(plain(f"Damaged, and left out: {', '.join(run.damaged)} of {folder}"))
+if run.result is None:
+    st.warning("This run has not finished: the command that began it goes on where it stopped. What is there so far:")
+else:
+    show_table(figures_table(run.result), f"figures {folder.name}")
+left, right = st.columns(2)
+with left.expander("Settings"):
+    st.json(run.spec or {}, expanded=1)
+with right.expander("Environment"):
+    st.json(run.environment or {})
+if {"epoch", "loss", "lr"} <= set(run.history):
+    st.subheader("Training", anchor=False)
+    show_figure(training_figure(run.history), f"training {folder.name}", "Loss and learning rate against epochs")
+if run.protocols:
+    st.subheader("Records", anchor=False)
+    protocol = st.selectbox("Protocol", run.protocols, key="protocol", **BIND)
+    with said():
+        show_table(read_records(folder / f"{protocol}.jsonl"), f"{protocol} {folder.name}")
+if run.spec:
+    st.subheader("Images", anchor=False)
+    if st.toggle("Show images, with the data and the model loaded", key="images", **BIND):
+        with said():
+            show_images(run, folder)

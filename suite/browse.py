@@ -1,0 +1,74 @@
+"""What a store of runs holds, finished or not: read as it is, never written, and without torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from suite.errors import UserError
+
+
+@dataclass(frozen=True)
+class Run:
+    """What lies in a run's folder; None, empty or no records where a file is not there or not whole.
+
+    `damaged` names the files that are there and cannot be read as what they are.
+    """
+
+    spec: dict[str, Any] | None
+    result: dict[str, Any] | None
+    environment: dict[str, Any] | None
+    history: pd.DataFrame
+    protocols: tuple[str, ...]
+    damaged: tuple[str, ...]
+
+
+def check_store(runs: Path) -> None:
+    """Raise UserError, which says what to do, where the folder of runs cannot be listed; one not there is no error."""
+    try:
+        next(runs.iterdir(), None)
+    except FileNotFoundError:
+        return
+    except NotADirectoryError as error:
+        raise UserError(f"{runs} is a file; --runs takes the folder that runs are kept in") from error
+    except OSError as error:
+        raise UserError(f"cannot read the runs in {runs} ({error.strerror}); see to its permissions") from error
+
+
+def run_folders(*stores: Path) -> dict[str, Path]:
+    """The folders of all runs, finished or not, by name; a later store's in place of an earlier one's."""
+    found = {file.parent.name: file.parent for store in stores for file in store.glob("*/spec.json")}
+    return dict(sorted(found.items()))
+
+
+def read_run(folder: Path) -> Run:
+    """All of a run but its records. Raises UserError where there is no such folder."""
+    if not folder.is_dir():
+        raise UserError(f"there is no run {folder.name} in {folder.parent}; it may have been deleted or moved")
+    damaged = []
+
+    def content(name: str, kind: type) -> Any:
+        file = folder / f"{name}.json"
+        try:
+            found = json.loads(file.read_text())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            found = None
+        if not isinstance(found, kind):
+            damaged.append(file.name)
+            return None
+        return found
+
+    return Run(
+        spec=content("spec", dict),
+        result=content("result", dict),
+        environment=content("environment", dict),
+        history=pd.DataFrame(content("training", list)),
+        protocols=tuple(sorted({file.name.partition(".")[0] for file in folder.glob("[!.]*.jsonl*")})),
+        damaged=tuple(damaged),
+    )

@@ -1,0 +1,77 @@
+"""Two rows on the same images: known counts, and the paired interval's level, exactly."""
+
+from __future__ import annotations
+
+from math import comb
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from leaderboards.compare import difference, outcomes, same_images, shared_images
+from leaderboards.published import published_records
+from suite.statistics import certified_accuracy, paired_interval
+
+
+def row(*lines: tuple[int, int, float, int, int]) -> pd.DataFrame:
+    return pd.DataFrame(lines, columns=["idx", "label", "radius", "predict", "correct"])
+
+
+A = row((0, 3, 0.5, 3, 1), (1, 4, 0.2, 4, 1), (2, 5, 0.4, 9, 0), (3, 6, 0.0, -1, 0), (7, 1, 0.3, 1, 1))
+B = row((0, 3, 0.3, 3, 1), (1, 4, 0.6, 4, 1), (2, 5, 0.1, 5, 1), (3, 6, 0.2, 6, 1), (8, 1, 0.3, 1, 1))
+
+
+def test_outcomes_at_a_radius() -> None:
+    shared = shared_images(A, B)
+    assert shared["idx"].tolist() == [0, 1, 2, 3]
+    assert outcomes(shared, 0.0).tolist() == ["both", "both", "only B", "only B"]
+    assert outcomes(shared, 0.3).tolist() == ["both", "only B", "neither", "neither"]
+    assert outcomes(shared, 0.4).tolist() == ["only A", "only B", "neither", "neither"]
+    assert outcomes(shared, 0.3, "paper").tolist() == ["only A", "only B", "neither", "neither"]  # R > r
+    assert shared_images(A, B, "paper")["idx"].tolist() == [0, 1, 2]  # A abstains on 3
+
+
+def test_an_image_of_another_label_is_not_shared() -> None:
+    other = B.assign(label=[3, 0, 5, 6, 1])
+    assert shared_images(A, other)["idx"].tolist() == [0, 2, 3]
+    assert shared_images(A, B.assign(label=9)).empty
+    assert difference(shared_images(A, B.assign(label=9))).empty
+
+
+def test_the_difference_is_that_of_the_two_certified_accuracies_on_published_logs() -> None:
+    names = ("randomized-smoothing-resnet110_noise_0.25_sigma_0.25", "smoothadv-resnet110_PGD_2steps_8-multitrain_eps_255_noise_0.25_sigma_0.25")  # noqa: E501  # fmt: skip
+    logs = [published_records(f"cifar10/{name}") for name in names]
+    shared = shared_images(*logs)
+    drawn = difference(shared, points=12)
+    for line in drawn.to_dict("records"):
+        a, b = (
+            certified_accuracy(own["radius"], own["correct"], own["predict"] == -1, line["radius"])
+            for own in (log[log["idx"].isin(shared["idx"])] for log in logs)
+        )
+        assert line["difference"] == pytest.approx(a - b, abs=1e-12)
+        assert line["low"] <= line["difference"] <= line["high"]
+
+
+def test_the_paired_interval_by_hand_and_its_level() -> None:
+    # 9 and 3 of 100 discordant: p = 10/102 and 4/102, by hand
+    centre, half = 6 / 102, 1.959964 * np.sqrt((14 / 102 - (6 / 102) ** 2) / 102)
+    assert paired_interval(9, 3, 100) == pytest.approx((centre - half, centre + half), abs=1e-6)
+    assert paired_interval(3, 9, 100) == pytest.approx((-centre - half, half - centre), abs=1e-6)
+    assert paired_interval(0, 0, 100)[1] > 0.01  # no disagreement seen is not no disagreement
+    for p_a, p_b, n in ((0.1, 0.05, 60), (0.02, 0.02, 60), (0.3, 0.1, 40)):
+        cover = sum(
+            comb(n, a) * comb(n - a, b) * p_a**a * p_b**b * (1 - p_a - p_b) ** (n - a - b)
+            for a in range(n + 1)
+            for b in range(n + 1 - a)
+            if paired_interval(a, b, n)[0] <= p_a - p_b <= paired_interval(a, b, n)[1]
+        )
+        assert cover > 0.94
+
+
+def test_what_may_not_be_the_same_pixels_is_said() -> None:
+    jpeg, original = {"data": "CIFAR-10 (JPEG)"}, {"data": "CIFAR-10"}
+    assert same_images(jpeg, jpeg, ({"data": "aa"}, {"data": "aa"})) == ""
+    assert same_images(original, original) == ""
+    assert "aa and bb" in same_images(jpeg, jpeg, ({"data": "aa"}, {"data": "bb"}))
+    assert "CIFAR-10 (JPEG) and CIFAR-10" in same_images(jpeg, original)
+    assert "published" in same_images(original, original, ({"data": "aa"}, None))
