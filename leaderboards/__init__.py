@@ -1,6 +1,7 @@
 """Boards: what is compared on a data set, and tables of the rows that runs and published logs put on it."""
 
 from leaderboards.board import Board, load_board
-from leaderboards.table import groups, rows, table
+from leaderboards.cache import read_results
+from leaderboards.table import envelopes, groups, rows, table
 
-__all__ = ["Board", "groups", "load_board", "rows", "table"]
+__all__ = ["Board", "envelopes", "groups", "load_board", "read_results", "rows", "table"]

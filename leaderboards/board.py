@@ -6,16 +6,23 @@ import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
 
+# rows that differ in one of these stand in groups apart; read: from records (log), or read off a table or plot
+COMPARABLE = ("read", "data", "sigma", "top", "images", "every", "n", "alpha", "sampling", "precision")
+
 
 @dataclass(frozen=True)
 class Board:
-    """A data set's board: the ℓ2 radii (pixels in [0,1]) at which rows are compared, and what sorts them.
+    """A data set's board: the radii (of `norm`, pixels in [0,1]) at which rows are compared, and what sorts them.
 
-    `classes` and `images` are how many the test set has, as far as the board's file says: 0 if not.
+    `top` and `sigma` are the board's usual rule and noise: rows that have them stand first. `classes` and `images` are
+    how many the test set has: 0 if that is not known.
     """
 
     title: str
     radii: tuple[float, ...]
+    norm: str = "l2"
+    top: int = 1
+    sigma: float | None = None
     sort: str = "acr"
     classes: int = 0
     images: int = 0

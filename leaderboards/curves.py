@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,40 +9,77 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from leaderboards.published import PUBLISHED, published_records
-from suite.statistics import Convention, certified_accuracy, proportion_interval
+from leaderboards.figures import image_radii
+from leaderboards.published import PUBLISHED, paper_rows, published_records
+from suite.files import read_records
+from suite.statistics import Convention, averaged_share
 
 
-def curve(records: pd.DataFrame, convention: Convention = "standard", points: int = 101) -> pd.DataFrame:
-    """Certified accuracy on an even grid of radii from 0 to just above the largest one.
+def curve(
+    records: pd.DataFrame, convention: Convention = "standard", points: int = 101, largest: float | None = None
+) -> pd.DataFrame:
+    """Certified accuracy on an even grid of radii from 0 to just above the largest one, or that given.
 
-    `records` has a row per image with radius, correct and predict (−1: abstained). Columns: radius, accuracy, and low
-    and high, the 95 % Wilson interval for a finite test set.
+    `records` has a row per image, by idx, with radius, correct and predict (−1: abstained); with a column `run` an
+    image has one for each of several seeds, over which it is averaged. Columns: radius, accuracy, and low and high, the
+    95 % interval for a finite test set (`averaged_share`). Nothing where there are no records, NaN where none counts.
     """
-    radius, correct = records["radius"].to_numpy(float), records["correct"].to_numpy(bool)
-    abstained = records["predict"].to_numpy() == -1
-    total = len(records) if convention == "standard" else int((~abstained).sum())
-    lines = []
-    for r in np.linspace(0, 1.02 * max(radius.max(initial=0.0), 1e-9), points):
-        share = certified_accuracy(radius, correct, abstained, r, convention)
-        low, high = proportion_interval(share * total, total) if total else (0.0, 1.0)
-        lines.append({"radius": r, "accuracy": share, "low": low, "high": high})
-    return pd.DataFrame(lines)
+    if records.empty:
+        return pd.DataFrame(columns=["radius", "accuracy", "low", "high"], dtype=float)
+    seeds = records.groupby("run") if "run" in records else [("", records)]
+    radius = np.stack([image_radii(own) for _, own in seeds])  # (S, N): −1 wrong, NaN abstained
+    grid = np.linspace(0, largest or 1.02 * max(np.nanmax(radius, initial=0.0), 1e-9), points)
+    if convention == "standard":
+        hits, counted = radius >= grid[:, None, None], np.ones_like(radius)
+    else:
+        hits, counted = radius > grid[:, None, None], ~np.isnan(radius)
+    return pd.DataFrame(dict(zip(("accuracy", "low", "high"), averaged_share(hits, counted), strict=True))).assign(
+        radius=grid
+    )[["radius", "accuracy", "low", "high"]]
 
 
-def row_records(row: Mapping[str, Any], runs: Path, published: Path = PUBLISHED) -> pd.DataFrame:
-    """The certificates behind a row of the board (its run_id and source): a line per image, by idx."""
-    if row["source"] == "published":
+def row_records(
+    row: Mapping[str, Any], runs: Path, published: Path = PUBLISHED, protocol: str = "certify"
+) -> pd.DataFrame:
+    """The records behind a row of the board: a line per image, by idx, and for several seeds per `run`.
+
+    None where the row's run went through no such protocol, or is gone, or was published without a log.
+    """
+    if row["source"] == "published" and protocol == "certify":
         return published_records(row["run_id"], published)
-    lines = (runs / row["run_id"] / "certify.jsonl").read_text().splitlines()
-    return pd.DataFrame(map(json.loads, lines)).sort_values("idx", ignore_index=True)
+    if row["source"] != "run":
+        return pd.DataFrame()
+    found = [read_records(runs / run / f"{protocol}.jsonl").assign(run=run) for run in row["runs"]]
+    records = pd.concat([own for own in found if len(own)] or [pd.DataFrame()], ignore_index=True)
+    return records if len(found) > 1 else records.drop(columns="run", errors="ignore")
 
 
 def row_curve(
     row: Mapping[str, Any], runs: Path, convention: Convention = "standard", published: Path = PUBLISHED
 ) -> pd.DataFrame:
-    """The curve of a row of the board."""
-    return curve(row_records(row, runs, published), convention)
+    """The curve of a row of the board; for a figure without a log its published points, without an interval."""
+    if not row["source"].startswith("paper"):
+        return curve(row_records(row, runs, published), convention)
+    dataset = row["run_id"].partition("/")[0]
+    [own] = [paper for paper in paper_rows(dataset, published) if paper["run_id"] == row["run_id"]]
+    points = own["certified_accuracy_paper" if convention == "paper" else "certified_accuracy"]
+    accuracy = [float(share) for share in points.values()]
+    return pd.DataFrame({"radius": [float(r) for r in points], "accuracy": accuracy, "low": accuracy, "high": accuracy})
+
+
+def upper_envelope(records: Mapping[float, pd.DataFrame], convention: Convention = "standard") -> pd.DataFrame:
+    """The best certified accuracy over σ at each radius, from the records at each σ (as `curve` takes them).
+
+    Columns: radius, accuracy, sigma (that which gives it; NaN where nothing is certified). σ is chosen after the fact,
+    for each radius by itself and on the test images: no single classifier reaches the envelope, so it has no interval
+    and is comparable with other envelopes alone.
+    """
+    largest = 1.02 * max(float(own["radius"].max()) for own in records.values())
+    curves = {sigma: curve(own, convention, largest=largest) for sigma, own in records.items()}
+    accuracy = pd.DataFrame({sigma: own["accuracy"] for sigma, own in curves.items()})
+    radius = next(iter(curves.values()))["radius"]
+    best = accuracy.max(axis=1)
+    return pd.DataFrame({"radius": radius, "accuracy": best, "sigma": accuracy.idxmax(axis=1).where(best > 0)})
 
 
 def attack_curve(records: pd.DataFrame, points: int = 101) -> pd.DataFrame:

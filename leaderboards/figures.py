@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from suite.statistics import average_certified_radius, certified_accuracy
 
@@ -19,6 +20,8 @@ def figures(
     JSON values; shares in [0,1], radii (ℓ2, pixels in [0,1]) as keys of the certified accuracies. Clean accuracy is
     that of ĉ_A, the class that was certified or would have been: None where the records have no column `chosen`,
     because then an abstention does not say what the image was taken for. Seconds are None without a column `time`.
+    `every` is the step of the images' indices, and `image_radii` has for each image, by idx, R where it is classified
+    correctly, −1 where wrongly, None where abstained: what an interval over several seeds is computed from.
     """
     radius, correct = records["radius"].to_numpy(), records["correct"].to_numpy(bool)
     abstained = records["predict"].to_numpy() == -1
@@ -29,6 +32,7 @@ def figures(
         )
     radii = list(radii)
     return {
+        "every": int(np.median(np.diff(records["idx"]))) if len(records) > 1 else 1,
         "clean_accuracy": clean,
         "images": len(records),
         "n0": n0,
@@ -41,7 +45,14 @@ def figures(
         "median_radius": float(np.median(radius[~abstained])) if (~abstained).any() else 0.0,
         "seconds_per_certificate": float(records["time"].mean()) if "time" in records else None,
         "claim": claim(sigma, alpha, n0),
+        "image_radii": [None if np.isnan(r) else r for r in image_radii(records).tolist()],
     }
+
+
+def image_radii(records: pd.DataFrame) -> NDArray[np.float64]:
+    """Per image R where it is classified correctly, −1 where wrongly, NaN where abstained."""
+    radii = np.where(records["correct"] == 1, records["radius"], -1.0)
+    return np.where(records["predict"] == -1, np.nan, radii)
 
 
 def claim(sigma: float, alpha: float, n0: int) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from suite.command import command
 from suite.data import Dataset
 from suite.spec import PROTOCOLS, RunSpec
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 def summarise(spec: RunSpec, data: Dataset, records: dict[str, pd.DataFrame]) -> dict[str, Any]:
@@ -19,6 +20,8 @@ def summarise(spec: RunSpec, data: Dataset, records: dict[str, pd.DataFrame]) ->
     row: dict[str, Any] = {
         "schema": SCHEMA,
         "run_id": spec.name,
+        "recipe": spec.recipe,
+        "command": command(spec, list(records)),
         "method": method.label or spec.method,
         "dataset": data.name,
         "data": data.title,

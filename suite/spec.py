@@ -62,8 +62,7 @@ class ModelSpec(Frozen):
     @property
     def digest(self) -> str:
         """Ten hex digits that identify everything here but the profile's name and which protocols were asked for."""
-        content = json.dumps(self.model_dump(mode="json", exclude={"profile", "protocols"}), sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:10]
+        return identify(self.model_dump(mode="json", exclude={"profile", "protocols"}))
 
     @property
     def name(self) -> str:
@@ -122,6 +121,24 @@ class RunSpec(ModelSpec):
             values["sigma"] = None
         return ModelSpec.model_construct(**values)
 
+    @property
+    def recipe(self) -> str:
+        """The digest without the seeds: the runs of one recipe differ in those of their models alone."""
+        content = without_seed(self.model_dump(mode="json", exclude={"profile", "protocols"}))
+        against = content["agreement"]["against"]
+        return identify(content | {"agreement": content["agreement"] | {"against": against and without_seed(against)}})
+
+
+def identify(content: dict[str, Any]) -> str:
+    """Ten hex digits that tell JSON values apart."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def without_seed(model: dict[str, Any]) -> dict[str, Any]:
+    """A model's settings without its seed and that of the model it starts from."""
+    kept = {name: value for name, value in model.items() if name != "seed"}
+    return kept | ({"start": without_seed(kept["start"])} if kept.get("start") else {})
+
 
 def make_spec(**given: Any) -> RunSpec:
     """RunSpec(**given), with a value out of range said in one line, as a UserError."""
@@ -171,8 +188,9 @@ def fill_in(given: dict[str, Any]) -> dict[str, Any]:
     if kind.starts_from or settings.get("start"):
         settings["start"] = start_settings(kind.starts_from, settings)
     settings = merge({section: {} for section in SECTIONS}, settings)
-    if kind.stands_for and settings["agreement"].get("against") is None:
-        stochastic = start_settings(kind.stands_for, settings | {"start": None})
+    against = settings["agreement"].get("against") or {}
+    if kind.stands_for and "training" not in against:  # a finished run's is whole
+        stochastic = start_settings(kind.stands_for, settings | {"start": against})
         settings["agreement"] = settings["agreement"] | {"against": stochastic}
     return settings
 
@@ -200,6 +218,8 @@ def nest(given: dict[str, Any], kind: type[Method]) -> dict[str, Any]:
             if not (kind.starts_from or given.get("start")):
                 raise UserError(f"'{name}': {given['method']} starts from no other model")
             nested = merge(nested, {head: {rest: value}})
+        elif rest and name.startswith("agreement.against."):
+            nested = merge(nested, {head: {"against": {rest.removeprefix("against."): value}}})
         elif rest and head in sections:
             nested = merge(nested, {head: {rest: value}})
         elif rest:

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+from scipy.special import ndtri
 
 Convention = Literal["standard", "paper"]
 
@@ -83,8 +84,16 @@ def average_certified_radius(radius: ArrayLike, correct: ArrayLike) -> float:
 
 def proportion_interval(hits: float, total: int, level: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval for a share measured on `total` test images (Wilson 1927)."""
-    interval = stats.binomtest(round(hits), total).proportion_ci(confidence_level=level, method="wilson")
-    return float(interval.low), float(interval.high)
+    low, high = wilson(round(hits) / total, total, level)
+    return float(low), float(high)
+
+
+def wilson(share: ArrayLike, n: ArrayLike, level: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The bounds of Wilson's score interval for a share of n trials; n need not be whole. Broadcasts."""
+    p, n, z = np.asarray(share, float), np.asarray(n, float), ndtri((1 + level) / 2)
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    return np.where(p > 0, centre - half, p), np.where(p < 1, centre + half, p)
 
 
 def share(hits: ArrayLike) -> dict[str, float] | None:
@@ -101,8 +110,31 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]
     values = np.asarray(values, float)
     if values.size < 2:
         return None
-    half = float(stats.norm.ppf((1 + level) / 2) * values.std(ddof=1) / math.sqrt(values.size))
+    half = float(ndtri((1 + level) / 2) * values.std(ddof=1) / math.sqrt(values.size))
     return float(values.mean()) - half, float(values.mean()) + half
+
+
+def averaged_share(
+    hits: ArrayLike, counted: ArrayLike, level: float = 0.95
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The share of hits among what is counted, averaged over S seeds, with its interval for a finite test set.
+
+    `hits` (..., S, N) and `counted` (..., S, N) say for each seed and each of the same N images whether it is one; a
+    hit is counted. Gives share, low and high (...); NaN where a seed counts nothing. The interval is over test sets,
+    for these seeds: each image's value is its mean over the seeds. It is Wilson's score interval with the number of
+    images that would give the variance found (effective sample size: Dean and Pagano 2015; for a ratio by
+    linearisation, Särndal et al. 1992, section 5.6), at most that of S independent test sets. With one seed it is
+    Wilson's own.
+    """
+    hits, counted = np.asarray(hits, float), np.asarray(counted, float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = hits.sum(-1) / counted.sum(-1)
+        p = shares.mean(-1)
+        rest = (hits - shares[..., None] * counted) / counted.mean(-1)[..., None]
+        variance = (rest.mean(-2) ** 2).mean(-1)
+        least = counted.sum(-1).mean(-1)
+        alike = np.where(variance > 0, hits.shape[-1] * p * (1 - p) / variance, least)
+        return p, *wilson(p, np.minimum(alike, hits.shape[-2] * least), level)
 
 
 def l_bound(v: ArrayLike, k: int, sigma: float) -> NDArray[np.float64]:

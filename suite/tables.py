@@ -10,12 +10,8 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from leaderboards import groups
+from leaderboards.text import claims, legend, notes, percent, references, shown_groups
 from suite.statistics import largest_radius, proportion_interval
-
-
-def percent(share: float | None) -> str:
-    return "–" if share is None or pd.isna(share) else f"{100 * share:.1f}"
 
 
 def result_table(result: dict[str, Any]) -> Table:
@@ -95,41 +91,20 @@ def measured(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def leaderboard_tables(frame: pd.DataFrame, paper_convention: bool) -> Iterator[Table | Text]:
-    """One table for each group of comparable rows, then the claims."""
-    published = frame[frame["source"] == "published"]
-    references = published[["variant", "note", "citation"]].drop_duplicates().apply(tuple, axis=1).tolist()
-    said = "R > r, abstentions dropped (the paper's)" if paper_convention else "R ≥ r, abstentions wrong (Cohen's)"
-    for title, group in groups(frame):
-        yield Text(title, style="bold")
+    """One table for each group of comparable rows, then what the columns and the claims say."""
+    headings: set[str] = set()
+    for group in shown_groups(frame):
+        yield Text(group.title, style="bold")
         table = Table(box=None, padding=(0, 1, 0, 0))
-        radii = [column for column in map(str, group) if column.startswith("r=")]
-        names = ["rank", "method", "arch", *(["seed"] if group["seed"].fillna(0).any() else [])]
-        names += ["source"] if (group["source"] == "published").any() else []
-        for column in names:
-            table.add_column("#" if column == "rank" else column, no_wrap=True)
-        for column in ("clean", *radii, "ACR", "abst."):
-            table.add_column(column.removeprefix("r="), justify="right", no_wrap=True)
-        for _, row in group.iterrows():
-            figures = [percent(row[column]) for column in ("clean", *radii)]
-            shown = row.to_dict() | ({"seed": "–"} if pd.isna(row["seed"]) else {})
-            if row["source"] == "published":
-                shown["source"] = f"[{references.index((row['variant'], row['note'], row['citation'])) + 1}]"
-            table.add_row(
-                *(Text(str(shown[column])) for column in names),
-                *figures,
-                f"{row['acr']:.4f}",
-                percent(row["abstained"]),
-            )
+        for number, heading in enumerate(group.headings):
+            table.add_column(heading, no_wrap=True, justify="left" if number < group.names else "right")
+        for cells in group.lines:
+            table.add_row(*(Text(text) for text, _ in cells))
         yield table
         yield Text()
-    yield Text(f"0.1 and so on: % of images certified at that radius r; {said}")
-    yield Text("clean: accuracy of what the row deploys; a pass on the whole test set, a vote on the certified images")
-    if references:
-        yield Text("clean –: a published log does not say what the images that were abstained on were taken for")
-    for deployed, methods in frame.groupby("claim")["method"].unique().items():
-        yield Text(f"{', '.join(methods)}: {deployed}", style="dim")
-    for number, reference in enumerate(references, start=1):
-        yield Text(f"[{number}] {'; '.join(filter(None, reference))}", style="dim")
+        headings |= set(group.headings)
+    yield from map(Text, legend(frame, headings, paper_convention))
+    yield from (Text(line, style="dim") for line in (*claims(frame), *notes(references(frame))))
 
 
 def plain_table(entries: list[dict[str, Any]]) -> Table:

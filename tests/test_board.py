@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
+import statistics
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
 
-from leaderboards import load_board, rows, table
+from leaderboards import envelopes, groups, load_board, rows, table
+from leaderboards.curves import row_curve, row_records, upper_envelope
 from suite import data as datasets
+from suite.errors import UserError
+from suite.files import write_json
 from suite.result import summarise
 from suite.spec import make_spec
+from suite.statistics import averaged_share
 from suite.tables import leaderboard_tables, result_table
 
 RECORDS = pd.DataFrame(
@@ -42,7 +47,7 @@ def store(runs: Path, *results: dict[str, Any]) -> None:
     for row in results:
         folder = runs / row["run_id"]
         folder.mkdir(parents=True)
-        (folder / "result.json").write_text(json.dumps(row))
+        write_json(folder / "result.json", row)
 
 
 def test_a_row_is_what_its_records_say() -> None:
@@ -66,7 +71,7 @@ def test_the_claim_says_of_which_classifier_it_holds() -> None:
 
 
 def test_rows_that_are_not_comparable_stand_in_different_tables(tmp_path: Path) -> None:
-    good, better, other = result(), {**result(seed=1), "acr": 0.9}, result(n=500)
+    good, better, other = result(), {**result(lr=0.2), "acr": 0.9}, result(n=500)
     store(tmp_path, good, better, other)
     frame = table("digits", tmp_path)
     assert frame[["n", "rank", "acr"]].to_numpy().tolist() == [
@@ -119,3 +124,147 @@ def test_boards_have_rising_radii(dataset: str) -> None:
     assert list(board.radii) == sorted(set(board.radii))
     assert board.radii[0] > 0
     assert load_board("a folder of one's own").radii
+
+
+def test_runs_that_differ_in_the_seed_alone_are_one_row(tmp_path: Path) -> None:
+    other = RECORDS.assign(radius=[0.5, 0.3, 0.3, 0.0, 0.0], predict=[0, 1, 0, -1, -1], correct=[1, 1, 0, 0, 0])
+    spec = make_spec(method="randomized-smoothing", dataset="digits", seed=4)
+    second = summarise(spec, datasets.load("digits"), {"certify": other})
+    old = {name: value for name, value in result(seed=2).items() if name not in ("recipe", "image_radii")}
+    attack = {"pgd": {"median": 0.7}, "ddn": {"median": None}}
+    audit = {"certify": {"attacked": 3, "violations": 1}, "lbound": {"attacked": 0, "violations": 0}}
+    store(tmp_path, result() | {"attack": attack, "audit": audit}, second | {"audit": audit}, old)
+    frame = table("digits", tmp_path).set_index(table("digits", tmp_path)["seeds"].map(str))
+    assert set(frame.index) == {"[2]", "[0, 4]"}  # an old result, which names no recipe, stands alone
+    row = frame.loc["[0, 4]"]
+    assert row["runs"] == [result()["run_id"], second["run_id"]]
+    assert row["run_id"] == result()["run_id"]
+    assert row["command"] == f"{result()['command']} && {second['command']}"
+    # at 0.2: 2 of 5 (images 0 and 4) with seed 0, 2 of 5 (0 and 1) with seed 4; at 0.1: 3 and 2 of 5
+    assert (row["r=0.2"], row["r=0.1"]) == (2 / 5, 1 / 2)
+    assert (row["spread"]["r=0.2"], row["spread"]["r=0.1"]) == (0, pytest.approx(0.2 / math.sqrt(2)))
+    assert row["acr"] == pytest.approx((0.8 + 0.8) / 10)
+    assert (row["pgd"], row["spread"]["pgd"]) == (0.7, None)  # one seed went through the attack
+    assert math.isnan(row["ddn"])
+    assert (row["audited"], row["violations"]) == (6, 2)
+    assert math.isnan(frame.loc["[2]", "pgd"])
+    # per image, averaged: R·[correct] is 0.5, 0.2, 0, 0, 0.1; Student's standard error of their mean
+    values = [0.5, 0.2, 0.0, 0.0, 0.1]
+    half = 1.959964 * statistics.stdev(values) / math.sqrt(5)
+    assert row["intervals"]["acr"] == pytest.approx([0.16 - half, 0.16 + half])
+    # at 0.2 the images' values are 1, ½, 0, 0, ½ of mean 0.4 and variance 0.14: as 0.24 / (0.14 / 5) images
+    assert row["intervals"]["r=0.2"] == pytest.approx(wilson(0.4, 5 * 0.24 / 0.14))
+    assert frame.loc["[2]", "intervals"]["r=0.2"] == pytest.approx(wilson(0.4, 5))
+    paper = table("digits", tmp_path, "paper")
+    assert paper[paper["seeds"].map(len) == 2].iloc[0]["r=0.1"] == pytest.approx((2 / 4 + 2 / 3) / 2)
+
+
+def wilson(p: float, n: float, z: float = 1.959964) -> list[float]:
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    return [centre - half, centre + half]
+
+
+def test_the_interval_over_seeds_covers_the_test_set_for_these_seeds() -> None:
+    """400 test sets of 200 images, three classifiers whose mistakes are correlated over the images."""
+    generator = np.random.default_rng(0)
+    easy = generator.beta(2, 1, (400, 1, 200))  # an image's chance to be right, the same for each classifier
+    right = generator.random((400, 3, 200)) < easy
+    _, low, high = averaged_share(right, np.ones_like(right))
+    covered = np.mean((low <= 2 / 3) & (high >= 2 / 3))
+    assert 0.92 <= covered <= 0.98
+    alone = right[:, 0].mean(1)
+    from statsmodels.stats.proportion import proportion_confint
+
+    theirs = np.array([proportion_confint(round(200 * p), 200, method="wilson") for p in alone])
+    ours = averaged_share(right[:, :1], np.ones_like(right[:, :1]))
+    np.testing.assert_allclose(np.transpose(ours[1:]), theirs, atol=1e-12)
+
+
+def test_what_makes_rows_comparable(tmp_path: Path) -> None:
+    changes: list[dict[str, Any]] = [
+        {}, {"sigma": 0.5}, {"n": 500}, {"alpha": 0.01}, {"sampling": "adaptive"}, {"certify.precision": "bf16"},
+    ]  # fmt: skip
+    apart = [result(**change) for change in changes]
+    apart += [result() | {"run_id": name, "recipe": name, name: value}
+              for name, value in (("top", 2), ("data", "JPEG"), ("every", 20))]  # fmt: skip
+    store(tmp_path, *apart)
+    titles = [title for title, _ in groups(table("digits", tmp_path))]
+    assert len(titles) == len(set(titles)) == len(apart)
+    assert titles[0] == "Digits: σ = 0.25, top-1, 5 images, n = 500, α = 0.001"  # the board's own rule and noise first
+    assert "Digits: σ = 0.25, top-1, 5 images, every 20th, n = 1000, α = 0.001" in titles
+    assert "Digits: σ = 0.25, top-1, 5 images, n ≤ 1000, α = 0.001" in titles
+
+
+COHEN = {  # σ of the four CIFAR-10 logs: certified accuracy at r = 0.25, 0.5, 0.75, 1
+    0.12: (0.5977, 0, 0, 0), 0.25: (0.6116, 0.4225, 0.2506, 0),
+    0.5: (0.5491, 0.4279, 0.3245, 0.2197), 1.0: (0.4094, 0.3377, 0.2768, 0.2213),
+}  # fmt: skip
+RADII = ["r=0.25", "r=0.5", "r=0.75", "r=1.0"]
+
+
+def test_cohens_cifar10_logs_and_their_envelope(tmp_path: Path) -> None:
+    frame = table("cifar10", tmp_path)
+    own = frame[frame["method"] == "randomized-smoothing"].set_index("sigma")
+    assert {sigma: tuple(row) for sigma, row in own[RADII].iterrows()} == COHEN
+    low, high = own.loc[0.25, "intervals"]["r=0.25"]
+    assert (low, high) == pytest.approx(wilson(0.6116, 10_000))
+    best = envelopes(frame).set_index("method").loc["randomized-smoothing"]
+    assert tuple(best[RADII]) == tuple(np.max(list(COHEN.values()), axis=0)) == (0.6116, 0.4279, 0.3245, 0.2213)
+    assert [best["chosen"][r] for r in RADII] == [0.25, 0.5, 0.5, 1.0]
+    assert best["sigmas"] == [0.12, 0.25, 0.5, 1.0]
+    records = {sigma: row_records(row, tmp_path) for sigma, row in own.iterrows()}
+    curve = upper_envelope(records).set_index("radius")
+    for sigma, logged in records.items():
+        certified = [((logged["correct"] == 1) & (logged["radius"] >= r)).mean() for r in curve.index]
+        assert (curve["accuracy"] >= certified).all()
+        chosen = curve["sigma"] == sigma
+        np.testing.assert_allclose(curve["accuracy"][chosen], np.array(certified)[chosen])
+    assert curve["sigma"].dropna().is_monotonic_increasing
+    assert set(curve["sigma"].dropna()) == set(COHEN)
+
+
+def test_a_papers_own_figures_stand_apart(tmp_path: Path) -> None:
+    plotted = table("cifar10", tmp_path, "paper").query("read == 'plot'").set_index("method")
+    assert plotted.loc["heat", "r=0.25"] == pytest.approx(0.654)
+    assert math.isnan(plotted.loc["heat", "r=0.5"])  # the figure ends at 0.3
+    assert set(plotted["source"]) == {"paper, plot"}
+    assert plotted.loc["heat", "intervals"]["r=0.25"] is None
+    assert "plot" not in set(table("cifar10", tmp_path)["read"])  # the figure has the paper's convention alone
+    for convention in ("standard", "paper"):
+        for _, group in groups(table("imagenet", tmp_path, convention)):
+            assert len(set(group["source"])) == 1
+    printed = table("imagenet", tmp_path).query("read == 'table'").set_index("method")["clean"].to_dict()
+    assert printed == pytest.approx({"heat": 0.861, "randomized-smoothing": 0.853, "smoothadv": 0.788})
+    curve = row_curve(plotted.reset_index().iloc[0], tmp_path, "paper")
+    assert curve["radius"].tolist() == [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]
+    assert curve["accuracy"].iloc[-1] == pytest.approx(0.59)
+    assert "plot" not in set(table("cifar10", tmp_path, "paper", None).get("read", []))
+
+
+def test_curves_of_several_seeds(tmp_path: Path) -> None:
+    first, second = result(), result(seed=4)
+    store(tmp_path, first, second)
+    other = RECORDS.assign(radius=[0.5, 0.3, 0.3, 0.0, 0.0], predict=[0, 1, 0, -1, -1], correct=[1, 1, 0, 0, 0])
+    for run, records in ((first, RECORDS), (second, other)):
+        backwards = records.iloc[::-1]  # adaptive certificates come out of order
+        (tmp_path / run["run_id"] / "certify.jsonl").write_text(backwards.to_json(orient="records", lines=True))
+    [row] = [row for _, row in table("digits", tmp_path).iterrows()]
+    curve = row_curve(row, tmp_path).set_index("radius")
+    at = curve.index[curve.index <= 0.3].max()  # between 0.2 and 0.3: image 0, and image 1 of one seed
+    assert curve.loc[at, "accuracy"] == pytest.approx(3 / 10)
+    assert [curve.loc[at, "low"], curve.loc[at, "high"]] == pytest.approx(wilson(0.3, 5 * 0.21 / 0.16))
+    assert curve["accuracy"].iloc[0] == pytest.approx((3 + 2) / 10)
+    for run in row["runs"]:
+        (tmp_path / run / "certify.jsonl").unlink()
+    assert row_curve(row, tmp_path).empty
+    assert row_records(row, tmp_path, protocol="attack").empty
+
+
+def test_rows_are_sorted_by_what_is_asked_for(tmp_path: Path) -> None:
+    by_acr, by_radius = table("cifar10", tmp_path), table("cifar10", tmp_path, sort="0.25")
+    of = lambda frame: frame[frame["sigma"] == 0.5].sort_values("rank")["method"].tolist()  # noqa: E731
+    assert of(by_acr) == ["smoothadv", "randomized-smoothing"]
+    assert of(by_radius) == ["randomized-smoothing", "smoothadv"]
+    with pytest.raises(UserError, match="acr, clean or a radius"):
+        table("cifar10", tmp_path, sort="0.3")

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pickle
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -112,13 +113,32 @@ def test_the_leaderboard_prints_and_exports(suite: Cli, finished: Path) -> None:
     assert "heat" in out
     assert "abstentions wrong" in out
     code, out, _ = suite("leaderboard", "digits", "--runs", str(finished), "--format", "json")
-    [row] = json.loads(out)
-    assert (row["method"], row["rank"]) == ("heat", 1)
+    [row] = json.loads(out)["rows"]
+    assert (row["method"], row["seeds"]) == ("heat", [0])
     assert "no finished run" in suite.mistake("leaderboard", "cifar100", "--runs", str(finished))
     assert "no finished run" in suite.mistake("leaderboard", "cifar10", "--no-published", "--runs", str(finished))
 
 
-def test_published_logs_are_imported_and_shown(suite: Cli, tmp_path: Path) -> None:
+def test_boards_are_written_filtered_and_sorted(suite: Cli, tmp_path: Path) -> None:
+    board, file = ["leaderboard", "cifar10", "--runs", str(tmp_path)], tmp_path / "board.csv"
+    for form in ("json", "csv", "markdown", "latex", "html"):
+        assert suite(*board, "--format", form, "--out", str(file)) == (0, "", "")
+        assert "randomized-smoothing" in file.read_text()
+    code, out, _ = suite(*board, "--sigma", "0.5", "--method", "smoothadv", "--sort", "0.25")
+    assert (code, out.count("resnet110")) == (0, 1)
+    assert "\n2 smoothadv" in out  # second among all comparable rows
+    assert "methods: randomized-smoothing, smoothadv" in suite.mistake(*board, "--method", "smothadv")
+    assert "acr, clean or a radius" in suite.mistake(*board, "--sort", "0.3")
+    assert "besides table" in suite.mistake(*board, "--out", str(file))
+    assert "cannot be written" in suite.mistake(*board, "--format", "csv", "--out", str(tmp_path / "no" / "file"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "result.json").write_text("{")
+    code, out, err = suite(*board)
+    assert (code, out.count("resnet110"), err.count("\n")) == (0, 9, 1)
+    assert "mine/result.json is damaged" in err
+
+
+def test_published_logs_are_imported_and_shown(suite: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log, root = tmp_path / "cnn_noise_0.25_sigma_0.25.tsv", tmp_path / "boards"
     log.write_text("idx\tlabel\tpredict\tradius\tcorrect\ttime\n0\t3\t3\t0.953\t1\t0:00:14.5\n")
     reference = ["--method", "mine", "--citation", "A. Author. A Title. A Venue, 2021.", "--board-root", str(root)]
@@ -129,9 +149,12 @@ def test_published_logs_are_imported_and_shown(suite: Cli, tmp_path: Path) -> No
     [again] = json.loads(suite(*command, "--format", "json")[1])
     assert (again["images"], again["new"]) == (1, False)
     board = ["leaderboard", "digits", "--runs", str(tmp_path), "--board-root", str(root)]
-    [row] = json.loads(suite(*board, "--format", "json")[1])
+    [row] = json.loads(suite(*board, "--format", "json")[1])["rows"]
     assert (row["source"], row["n"], row["alpha"], row["acr"]) == ("published", 100_000, 0.001, 0.953)
-    assert (row["seed"], row["clean"]) == (None, None)
+    assert (row["seeds"], row["clean_accuracy"]) == ([], None)
+    monkeypatch.chdir(tmp_path)
+    [same] = json.loads(suite(*shlex.split(row["command"])[1:], "--board-root", str(root), "--format", "json")[1])
+    assert not same["new"]
     assert "[1] the log stops at image 0 of 500" in suite(*board)[1]
     assert "no finished run" in suite.mistake(*board, "--no-published")
 

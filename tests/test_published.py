@@ -112,8 +112,10 @@ def test_a_fresh_clone_has_the_published_rows_by_comparable_group(tmp_path: Path
     assert rows("cifar10", tmp_path, published=None) == []
     assert rows("paper", tmp_path) == rows(str(PUBLISHED / "cifar10"), tmp_path) == []
     titled = {title: group["method"].tolist() for title, group in groups(table("imagenet", tmp_path))}
-    assert titled["ImageNet: σ = 0.25, top-1, 427 images, n = 100000, α = 0.01"] == ["randomized-smoothing"]
-    assert titled["ImageNet: σ = 0.25, top-1, 500 images, n = 100000, α = 0.001"] == ["smoothadv"]
+    assert titled["ImageNet: σ = 0.25, top-1, 427 images, every 100th, n = 100000, α = 0.01"] == [
+        "randomized-smoothing"
+    ]
+    assert titled["ImageNet: σ = 0.25, top-1, 500 images, every 100th, n = 100000, α = 0.001"] == ["smoothadv"]
     assert [len(group) for _, group in groups(table("cifar10", tmp_path))] == [2, 3, 2, 2]
 
 

@@ -8,6 +8,8 @@ radius, correct, as printed. The radius and not the count is kept: a radius of t
 from __future__ import annotations
 
 import lzma
+import re
+import shlex
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +23,9 @@ from leaderboards.figures import figures
 from suite.errors import UserError
 
 PUBLISHED = Path(__file__).parent
+
+
+ACCURACIES = ("certified accuracy", "clean accuracy")  # of the quantities in `paper/`, those that a board compares
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ def published_rows(dataset: str, root: Path = PUBLISHED) -> list[dict[str, Any]]
     if dataset not in boards():
         return []
     board = load_board(dataset)
-    return [dict(_row(file, file.stat().st_mtime_ns, board)) for file in sorted((root / dataset).glob("*.toml"))]
+    return [_row(file, file.stat().st_mtime_ns, board) for file in sorted((root / dataset).glob("*.toml"))]
 
 
 def published_records(run_id: str, root: Path = PUBLISHED) -> pd.DataFrame:
@@ -82,6 +87,7 @@ def _row(file: Path, changed: int, board: Board) -> dict[str, Any]:
         "citation": entry.citation,
         "note": entry.note,
         "date": entry.date,
+        "command": import_command(entry, file.parent.name),
         "inference": f"{entry.n0} passes" if entry.n0 else "one pass",
         "top": entry.top,
         "protocols": ["certify"],
@@ -91,6 +97,48 @@ def _row(file: Path, changed: int, board: Board) -> dict[str, Any]:
         "precision": "fp32",
         "draws": float(entry.n),
     }
+
+
+def import_command(entry: Entry, board: str) -> str:
+    """The shell line that puts the log on a board."""
+    words = ["suite", "import", entry.file, "--board", board, "--method", entry.method, "--arch", entry.arch]
+    words += ["--sigma", str(entry.sigma)]
+    words += [] if entry.trained_sigma is None else ["--trained-sigma", str(entry.trained_sigma)]
+    words += ["--n0", str(entry.n0), "--n", str(entry.n), "--alpha", str(entry.alpha), "--top", str(entry.top)]
+    return shlex.join([*words, "--citation", entry.citation])
+
+
+def paper_rows(dataset: str, root: Path = PUBLISHED) -> list[dict[str, Any]]:
+    """Rows of what papers print or plot without a log: accuracy alone, at the radii of the paper's own figure.
+
+    `source` is "paper, table" or "paper, plot"; certified accuracy is by the convention of the item.
+    """
+    frame = paper_figures(root)
+    if frame.empty:
+        return []
+    own = frame[frame["dataset"].eq(dataset) & frame["quantity"].isin(ACCURACIES)]
+    found = []
+    for (item, method), values in own.groupby(["item", "method"], sort=False):
+        first = values.iloc[0]
+        at = dict(zip(map(str, values["at"]), values["percent"] / 100, strict=True))
+        certified = first["quantity"] == "certified accuracy"
+        by_convention = {
+            name: at if certified and first["convention"] == name else {} for name in ("standard", "paper")
+        }
+        known = {name: None if pd.isna(first[name]) else int(first[name]) for name in ("images", "n")}
+        found.append({
+            "run_id": f"{dataset}/{item}/{method}", "method": method, "dataset": dataset, "arch": "",
+            "data": load_board(dataset).title, "sigma": float(first["sigma"]), "top": int(first["top"]),
+            "seed": None, "inference": "",
+            "images": known["images"], "n0": None, "n": known["n"], "alpha": None, "every": None,
+            "sampling": None, "precision": None, "read": first["read"], "source": f"paper, {first['read']}",
+            "citation": first["citation"], "date": re.findall(r"\b(?:19|20)\d\d\b", first["citation"])[-1],
+            "note": f"{item}, ± {values['uncertainty'].max():g} points",
+            "claim": "as published, without records: not checked",
+            "clean_accuracy": None if certified else first["percent"] / 100, "acr": None, "abstained": None,
+            "certified_accuracy": by_convention["standard"], "certified_accuracy_paper": by_convention["paper"],
+        })  # fmt: skip
+    return found
 
 
 def paper_figures(root: Path = PUBLISHED) -> pd.DataFrame:

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import json
+import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from suite.commands.options import RUNS, BoardRoot, Format, Output, Paper, Runs, out
 from suite.errors import UserError
+
+if TYPE_CHECKING:
+    from suite.statistics import Convention
+
+
+class BoardFormat(StrEnum):
+    table = "table"
+    json = "json"
+    csv = "csv"
+    markdown = "markdown"
+    latex = "latex"
+    html = "html"
 
 
 def leaderboard(
@@ -18,24 +32,62 @@ def leaderboard(
     paper_convention: Paper = False,
     published: Annotated[bool, typer.Option(help="published rows beside those of runs")] = True,
     board_root: BoardRoot = None,
-    format: Output = Format.table,
+    sort: Annotated[str | None, typer.Option(help="acr, clean or a radius [default: the board's]")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="only this method's rows; may be repeated")] = None,
+    sigma: Annotated[list[float] | None, typer.Option(help="only rows at this noise; may be repeated")] = None,
+    format: Annotated[BoardFormat, typer.Option(help="how to print the board")] = BoardFormat.table,
+    file: Annotated[Path | None, typer.Option("--out", help="write to this file instead")] = None,
 ) -> None:
-    """Print the board of a data set: finished runs and published rows, comparable ones in one table, best first."""
-    from leaderboards import table
+    """Print or export the board of a data set: runs and published rows, comparable ones in one table, best first."""
+    from leaderboards import export, read_results, table
     from leaderboards.published import PUBLISHED
     from suite.tables import leaderboard_tables
 
     root = (board_root or PUBLISHED) if published else None
-    frame = table(dataset, runs, "paper" if paper_convention else "standard", root)
-    if frame.empty and format is Format.table:
+    if damaged := read_results(runs)[1]:
+        print(f"left out: {'; '.join(damaged)}", file=sys.stderr)
+    if format is BoardFormat.json:
+        content = export.document(dataset, runs, root, sort=sort, methods=method or (), sigmas=sigma or ())
+        write(export.to_json(content), file)
+        return
+    frame = table(dataset, runs, "paper" if paper_convention else "standard", root, sort=sort)
+    if frame.empty:
         raise UserError(
             f"no finished run on '{dataset}' in {runs}; begin one: suite run --method heat --dataset {dataset}"
         )
-    if format is Format.json:
-        print(frame.to_json(orient="records", double_precision=15))
+    known = frame
+    frame = frame[frame["method"].isin(method or frame["method"]) & frame["sigma"].isin(sigma or frame["sigma"])]
+    if frame.empty:
+        methods, sigmas = sorted(known["method"].unique()), sorted(known["sigma"].unique())
+        raise UserError(f"no such row; methods: {', '.join(methods)}; sigma: {', '.join(map(str, sigmas))}")
+    if format is BoardFormat.table and file is None:
+        for block in leaderboard_tables(frame, paper_convention):
+            out.print(block)
+    elif format is BoardFormat.table:
+        raise UserError("--out takes a --format besides table: json, csv, markdown, latex or html")
+    elif format is BoardFormat.csv:
+        write(export.to_csv(frame), file)
+    elif format is BoardFormat.html:
+        from leaderboards.page import to_html
+
+        convention: Convention = "paper" if paper_convention else "standard"
+        write(to_html(frame, dataset, runs, convention, root or PUBLISHED), file)
+    else:
+        form = export.to_markdown if format is BoardFormat.markdown else export.to_latex
+        write(form(frame, paper_convention), file)
+
+
+def write(text: str, file: Path | None) -> None:
+    """To a file, whole or not at all, or to standard output."""
+    if file is None:
+        print(text)
         return
-    for block in leaderboard_tables(frame, paper_convention):
-        out.print(block)
+    from suite.files import write_atomically
+
+    try:
+        write_atomically(file, text.encode())
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise UserError(f"{file} cannot be written: {error.strerror}") from error
 
 
 def import_published(

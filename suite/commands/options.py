@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,10 +39,10 @@ def parse_setting(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise UserError(f"--set takes KEY=VALUE, not '{text}'")
-    try:
-        return name, json.loads(f"[{value}]" if "," in value and value[0] not in "[{" else value)
-    except ValueError:
-        return name, value
+    for text in (value, f"[{value}]" if "," in value else ""):
+        with suppress(ValueError):
+            return name, json.loads(text)
+    return name, value
 
 
 def show_list(entries: list[dict[str, Any]], format: Format) -> None:

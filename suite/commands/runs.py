@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from suite.commands.boards import leaderboard
+from suite.commands.boards import BoardFormat, leaderboard
 from suite.commands.options import RUNS, DataRoot, Dataset, Device, Format, Output, Runs, Track, out, parse_setting
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def demo(runs: Runs = RUNS, track: Track = True, format: Output = Format.table) 
         ],
         machine,
     )
-    leaderboard("digits", runs=runs, format=format)
+    leaderboard("digits", runs=runs, format=BoardFormat(format))
 
 
 def carry_out(given: list[dict[str, Any]], machine: Machine, *, train: bool = True) -> list[dict[str, Any]]:

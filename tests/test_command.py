@@ -1,0 +1,138 @@
+"""The shell line of a run: taken by the command line, it makes a spec with the same digest."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from methods import METHODS
+from suite import cli
+from suite.command import command
+from suite.commands import runs
+from suite.run import reopen
+from suite.spec import RunSpec, make_spec
+
+
+class Stop(Exception):
+    """The command line has read its settings."""
+
+
+def read(line: str, monkeypatch: pytest.MonkeyPatch) -> tuple[RunSpec, tuple[str, ...]]:
+    """The spec that the command line makes of a shell line."""
+    found: list[dict[str, Any]] = []
+
+    def catch(given: list[dict[str, Any]], machine: object, *, train: bool = True) -> None:
+        found.extend(given)
+        raise Stop
+
+    monkeypatch.setattr(runs, "carry_out", catch)
+    monkeypatch.setattr("suite.commands.protocols.carry_out", catch)
+    words = shlex.split(line)
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(Stop):
+        cli.main()
+    spec = make_spec(**found[0])
+    return spec, spec.protocols
+
+
+TRAINED = [name for name in METHODS.paths() if METHODS.get(name).trains]
+CHANGES: list[dict[str, Any]] = [
+    {},
+    {"seed": 3, "sigma": 0.31, "arch": "resnet20-w8", "lr": 0.05, "epochs": 0.5},
+    {"n0": 7, "n": 777, "alpha": 0.01, "images": 11, "every": 3, "sampling": "adaptive", "radii": [0.1, 0.35]},
+    {"certify.precision": "bf16", "precision": "bf16", "clip": None, "schedule": "steps", "milestones": [1, 2]},
+    {"lbound.draws": 17, "attack": {"images": 3}, "audit.searches": ["pgd", "ddn"], "agreement.n": 30},
+    {"training.augmentation": "none", "certify.top": 2, "protocols": "accuracy,certify,lbound"},
+]
+SCALES = [("demo", "digits"), ("quick", "cifar10"), ("paper", "cifar10"), ("paper", "imagenet"), ("quick", "a, b/c")]
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_every_method_and_scale_is_made_again(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for profile, dataset in SCALES:
+        for change in CHANGES:
+            spec = make_spec(method=method, dataset=dataset, profile=profile, **change)
+            again, protocols = read(command(spec, spec.protocols), monkeypatch)
+            assert again.digest == spec.digest
+            assert protocols == spec.protocols
+
+
+@pytest.mark.parametrize("method", ["heat", "madry-heat"])
+def test_models_within_a_run_are_made_again(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes: list[dict[str, Any]] = [
+        {"kappa": 3, "lambda": "exact", "start.training.epochs": 2, "start.seed": 9},
+        {"start.method": "randomized-smoothing", "start.lr": 0.3},
+        {"agreement.against.training.epochs": 4, "agreement.against.seed": 2},
+    ]
+    for change in changes:
+        spec = make_spec(method=method, dataset="cifar10", profile="quick", **change)
+        assert read(command(spec, spec.protocols), monkeypatch)[0].digest == spec.digest
+
+
+def test_the_line_is_short_and_the_same_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = make_spec(method="heat", dataset="digits", profile="demo", kappa=3)
+    assert command(spec, spec.protocols) == "suite run --method heat --dataset digits --profile demo --kappa 3"
+    monkeypatch.setattr("suite.spec.fast_precision", lambda: "bf16")
+    spec = make_spec(method="heat", dataset="cifar10", profile="quick", seed=1)
+    line = command(spec, ["accuracy", "certify", "attack"])
+    assert line.startswith("suite run --method heat --dataset cifar10 --profile quick --seed 1 ")
+    assert line.endswith(" --protocols accuracy,certify,attack")
+    monkeypatch.setattr("suite.spec.fast_precision", lambda: "fp32")
+    assert read(line, monkeypatch)[0].digest == spec.digest
+    assert "--protocols all" in command(spec, make_spec(method="heat", dataset="cifar10", protocols="all").protocols)
+
+
+@pytest.mark.parametrize("name", ["theirs.th", "its, own.th", "1"])
+@pytest.mark.parametrize("profile", ["demo", "quick"])
+def test_checkpoints(name: str, profile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / name
+    torch.save({"weight": torch.zeros(2)}, file)
+    about: dict[str, Any] = {"method": "checkpoint", "dataset": "cifar10", "file": str(file), "profile": profile}
+    for change in ({}, {"mean": [0.4, 0.5, 0.6], "std": [1, 1, 1], "deployed": "vote", "seed": 4, "n": 70, "lr": 3}):
+        spec = make_spec(**about, **change)
+        line = command(spec, ["accuracy", "certify"])
+        assert line.startswith("suite certify --checkpoint ")
+        assert read(line, monkeypatch)[0].digest == spec.digest
+        assert "sha256" not in line
+        more = command(spec, ["accuracy", "certify", "lbound"])
+        again, protocols = read(more, monkeypatch)
+        assert (again.digest, protocols) == (spec.digest, ("accuracy", "certify", "lbound"))
+    spec = make_spec(method="heat", dataset="cifar10", profile=profile, init=str(file))
+    line = command(spec, spec.protocols)
+    assert "--init" in line
+    assert read(line, monkeypatch)[0].digest == spec.digest
+    file.unlink()  # a run whose checkpoint has gone still says how it was made
+    assert command(spec, spec.protocols) == line
+
+
+def test_recipes_differ_in_all_but_seeds() -> None:
+    def recipe(**given: object) -> str:
+        return make_spec(**{"method": "heat", "dataset": "digits", **given}).recipe
+
+    same = [
+        {},
+        {"seed": 1},
+        {"start.seed": 5},
+        {"agreement.against.seed": 2},
+        {"profile": "demo"},
+        {"protocols": "all"},
+    ]
+    assert len({recipe(**given) for given in same}) == 1
+    other = [{}, {"sigma": 0.3}, {"kappa": 9}, {"n": 999}, {"start.training.epochs": 3}, {"agreement.against.lr": 1}]
+    assert len({recipe(**given) for given in other}) == len(other)
+
+
+def test_a_finished_runs_spec_keeps_its_digest(tmp_path: Path) -> None:
+    from suite.files import write_json
+    from suite.run import Machine
+
+    for method in TRAINED:
+        spec = make_spec(method=method, dataset="cifar10", profile="quick", seed=2).on("0123456789abcdef")
+        (tmp_path / spec.name).mkdir()
+        write_json(tmp_path / spec.name / "spec.json", spec.model_dump(mode="json"))
+        assert reopen(spec.name, Machine(runs=tmp_path)).digest == spec.digest

@@ -1,0 +1,171 @@
+"""Boards as files: what is in them, read back by the tools of each format, with names that are anything but names."""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import re
+from html.parser import HTMLParser
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from jsonschema import Draft202012Validator
+from markdown_it import MarkdownIt
+from test_board import RECORDS, result, store
+
+from leaderboards import export, table
+from leaderboards.page import to_html
+from leaderboards.published import PUBLISHED
+
+HOSTILE = "<script>alert(1)</script> a|b_c*d* & $x$ #1 {e} ~ ^ \\n [l](javascript:x) `q`\nnext https://x.test a@b.test"
+SCHEMA = json.loads((files("leaderboards") / "schema.json").read_text())
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """Two seeds of one recipe, one with all protocols' figures, and a run called anything."""
+    attack = {"pgd": {"median": 0.7}, "ddn": {"median": 0.5}}
+    audit = {"certify": {"attacked": 3, "violations": 1}, "lbound": {"attacked": 2, "violations": 0}}
+    measured = {"attack": attack, "audit": audit, "averaging": {"distance": 0.25, "low": 0.2, "high": 0.3}}
+    timing = {"timing": {"deployed": 0.001, "device": "cpu"}}
+    store(tmp_path, result() | measured | timing, result(seed=1) | {"acr": 0.2}, hostile())
+    for run in tmp_path.iterdir():
+        RECORDS.to_json(run / "certify.jsonl", orient="records", lines=True)
+    pd.DataFrame({"idx": [0, 1], "correct": [1, 1], "pgd": [0.7, 0.9], "ddn": [0.5, None]}).to_json(
+        tmp_path / result()["run_id"] / "attack.jsonl", orient="records", lines=True
+    )
+    return tmp_path
+
+
+def hostile() -> dict[str, Any]:
+    row = result("baseline") | {"method": HOSTILE, "arch": HOSTILE, "claim": HOSTILE, "command": HOSTILE}
+    return row | {"certified_accuracy_paper": dict.fromkeys(row["certified_accuracy_paper"], float("nan"))}
+
+
+@pytest.mark.parametrize("dataset", ["digits", "cifar10", "cifar100", "imagenet"])
+def test_json_is_as_its_schema_says(runs: Path, dataset: str) -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    read = json.loads(export.to_json(export.document(dataset, runs)))
+    assert list(Draft202012Validator(SCHEMA).iter_errors(read)) == []
+
+
+def test_json_has_every_figure(runs: Path) -> None:
+    text = export.to_json(export.document("digits", runs))
+    assert "NaN" not in text
+    content = json.loads(text)
+    assert content["schema"] == 1
+    assert content["board"]["radii"] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    row, bad = content["rows"]
+    assert (row["method"], row["arch"], row["seeds"], row["source"]) == ("randomized-smoothing", "cnn", [0, 1], "run")
+    assert row["acr"] == pytest.approx(0.18)
+    assert row["spread"]["acr"] == pytest.approx(0.04 / 2**0.5)
+    assert (row["certified_accuracy"]["0.1"], row["certified_accuracy_paper"]["0.1"]) == (3 / 5, 2 / 4)
+    assert (row["pgd"], row["ddn"], row["seconds_per_image"], row["averaging_error"]) == (0.7, 0.5, 0.001, 0.25)
+    assert row["intervals"]["averaging_error"] == [0.2, 0.3]
+    assert row["audit"] == {"attacked": 3, "violations": 1}
+    assert row["lbound_audit"] == {"attacked": 2, "violations": 0}
+    assert bad["method"] == HOSTILE
+    assert set(bad["certified_accuracy_paper"].values()) == {None}
+    assert bad["audit"] is None
+    [only] = export.document("cifar10", runs, methods=["smoothadv"], sigmas=[1.0])["rows"]
+    assert (only["method"], only["sigma"]) == ("smoothadv", 1.0)
+    plotted = [row for row in export.document("cifar10", runs)["rows"] if row["source"] == "paper, plot"]
+    assert len(plotted) == 4
+    assert all(row["certified_accuracy"]["0.25"] is None for row in plotted)
+    assert plotted[0]["certified_accuracy_paper"]["0.25"] > 0
+
+
+def test_csv_is_read_back(runs: Path) -> None:
+    frame = table("digits", runs)
+    read = pd.read_csv(io.StringIO(export.to_csv(frame)))
+    assert read["method"].tolist() == frame["method"].tolist()
+    for column in ("clean", "r=0.1", "acr", "pgd"):
+        pd.testing.assert_series_equal(read[column], frame[column])
+    assert [read.loc[0, "r=0.1_low"], read.loc[0, "r=0.1_high"]] == frame.loc[0, "intervals"]["r=0.1"]
+    assert read.loc[0, "acr_spread"] == pytest.approx(0.04 / 2**0.5)
+    assert read.loc[0, "seeds"] == "0 1"
+    assert pd.isna(read.loc[1, "acr_spread"])
+
+
+def test_markdown_shows_names_as_they_are(runs: Path) -> None:
+    shown = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    page = shown.render(export.to_markdown(table("digits", runs), paper_convention=False))
+    assert "<script" not in page
+    assert "<a " not in page
+    assert "<em>" not in page
+    [rows] = re.findall(r"<tbody>(.*?)</tbody>", page, re.DOTALL)
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for row in rows.split("</tr>")[:2]]
+    assert html.unescape(cells[1][1]) == HOSTILE.replace("\n", " ")
+    assert cells[0][:4] == ["1", "randomized-smoothing", "cnn", "0,1"]
+    assert cells[0][5] == "60.0"
+    assert len(cells[0]) == len(cells[1])
+
+
+def test_latex_escapes_what_has_a_meaning(runs: Path) -> None:
+    text = export.to_latex(table("digits", runs), paper_convention=False)
+    [body] = re.findall(r"\\midrule\n(.*?)\n\\bottomrule", text, re.DOTALL)
+    first, second = body.split("\n")
+    assert first.startswith("1 & randomized-smoothing & cnn & 0,1 & 80.0 & 60.0 & ")
+    columns = re.findall(r"\\begin{tabular}{([lr]+)}", text)[0]
+    for line in (first, second):
+        assert len(re.findall(r"(?<!\\)&", line)) == len(columns) - 1
+        assert line.endswith(r" \\")
+    assert r"\textless{}script\textgreater{}" in second
+    assert r"a\textbar{}b\_c*d* \& \$x\$ \#1 \{e\} \textasciitilde{} \textasciicircum{} \textbackslash{}n" in second
+    plain = re.sub(r"\\text\w+\{\}|\\[{}$&#%_]|\$\\?[\w^{}]+\$|\$\\pm\$", "", second)
+    assert not re.search(r"[{}$#%_~^<>|]", plain)
+
+
+class Page(HTMLParser):
+    """The tags of a page and the text of its table cells."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.cells: list[str] = []
+        self.script: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+        if tag == "td":
+            self.cells.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.lasttag == "td":
+            self.cells[-1] += data
+        if self.lasttag == "script":
+            self.script.append(data)
+
+
+def test_the_page_is_whole_and_its_text_is_text(runs: Path) -> None:
+    page = Page(to_html(table("digits", runs), "digits", runs))
+    assert HOSTILE in page.cells
+    assert "randomized-smoothing" in page.cells
+    scripts = [attributes for tag, attributes in page.tags if tag == "script"]
+    assert scripts == [{}, {"type": "application/json", "id": "plots"}, {}]
+    linked = [attributes for _, attributes in page.tags if {"src", "href"} & set(attributes)]
+    assert linked == []  # it needs no network and no other file
+    [plots] = [json.loads(text) for text in page.script if text.startswith("{")]
+    certified, attacked = plots["group0"]
+    assert len(certified["lines"]) == 2
+    assert [line["name"].rpartition(" ")[2] for line in attacked["lines"]] == ["PGD", "DDN"]
+    assert not any("<" in line["name"] for line in certified["lines"])
+    line = certified["lines"][0]
+    assert line["accuracy"][0] == 60  # of both seeds: images 0, 1 and 4 of 5
+    assert len(line["x"]) == len(line["low"]) == len(line["high"]) == 101
+    places = {attributes["id"] for tag, attributes in page.tags if attributes.get("class") == "plot"}
+    assert places == {"group0-0", "group0-1"}
+
+
+def test_published_rows_have_pages_too(tmp_path: Path) -> None:
+    page = Page(to_html(table("cifar10", tmp_path, "paper"), "cifar10", tmp_path, "paper", PUBLISHED))
+    assert sum(cell == "smoothadv" for cell in page.cells) == 6
+    [plots] = [json.loads(text) for text in page.script if text.startswith("{")]
+    heat = plots["group4"][0]["lines"][0]
+    assert heat["x"] == [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]
+    assert heat["accuracy"] == [90.7, 86.7, 82, 77.7, 71.2, 65.4, 59]
