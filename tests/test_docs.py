@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -21,10 +22,12 @@ from known import small_images, small_model
 from pydantic_core import PydanticUndefined
 from test_heat import STEPS, errors
 
-from leaderboards.board import Board
+from leaderboards.board import COMPARABLE, Board, load_board
 from leaderboards.published import published_rows
+from leaderboards.text import MEASURED, NAMES
 from methods import METHODS, Settings
 from suite import cli
+from suite.grid import left, load_study, runs_of
 from suite.illustrate import ISLAND, POINT, SIGMA, TIMESTEPS, adversarial_distance, heat_steps
 from suite.run import Machine, run
 from suite.settings import Training
@@ -89,6 +92,7 @@ def test_the_commands_and_programs_of_a_page_run_as_printed(
     """
     monkeypatch.chdir(place)
     monkeypatch.setitem(sys.modules, "mlflow", None)
+    finished = place / "runs" / place.joinpath("RUN").read_text()
     programs: dict[str, Any] = {"model": small_model(), "images": small_images(), "labels": torch.zeros(6)}
     for mark, language, content in blocks(page):
         if mark and (elsewhere := ELSEWHERE.fullmatch(mark)):
@@ -102,15 +106,13 @@ def test_the_commands_and_programs_of_a_page_run_as_printed(
                 assert mark == PARSED
                 other_command(arguments)
                 continue
-            arguments = [place.joinpath("RUN").read_text() if word == "RUN" else word for word in arguments[1:]]
+            arguments = [finished.name if word == "RUN" else word for word in arguments[1:]]
             taken_apart(arguments)
-            if mark != PARSED:
-                call(arguments, monkeypatch)
-            elif arguments[0] in EXAMINED:
-                with monkeypatch.context() as patch:
-                    [folder] = place.glob(f"runs/{place.joinpath('RUN').read_text()}")
-                    patch.setattr(sys.modules["suite.run"], "run", lambda *_, **__: SimpleNamespace(path=folder))
-                    call(arguments, monkeypatch)
+            with monkeypatch.context() as patch:
+                if mark == PARSED:
+                    patch.setattr(sys.modules["suite.run"], "run", lambda *_, **__: SimpleNamespace(path=finished))
+                if mark != PARSED or arguments[0] in EXAMINED:
+                    call(arguments, patch)
     capsys.readouterr()
 
 
@@ -243,14 +245,22 @@ def fields_of(page: Path, heading: str, column: str) -> set[str]:
 
 
 def test_every_field_of_a_record_is_documented(place: Path) -> None:
-    """Of a run that went through every protocol, kept beside the others."""
-    given = TINY | {"protocols": "all", "images": 3, "lbound.images": 3, "lbound.draws": 9, "attack.images": 2}
-    given |= {"agreement.images": 3, "audit.images": 2, "timing.batch": 2, "timing.repeats": 3, "audit.steps": 5}
-    given |= {"agreement.against": {"method": "randomized-smoothing", "training": {"epochs": 0.2}}}
+    """Of a run that went through every protocol."""
+    given: dict[str, Any] = {"method": "baseline", "dataset": "digits", "epochs": 0.2, "protocols": "all", "n": 100}
+    given |= {"images": 3, "lbound.images": 3, "attack.images": 2, "agreement.images": 3, "audit.images": 2}
+    given |= {"timing.batch": 2, "timing.repeats": 3}
     folder = run(make_spec(**given), Machine(runs=place / "all", track=False)).path
     for protocol in PROTOCOLS.paths():
         record = json.loads((folder / f"{protocol}.jsonl").read_text().splitlines()[0])
         assert fields_of(DOCS / "protocols.md", protocol, "field") == set(record) - {"idx", "label", "claim"}, protocol
+
+
+def test_every_column_of_a_board_is_documented() -> None:
+    page = DOCS / "reading-a-row.md"
+    [rows] = [rows for _, rows in tables(page) if "column" in rows[0]]
+    columns = set(re.findall(r"`([^`]+)`", " ".join(row["column"] for row in rows)))
+    assert columns == {*NAMES, "clean", "0.1", "ACR", "abst.", *(heading for heading, *_ in MEASURED)}
+    assert fields_of(page, "What makes rows comparable", "field") == set(COMPARABLE)
 
 
 def rows_of(page: str, column: str) -> list[dict[str, str]]:
@@ -270,6 +280,24 @@ def test_the_passes_announced_are_those_of_the_code() -> None:
         counts |= {protocol: PROTOCOLS.get(protocol).passes(spec, test) for protocol in PROTOCOLS.paths()}
         for protocol, count in counts.items():
             assert row[protocol] == f"{float(f'{count / 1e6:.3g}'):g}", (row["method"], row["profile"], protocol)
+
+
+def test_the_passes_of_the_study_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("suite.spec.fast_precision", lambda: "fp32")
+    cifar10: Any = SimpleNamespace(train=range(50_000), test=range(10_000))
+    for row in rows_of("reproducing-the-paper.md", "study"):
+        profile, extent = row["study"].split(", ", 1)
+        study = load_study("paper").narrowed({} if extent == "whole" else {"sigmas": [0.1], "seeds": [0]})
+        specs = runs_of(study, "cifar10", profile=profile)
+        passes = left(specs, cifar10, Machine(runs=tmp_path)) / 1e6
+        assert (row["runs"], row["forward passes"]) == (str(len(specs)), f"{float(f'{passes:.3g}'):g}")
+
+
+def test_the_board_in_the_documentation_is_cifar10s() -> None:
+    [content] = [content for _, language, content in blocks(DOCS / "adding-a-board.md") if language == "toml"]
+    settings = tomllib.loads(content)
+    assert Board(**settings | {"radii": tuple(settings["radii"])}) == load_board("cifar10")
+    assert fields_of(DOCS / "adding-a-board.md", "Adding a board", "field") == {*settings}
 
 
 def test_the_errors_in_one_dimension_are_those_computed() -> None:
@@ -299,14 +327,6 @@ def test_the_two_conventions_are_those_of_the_published_logs() -> None:
             for radius in ("0.25", "0.5", "1.0"):
                 if f"{column}, r = {radius}" in row:
                     assert row[f"{column}, r = {radius}"] == f"{100 * published[key][radius]:.1f}"
-
-
-def test_the_board_of_the_example_is_a_board() -> None:
-    import tomllib
-
-    [content] = [content for _, language, content in blocks(DOCS / "adding-a-board.md") if language == "toml"]
-    settings = tomllib.loads(content)
-    assert list(Board(**settings | {"radii": tuple(settings["radii"])}).radii) == sorted(settings["radii"])
 
 
 # Links and files
@@ -341,8 +361,6 @@ def test_no_page_is_out_of_reach() -> None:
 
 
 def test_the_citation_file_names_this_version() -> None:
-    import tomllib
-
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert {"cff-version", "message", "title", "authors", "version", "license", "type"} <= set(citation)
