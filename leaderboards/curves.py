@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from leaderboards.figures import image_radii
+from leaderboards.kept import run_folder
 from leaderboards.published import PUBLISHED, paper_rows, published_records
 from suite.files import read_records
 from suite.statistics import Convention, averaged_share
@@ -49,7 +50,8 @@ def row_records(
         return published_records(row["run_id"], published)
     if row["source"] != "run":
         return pd.DataFrame()
-    found = [read_records(runs / run / f"{protocol}.jsonl").assign(run=run) for run in row["runs"]]
+    folders = {run: run_folder(run, runs, published) for run in row["runs"]}
+    found = [read_records(folder / f"{protocol}.jsonl").assign(run=run) for run, folder in folders.items()]
     records = pd.concat([own for own in found if len(own)] or [pd.DataFrame()], ignore_index=True)
     return records if len(found) > 1 else records.drop(columns="run", errors="ignore")
 

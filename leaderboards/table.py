@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from leaderboards.board import COMPARABLE, Board, load_board
-from leaderboards.cache import read_results
+from leaderboards.kept import results
 from leaderboards.published import PUBLISHED, paper_rows, published_rows
 from leaderboards.seeds import CURVES, FIGURES, board_rows
 from suite.errors import UserError
@@ -22,11 +22,11 @@ WHOLE = ("images", "every", "n", "seed", "audited", "violations", "lbound_audite
 
 
 def rows(dataset: str, runs: Path, published: Path | None = PUBLISHED) -> list[dict[str, Any]]:
-    """The results of all finished runs on a data set, unreadable ones left out, by folder name; then published rows.
+    """The results of all finished runs on a data set, unreadable ones left out; then published rows.
 
-    `published` is where those lie; None leaves them out.
+    `published` is where those lie, and runs that were kept; None leaves both out.
     """
-    found = [result for result in read_results(runs)[0] if result["dataset"] == dataset]
+    found = [result for result in results(runs, published) if result["dataset"] == dataset]
     return found + (published_rows(dataset, published) if published else [])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import lzma
 import os
 import time
 from pathlib import Path
@@ -42,8 +43,18 @@ def read_json(path: Path) -> Any:
 
 
 def read_records(path: Path) -> pd.DataFrame:
-    """All whole records of a file, by idx; none where there is no file. UserError where a line is damaged."""
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    """All whole records of a file or of its compressed form, FILE.xz, by idx; none where there is neither.
+
+    UserError where a line is damaged.
+    """
+    packed = path.with_name(f"{path.name}.xz")
+    try:
+        text = path.read_text() if path.exists() else lzma.decompress(packed.read_bytes()).decode()
+    except FileNotFoundError:
+        text = ""
+    except (lzma.LZMAError, EOFError, UnicodeDecodeError) as error:
+        raise UserError(f"{packed if packed.exists() else path} is damaged: {error}") from error
+    lines = text.splitlines(keepends=True)
     records = [record(path, number, line) for number, line in enumerate(lines, start=1) if line.endswith("\n")]
     return pd.DataFrame(records).sort_values("idx", ignore_index=True) if records else pd.DataFrame({"idx": []})
 

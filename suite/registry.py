@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
 from suite.errors import UserError, unknown
 
 T = TypeVar("T")
+
+
+@cache
+def others(group: str, path: tuple[str, ...]) -> dict[str, str]:
+    """What installed packages add, read once for a path: every look at them takes milliseconds."""
+    return {point.name: point.value for point in entry_points(group=group)}
 
 
 class Registry(Generic[T]):
@@ -23,13 +31,10 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str, group: str, builtin: dict[str, str]):
         self.kind, self.group, self.builtin = kind, group, builtin
-        self.others: dict[str, str] | None = None  # read once: every look at the installed packages takes milliseconds
 
     def paths(self) -> dict[str, str]:
         """Every registered name and the import path behind it; a built-in name cannot be taken over."""
-        if self.others is None:
-            self.others = {point.name: point.value for point in entry_points(group=self.group)}
-        return self.others | self.builtin
+        return others(self.group, tuple(sys.path)) | self.builtin
 
     def get(self, name: str) -> T:
         """The thing called `name`. Raises UserError for an unknown name, or one whose module does not import."""

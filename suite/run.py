@@ -159,13 +159,16 @@ def measure(name: str, model: nn.Module, data: Dataset, spec: RunSpec, folder: F
         other=lambda other: obtain(other.on(spec.data), data, machine).to(device).eval(),
     )  # fmt: skip
     with folder.records(name) as file:
-        left = [index for index in indices if index not in file.done]
+        size, done = protocol.company(spec, machine.batch_size), set(file.done)
+        groups = [indices[first : first + size] for first in range(0, len(indices), size)]
+        left = [index for group in groups if not done.issuperset(group) for index in group]
         if not left:
             return
-        with progress(name, len(indices), len(indices) - len(left)) as advance:
+        with progress(name, len(indices), len(done.intersection(indices))) as advance:
             for record in protocol.records(subject, examples(data.test, left)):
-                file.write(record)
-                advance("")
+                if record["idx"] not in done:
+                    file.write(record)
+                    advance("")
 
 
 def work(spec: RunSpec, data: Dataset, machine: Machine) -> dict[str, float]:

@@ -88,7 +88,7 @@ def test_the_batch_size_changes_no_record(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_exits_with_130_and_goes_on(tmp_path: Path) -> None:
-    longer = ("--set", "start.training.epochs=8")  # than the time it takes to notice that training goes on
+    longer = ("--set", "start.training.epochs=40")  # than the time it takes to notice that training goes on
     process = start(tmp_path, *longer)
     while not any(tmp_path.rglob("training.pt")):
         assert process.poll() is None

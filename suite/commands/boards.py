@@ -127,6 +127,26 @@ def import_published(
     out.print(f"next: suite leaderboard {board}", highlight=False)
 
 
+def publish(
+    run: Annotated[list[str], typer.Argument(metavar="RUN...", help="finished runs: ids, or how these begin")],
+    runs: Runs = RUNS,
+    board_root: BoardRoot = None,
+    format: Output = Format.table,
+) -> None:
+    """Put finished runs, without their weights, beside the published rows, for a board that needs no store."""
+    from leaderboards.kept import keep
+    from leaderboards.published import PUBLISHED
+    from suite.run import Machine, reopen
+
+    root, machine = board_root or PUBLISHED, Machine(runs=runs)
+    done = [keep(runs / reopen(name, machine).name, root) for name in run]
+    if format is Format.json:
+        print(json.dumps([{"folder": str(place), "new": new} for place, new in done]))
+        return
+    for place, new in done:
+        out.print(f"{place}{'' if new else ', there already'}", highlight=False, markup=False, soft_wrap=True)
+
+
 def serve(
     runs: Runs = RUNS,
     port: Annotated[int, typer.Option(help="of the page, on this machine only")] = 8501,

@@ -12,6 +12,7 @@ from suite.data.layouts import find
 from suite.errors import UserError
 
 CLASSES = 1000
+WHOLE = 50_000  # images of the validation split
 
 
 def load(root: Path, download: bool) -> Dataset:
@@ -35,7 +36,7 @@ def load(root: Path, download: bool) -> Dataset:
     return Dataset(
         name="imagenet",
         variant="",
-        title="ImageNet",
+        title="ImageNet" if len(test) == WHOLE else f"ImageNet (part: {len(test)} images)",
         classes=found.test.classes or tuple(map(str, range(CLASSES))),
         shape=(3, SIDE, SIDE),
         mean=(0.485, 0.456, 0.406),

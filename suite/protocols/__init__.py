@@ -43,7 +43,9 @@ class Protocol:
       which classifier, how surely and under which assumption;
     - `summarise` the figures that all its records put into the run's row (JSON values);
     - `passes` about how many forward passes of one image it makes on N test images, for the time announced;
-    - `needs` the protocols whose records it reads.
+    - `needs` the protocols whose records it reads;
+    - `company` how many successive images go through the model as one batch, for a batch size, where the last digits of
+      a record depend on that: such a group is made as a whole, also when a run goes on in the middle of it.
     """
 
     indices: Callable[[RunSpec, int], Sequence[int]]
@@ -51,6 +53,7 @@ class Protocol:
     summarise: Callable[[RunSpec, pd.DataFrame], dict[str, Any]]
     passes: Callable[[RunSpec, int], float]
     needs: tuple[str, ...] = ()
+    company: Callable[[RunSpec, int], int] = lambda spec, batch_size: 1
 
 
 def examples(split: Images, indices: Sequence[int]) -> Iterator[Example]:

@@ -30,11 +30,15 @@ def draws_per_image(spec: RunSpec) -> int:
     return 0 if spec.build_method().deterministic else spec.attack.draws
 
 
+def company(spec: RunSpec, batch_size: int) -> int:
+    return max(1, batch_size // (draws_per_image(spec) or 1))
+
+
 def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     """predict and correct (top-k) of each clean image, and the distances pgd and ddn (pixel units; None: not found)."""
     spec, settings, m = subject.spec, subject.spec.attack, draws_per_image(subject.spec)
     assert spec.sigma is not None
-    for numbers, x, labels in stacked(images, max(1, subject.batch_size // (m or 1)), subject.device):
+    for numbers, x, labels in stacked(images, company(spec, subject.batch_size), subject.device):
         noise = keyed_noise(x, numbers, m, sigma=spec.sigma, seed=spec.seed, purpose="attack")
         target = Target(subject.model, labels, noise, top=spec.certify.top, batch_size=subject.batch_size)
         clean = target.see(x, torch.arange(len(x), device=x.device))
@@ -95,4 +99,4 @@ def passes(spec: RunSpec, total: int) -> float:
     return len(indices(spec, total)) * (draws_per_image(spec) or 1) * 2.5 * 2 * spec.attack.steps
 
 
-PROTOCOL = Protocol(indices, records, summarise, passes)
+PROTOCOL = Protocol(indices, records, summarise, passes, company=company)

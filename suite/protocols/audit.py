@@ -25,6 +25,10 @@ def indices(spec: RunSpec, total: int) -> range:
     return certify.indices(spec, total)[: spec.audit.images]
 
 
+def company(spec: RunSpec, batch_size: int) -> int:
+    return max(1, batch_size // (draws_per_image(spec) or 1))
+
+
 def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     """What was found nearest to each image; distances and radii in pixel units.
 
@@ -39,7 +43,7 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     certificates = subject.records("certify").set_index("idx")
     bounds = pd.DataFrame() if m else subject.records("lbound")
     bound = dict(zip(bounds["idx"], bounds["radius"], strict=True)) if "radius" in bounds else {}
-    for numbers, x, labels in stacked(images, max(1, subject.batch_size // (m or 1)), subject.device):
+    for numbers, x, labels in stacked(images, company(spec, subject.batch_size), subject.device):
         sets = [(classes * k)[:k] for classes in certificates.loc[numbers, "chosen"]]  # n₀ votes may name fewer than k
         chosen = torch.tensor(sets, device=subject.device)
         radius, other = certificates.loc[numbers, "radius"].tolist(), [bound.get(index, 0.0) for index in numbers]
@@ -118,4 +122,4 @@ def passes(spec: RunSpec, total: int) -> float:
     return len(indices(spec, total)) * (2.5 * (m or 1) * looks + (settings.n * (1 + HALVINGS) if m else 0))
 
 
-PROTOCOL = Protocol(indices, records, summarise, passes, needs=("certify", "lbound"))
+PROTOCOL = Protocol(indices, records, summarise, passes, needs=("certify", "lbound"), company=company)

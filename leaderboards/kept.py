@@ -1,0 +1,56 @@
+"""Runs that come with the suite: a finished run's folder without its weights, its records compressed."""
+
+from __future__ import annotations
+
+import json
+import lzma
+import shutil
+from pathlib import Path
+from typing import Any
+
+from leaderboards.cache import read_results
+from suite.errors import UserError
+from suite.files import write_atomically
+
+KEPT = "runs"  # beneath the published rows
+
+
+def keep(folder: Path, root: Path) -> tuple[Path, bool]:
+    """Put a finished run beside the published rows in `root`; where, and whether that changed anything.
+
+    Raises UserError where the run has not finished, or where its result cannot be read or has no certificates.
+    """
+    try:
+        result = json.loads((folder / "result.json").read_bytes())
+    except FileNotFoundError as error:
+        raise UserError(f"{folder} is no finished run: it has no result.json") from error
+    except ValueError as error:
+        raise UserError(f"{folder / 'result.json'} is damaged ({error})") from error
+    if "acr" not in result:
+        raise UserError(f"{folder} has no certificates, so no board has a row for it: suite certify {folder.name}")
+    place = root / KEPT / folder.name
+    files = {name: folder / name for name in ("spec.json", "environment.json", "training.json", "result.json")}
+    content = {name: file.read_bytes() for name, file in files.items() if file.exists()}
+    for protocol in result["protocols"]:
+        content[f"{protocol}.jsonl.xz"] = lzma.compress((folder / f"{protocol}.jsonl").read_bytes(), preset=9)
+    there = {file.name: file.read_bytes() for file in place.iterdir()} if place.is_dir() else {}
+    if there == content:
+        return place, False
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    for name, data in content.items():  # result.json, which makes it a row, comes last
+        if name != "result.json":
+            write_atomically(place / name, data)
+    write_atomically(place / "result.json", content["result.json"])
+    return place, True
+
+
+def results(runs: Path, published: Path | None) -> list[dict[str, Any]]:
+    """The results of a store's runs and of those kept in `published`, a store's own in place of the kept one."""
+    found = {result["run_id"]: result for result in read_results(published / KEPT)[0]} if published else {}
+    return list((found | {result["run_id"]: result for result in read_results(runs)[0]}).values())
+
+
+def run_folder(run: str, runs: Path, published: Path) -> Path:
+    """Where the files of a run lie, by its id: in the store or, if they do not, where runs are kept."""
+    return runs / run if (runs / run / "result.json").exists() else published / KEPT / run
