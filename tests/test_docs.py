@@ -1,0 +1,371 @@
+"""The documentation: its commands and programs run, and its tables, figures and links are those of the code."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import typer
+import yaml
+from conftest import TINY
+from known import small_images, small_model
+from pydantic_core import PydanticUndefined
+from test_heat import STEPS, errors
+
+from leaderboards.board import COMPARABLE, Board, load_board
+from leaderboards.published import published_rows
+from leaderboards.text import MEASURED, NAMES
+from methods import METHODS, Settings
+from suite import cli
+from suite.grid import left, load_study, runs_of
+from suite.illustrate import ISLAND, POINT, SIGMA, TIMESTEPS, adversarial_distance, heat_steps
+from suite.run import Machine, run
+from suite.settings import Training
+from suite.spec import PROTOCOLS, SECTIONS, make_spec
+from suite.training import training_steps
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+BLOCK = re.compile(r"(?:<!-- (?P<mark>[^\n]*) -->\n)?```(?P<language>\w+)\n(?P<content>.*?)```", re.DOTALL)
+PARSED = "long: parsed only"
+ELSEWHERE = re.compile(r"run by (tests/\w+\.py)")
+EXAMINED = {"run", "certify", *SECTIONS} & {"run", *PROTOCOLS.paths()}  # commands that make a spec of their options
+
+# the columns of a table of settings: whose values they are
+COLUMNS = {
+    "demo": {"dataset": "digits", "profile": "demo"},
+    "quick": {"dataset": "cifar10", "profile": "quick"},
+    "paper": {"dataset": "cifar10", "profile": "paper"},
+    "paper, ImageNet": {"dataset": "imagenet", "profile": "paper"},
+}
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+# Commands and programs
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished run in `runs`, and somebody's checkpoint, which no command that is run reads."""
+    place = tmp_path_factory.mktemp("docs")
+    folder = run(make_spec(**TINY), Machine(runs=place / "runs", track=False))
+    (place / "theirs.th").write_bytes(b"weights")
+    (place / "RUN").write_text(folder.path.name)
+    return place
+
+
+def blocks(page: Path) -> Iterator[tuple[str | None, str, str]]:
+    """The marked or unmarked blocks of a page: mark, language, content."""
+    for found in BLOCK.finditer(page.read_text()):
+        yield found["mark"], found["language"], found["content"]
+
+
+def lines(block: str) -> Iterator[list[str]]:
+    """The commands of a block, as arguments."""
+    for line in block.replace("\\\n", " ").splitlines():
+        if arguments := shlex.split(line, comments=True):
+            yield arguments
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_the_commands_and_programs_of_a_page_run_as_printed(
+    page: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one folder, page after page; those of a block marked as long are only taken apart, and their settings tried.
+
+    RUN stands for the id of a finished run. MLflow is left out. Programs get a `model`, `images` and `labels`.
+    """
+    monkeypatch.chdir(place)
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    finished = place / "runs" / place.joinpath("RUN").read_text()
+    programs: dict[str, Any] = {"model": small_model(), "images": small_images(), "labels": torch.zeros(6)}
+    for mark, language, content in blocks(page):
+        if mark and (elsewhere := ELSEWHERE.fullmatch(mark)):
+            assert page.name in (ROOT / elsewhere[1]).read_text()
+            continue
+        assert mark in (None, PARSED), mark
+        if language == "python":
+            exec(compile(content, name(page), "exec", dont_inherit=True), programs)
+        for arguments in lines(content) if language == "sh" else ():
+            if arguments[0] != "suite":
+                assert mark == PARSED
+                other_command(arguments)
+                continue
+            arguments = [finished.name if word == "RUN" else word for word in arguments[1:]]
+            taken_apart(arguments)
+            with monkeypatch.context() as patch:
+                if mark == PARSED:
+                    patch.setattr(sys.modules["suite.run"], "run", lambda *_, **__: SimpleNamespace(path=finished))
+                if mark != PARSED or arguments[0] in EXAMINED:
+                    call(arguments, patch)
+    capsys.readouterr()
+
+
+def call(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["suite", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code, arguments
+
+
+def taken_apart(arguments: list[str]) -> None:
+    """Raise where there is no such command, or it does not take these options with such values."""
+    command: Any = typer.main.get_command(cli.app)
+    while hasattr(command, "commands"):
+        command, arguments = command.commands[arguments[0]], arguments[1:]
+    command.callback = lambda **options: options
+    command.main(arguments, standalone_mode=False)
+
+
+def other_command(arguments: list[str]) -> None:
+    """Of the commands that are not the suite's, those that are about the checkout have to fit it."""
+    if arguments[0] == "make":
+        assert re.search(rf"^{arguments[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    elif arguments[0] == "python" and arguments[1] != "-m":
+        assert (ROOT / arguments[1]).is_file()
+    else:
+        assert arguments[0] in (".", "cp", "git", "pip", "export", "python", "ruff", "mypy"), arguments
+
+
+# Settings
+
+
+def tables(page: Path) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """Every table of a page with the heading above it; its rows by column."""
+    heading, header = "", None
+    rows: list[dict[str, str]] = []
+    for line in chain(page.read_text().splitlines(), [""]):
+        if line.startswith("#"):
+            heading = line.lstrip("# ")
+        cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else None
+        if cells is None:
+            if rows:
+                yield heading, rows
+            header, rows = None, []
+        elif header is None:
+            header = cells
+        elif set(line) - set("|-: "):
+            rows.append(dict(zip(header, cells, strict=True)))
+
+
+def shown(value: Any) -> str:
+    """A value as the documentation writes it."""
+    if value in (None, PydanticUndefined, "", ()):
+        return "–"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return ", ".join(map(shown, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def check(rows: list[dict[str, str]], fields: dict[str, Any], value: Callable[[str, dict[str, Any]], Any]) -> None:
+    """Rows of a table of settings: each is a field, with its default, and its value in the profiles."""
+    first = next(iter(rows[0]))
+    for row in rows:
+        setting = row[first].strip("`")
+        for column in set(row) - {first, "meaning"}:
+            right = fields[setting].default if column == "default" else value(setting, COLUMNS[column])
+            assert row[column].strip("`") == shown(right), (setting, column)
+
+
+def documented(page: Path, heading: str | None = None) -> list[dict[str, str]]:
+    """The rows of the tables of settings on a page, or below one heading of it."""
+    found = (rows for above, rows in tables(page) if "setting" in rows[0] and heading in (None, above))
+    return [row for rows in found for row in rows]
+
+
+OWN = {method: METHODS.get(method).Parameters for method in METHODS.builtin}
+METHOD_PAGES = {method: DOCS / "methods" / f"{method}.md" for method in OWN if METHODS.get(method).trains}
+METHOD_PAGES["checkpoint"] = DOCS / "your-own-model.md"
+
+
+def test_every_setting_of_a_method_is_documented() -> None:
+    """On its page, or on that of another method with the very same settings."""
+    for method, parameters in OWN.items():
+        pages = [METHOD_PAGES[other] for other in OWN if OWN[other] is parameters or other == method]
+        names = {row["setting"].strip("`") for page in pages for row in documented(page)}
+        assert names == set(parameters.model_fields if parameters is not Settings else ()), method
+
+
+@pytest.mark.parametrize("method", METHOD_PAGES)
+def test_the_settings_of_a_method_are_the_codes(method: str) -> None:
+    def own(setting: str, column: dict[str, Any]) -> Any:
+        return make_spec(method=method, **column).parameters[setting]
+
+    def recipe(setting: str, column: dict[str, Any]) -> Any:
+        spec = make_spec(method=method, **column)
+        return spec.arch if setting == "arch" else getattr(spec.training, setting)
+
+    for _, rows in tables(METHOD_PAGES[method]):
+        if "setting" in rows[0]:
+            check(rows, OWN[method].model_fields, own)
+        elif "training" in rows[0]:
+            check(rows, Training.model_fields | {"arch": None}, recipe)
+    assert (ROOT / "docs/methods/README.md").read_text().count(f"({method}.md)") == METHODS.get(method).trains
+
+
+def test_every_setting_of_training_is_documented() -> None:
+    rows = documented(DOCS / "methods" / "README.md")
+    assert {row["setting"].strip("`") for row in rows} == set(Training.model_fields)
+    check(rows, Training.model_fields, lambda *_: None)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS.paths())
+def test_every_setting_of_a_protocol_is_documented(protocol: str) -> None:
+    fields = SECTIONS[protocol].model_fields if protocol in SECTIONS else {}
+    rows = documented(DOCS / "protocols.md", protocol)
+    assert {row["setting"].strip("`") for row in rows} == set(fields)
+    if rows:
+        check(rows, fields, lambda setting, column: getattr(make_spec(method="baseline", **column), protocol)
+              .__getattribute__(setting))  # fmt: skip
+
+
+# Fields and figures
+
+
+def fields_of(page: Path, heading: str, column: str) -> set[str]:
+    rows = chain.from_iterable(rows for above, rows in tables(page) if above == heading and column in rows[0])
+    return set(re.findall(r"`(\w+)`", " ".join(row[column] for row in rows)))
+
+
+def test_every_field_of_a_record_is_documented(place: Path) -> None:
+    """Of a run that went through every protocol."""
+    given: dict[str, Any] = {"method": "baseline", "dataset": "digits", "epochs": 0.2, "protocols": "all", "n": 100}
+    given |= {"images": 3, "lbound.images": 3, "attack.images": 2, "agreement.images": 3, "audit.images": 2}
+    given |= {"timing.batch": 2, "timing.repeats": 3}
+    folder = run(make_spec(**given), Machine(runs=place / "all", track=False)).path
+    for protocol in PROTOCOLS.paths():
+        record = json.loads((folder / f"{protocol}.jsonl").read_text().splitlines()[0])
+        assert fields_of(DOCS / "protocols.md", protocol, "field") == set(record) - {"idx", "label", "claim"}, protocol
+
+
+def test_every_column_of_a_board_is_documented() -> None:
+    page = DOCS / "reading-a-row.md"
+    [rows] = [rows for _, rows in tables(page) if "column" in rows[0]]
+    columns = set(re.findall(r"`([^`]+)`", " ".join(row["column"] for row in rows)))
+    assert columns == {*NAMES, "clean", "0.1", "ACR", "abst.", *(heading for heading, *_ in MEASURED)}
+    assert fields_of(page, "What makes rows comparable", "field") == set(COMPARABLE)
+
+
+def rows_of(page: str, column: str) -> list[dict[str, str]]:
+    [rows] = [rows for _, rows in tables(DOCS / page) if column in rows[0]]
+    return rows
+
+
+def test_the_passes_announced_are_those_of_the_code() -> None:
+    """In millions of forward passes of one image."""
+    sizes = {"cifar10": (50_000, 10_000), "imagenet": (1_281_167, 50_000)}
+    for row in rows_of("reproducing-the-paper.md", "train"):
+        column = COLUMNS[row["profile"]]
+        train, test = sizes[column["dataset"]]
+        spec = make_spec(method=row["method"].strip("`"), **column)
+        images = training_steps(spec.training, train) * spec.training.batch_size
+        counts = {"train": images * spec.build_method().passes}
+        counts |= {protocol: PROTOCOLS.get(protocol).passes(spec, test) for protocol in PROTOCOLS.paths()}
+        for protocol, count in counts.items():
+            assert row[protocol] == f"{float(f'{count / 1e6:.3g}'):g}", (row["method"], row["profile"], protocol)
+
+
+def test_the_passes_of_the_study_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("suite.spec.fast_precision", lambda: "fp32")
+    cifar10: Any = SimpleNamespace(train=range(50_000), test=range(10_000))
+    for row in rows_of("reproducing-the-paper.md", "study"):
+        profile, extent = row["study"].split(", ", 1)
+        study = load_study("paper").narrowed({} if extent == "whole" else {"sigmas": [0.1], "seeds": [0]})
+        specs = runs_of(study, "cifar10", profile=profile)
+        passes = left(specs, cifar10, Machine(runs=tmp_path)) / 1e6
+        assert (row["runs"], row["forward passes"]) == (str(len(specs)), f"{float(f'{passes:.3g}'):g}")
+
+
+def test_the_board_in_the_documentation_is_cifar10s() -> None:
+    [content] = [content for _, language, content in blocks(DOCS / "adding-a-board.md") if language == "toml"]
+    settings = tomllib.loads(content)
+    assert Board(**settings | {"radii": tuple(settings["radii"])}) == load_board("cifar10")
+    assert fields_of(DOCS / "adding-a-board.md", "Adding a board", "field") == {*settings}
+
+
+def test_the_errors_in_one_dimension_are_those_computed() -> None:
+    for row in rows_of("findings.md", "n_T = 1"):
+        found = errors(STEPS["one step"], row["`lambda`"].strip("`"), 0.5 * {"σ²": 1, "2σ²": 2**0.5}[row["against"]])
+        for timesteps in (1, 2, 4, 8, 16, 32, 64):
+            assert row[f"n_T = {timesteps}"] == f"{found[timesteps]:.4f}"
+
+
+def test_the_distances_of_figure_5_are_those_computed() -> None:
+    x = torch.linspace(-2, 2, 801, dtype=torch.float64)
+    for row in rows_of("findings.md", "f_0"):
+        constant: Any = row["`lambda`"].strip("`")
+        iterates = heat_steps(ISLAND, x, sigma=SIGMA, timesteps=TIMESTEPS, constant=constant)
+        for k, v in enumerate(iterates):
+            assert row[f"f_{k}"] == f"{adversarial_distance(v, x, POINT):.2f}"
+
+
+def test_the_two_conventions_are_those_of_the_published_logs() -> None:
+    for row in rows_of("findings.md", "abstained"):
+        [published] = [
+            entry for entry in published_rows(row["data"])
+            if f"{entry['method']} {entry['variant']}".strip() == row["row"] and shown(entry["sigma"]) == row["σ"]
+        ]  # fmt: skip
+        assert row["abstained"] == f"{100 * published['abstained']:.1f}"
+        for column, key in (("standard", "certified_accuracy"), ("paper's", "certified_accuracy_paper")):
+            for radius in ("0.25", "0.5", "1.0"):
+                if f"{column}, r = {radius}" in row:
+                    assert row[f"{column}, r = {radius}"] == f"{100 * published[key][radius]:.1f}"
+
+
+# Links and files
+
+
+def slugs(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", BLOCK.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere_and_files_that_are_named_exist(page: Path) -> None:
+    text = BLOCK.sub("", page.read_text())
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("https://"):
+            continue
+        path, _, fragment = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), target
+        assert not fragment or fragment in slugs(there), target
+    folders = "suite|methods|leaderboards|app|tests|docs|benchmarks"
+    for file in re.findall(rf"`((?:{folders})/[\w./-]+\.\w+)`", text):
+        assert (ROOT / file).is_file(), file
+
+
+def test_no_page_is_out_of_reach() -> None:
+    linked = {
+        (page.parent / target.partition("#")[0]).resolve()
+        for page in PAGES for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+    }  # fmt: skip
+    assert set(DOCS.rglob("*.md")) <= linked
+
+
+def test_the_citation_file_names_this_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors", "version", "license", "type"} <= set(citation)
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    assert all(author.keys() & {"name", "family-names"} for author in citation["authors"])
+    assert all({"title", "authors", "year"} <= set(reference) for reference in citation["references"])
+    assert project["version"] in (ROOT / "CHANGELOG.md").read_text()
+    assert citation["authors"][0]["name"] in (ROOT / "LICENSE").read_text()
