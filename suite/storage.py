@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -59,7 +60,9 @@ class Storage:
                 raise UserError(f"storage {self.url}: write sqlite:///FILE, postgresql://… or the path of a journal")
             if self.file and not create and not self.file.exists():
                 raise UserError(f"there is no storage {self.url} yet; 'suite tune' begins one")
-            with self.lock("schema") if create else nullcontext():
+            # opening makes the tables that are not there: two processes must not do it at once
+            alone = self.lock("schema") if create or self._writable() else nullcontext()
+            with alone:
                 self.optuna = self._open(url)
         except ERRORS as error:
             raise self.unreachable(error) from error
@@ -76,6 +79,9 @@ class Storage:
         engine = {"pool_pre_ping": True} if self.server else {"connect_args": {"timeout": 60}}
         where = self.server.render_as_string(hide_password=False) if self.server else url
         return RDBStorage(where, engine_kwargs=engine)
+
+    def _writable(self) -> bool:
+        return self.file is None or os.access(self.file.parent, os.W_OK)
 
     def unreachable(self, error: Exception) -> UserError:
         """The error for a storage that failed, without its password."""

@@ -405,14 +405,13 @@ def wait_for(reached: Callable[[], bool]) -> None:
 def test_one_of_two_processes_is_killed_in_the_middle_of_a_trial(storage: str, tmp_path: Path) -> None:
     program = "from suite.cli import main; main()"
     arguments = ["--search", "sigma=0.1:0.5 kappa=1:4", "--study", "shared", "--trials", "5", "--storage", storage]
+    arguments += ["--set", "start.training.epochs=10"]  # both trials wait for the baseline: time to notice them
     command = [sys.executable, "-c", program, *COMMAND, *arguments, "--runs", str(tmp_path / "runs"), "--no-track"]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
 
     def running() -> int:
         with contextlib.suppress(UserError):
-            return open_study("shared", storage).trials and sum(
-                trial.state == TrialState.RUNNING for trial in open_study("shared", storage).trials
-            )
+            return sum(trial.state == TrialState.RUNNING for trial in open_study("shared", storage).trials)
         return 0
 
     wait_for(lambda: running() == 2)
