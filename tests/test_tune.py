@@ -411,7 +411,8 @@ def test_one_of_two_processes_is_killed_in_the_middle_of_a_trial(storage: str, t
 
     def running() -> int:
         with contextlib.suppress(UserError):
-            return sum(trial.state == TrialState.RUNNING for trial in open_study("shared", storage).trials)
+            trials = open_study("shared", storage).trials
+            return sum(trial.state == TrialState.RUNNING and len(trial.params) == 2 for trial in trials)
         return 0
 
     wait_for(lambda: running() == 2)
