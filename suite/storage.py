@@ -63,11 +63,11 @@ class Storage:
             # opening makes the tables that are not there: two processes must not do it at once
             alone = self.lock("schema") if create or self._writable() else nullcontext()
             with alone:
-                self.optuna = self._open(url)
+                self.optuna = self._open(url, wait=60 if create else 5)
         except ERRORS as error:
             raise self.unreachable(error) from error
 
-    def _open(self, url: str) -> BaseStorage:
+    def _open(self, url: str, *, wait: int) -> BaseStorage:
         if "://" not in url:
             path = Path(url)
             if path.exists() and path.read_bytes()[:6] == b"SQLite":
@@ -76,7 +76,7 @@ class Storage:
             with path.open() as journal:
                 json.loads(journal.readline() or "{}")
             return storage
-        engine = {"pool_pre_ping": True} if self.server else {"connect_args": {"timeout": 60}}
+        engine = {"pool_pre_ping": True} if self.server else {"connect_args": {"timeout": wait}}
         where = self.server.render_as_string(hide_password=False) if self.server else url
         return RDBStorage(where, engine_kwargs=engine)
 
