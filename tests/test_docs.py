@@ -126,7 +126,7 @@ def call(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 def taken_apart(arguments: list[str]) -> None:
     """Raise where there is no such command, or it does not take these options with such values."""
     command: Any = typer.main.get_command(cli.app)
-    while hasattr(command, "commands"):
+    while arguments and hasattr(command, "commands"):
         command, arguments = command.commands[arguments[0]], arguments[1:]
     command.callback = lambda **options: options
     command.main(arguments, standalone_mode=False)
