@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ COMMAND = [sys.executable, "-c", "from suite.cli import main; main()", "run", "-
 
 def start(runs: Path, *more: str) -> subprocess.Popen[str]:
     command = [*COMMAND, *options(SETTINGS), "--runs", str(runs), *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell may have its background jobs ignore it
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
 
 
 def finish(runs: Path, *more: str) -> dict[str, Any]:
