@@ -63,6 +63,15 @@ def convention_control(key: str) -> Convention:
     return CONVENTIONS[chosen]
 
 
+def board_and_convention(board_key: str, convention_key: str) -> tuple[str, Convention]:
+    """The two controls that a page of rows begins with."""
+    left, right = st.columns(2)
+    with left:
+        board = st.selectbox("Board", board_names(places().runs), key=board_key, **BIND)
+    with right:
+        return board, convention_control(convention_key)
+
+
 def show_table(frame: pd.DataFrame, name: str, config: dict[str, Any] | None = None) -> None:
     """A table that a reader sorts, and its CSV in full."""
     st.dataframe(frame, hide_index=True, column_config=config, key=f"table {name}", placeholder="–")

@@ -20,7 +20,7 @@ from suite.settings import Frozen
 from suite.spec import RunSpec, make_spec
 
 
-class Study(Frozen):
+class Grid(Frozen):
     """What a study's file says: `settings` are every run's, flat or dotted as RunSpec takes them."""
 
     title: str
@@ -29,15 +29,15 @@ class Study(Frozen):
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     settings: dict[str, Any] = Field(default_factory=dict)
 
-    def narrowed(self, given: dict[str, Sequence[Any]]) -> Study:
+    def narrowed(self, given: dict[str, Sequence[Any]]) -> Grid:
         """The study with other σ or seeds, or with some of its methods; UserError for a method that it has not."""
         for method in given.get("methods", ()):
             if method not in self.methods:
                 raise unknown("method of this study", method, self.methods)
-        return Study(**self.model_dump() | given)
+        return Grid(**self.model_dump() | given)
 
 
-def load_study(name: str) -> Study:
+def load_grid(name: str) -> Grid:
     """The study called `name`, of those that come with the suite, or in the TOML file at that path.
 
     Raises UserError where there is none, or where it does not say what a study has to say.
@@ -48,7 +48,7 @@ def load_study(name: str) -> Study:
     if not file.is_file():
         raise unknown("study", name, known)
     try:
-        return Study(**tomllib.loads(file.read_text(encoding="utf-8")))
+        return Grid(**tomllib.loads(file.read_text(encoding="utf-8")))
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{file}: {error}") from error
     except ValidationError as error:
@@ -56,16 +56,16 @@ def load_study(name: str) -> Study:
         raise UserError(f"{file}: {first['loc'][0]}: {first['msg']}") from error
 
 
-def runs_of(study: Study, dataset: str, **given: Any) -> list[RunSpec]:
+def runs_of(grid: Grid, dataset: str, **given: Any) -> list[RunSpec]:
     """The grid as runs: the first seed's before the second's, so that a whole comparison stands as early as it can.
 
     `given` are settings laid over the study's, such as the profile. Raises UserError as make_spec does.
     """
     return [
-        make_spec(**{"method": method, "dataset": dataset, "sigma": sigma, "seed": seed} | study.settings | given)
-        for seed in study.seeds
-        for sigma in study.sigmas
-        for method in study.methods
+        make_spec(**{"method": method, "dataset": dataset, "sigma": sigma, "seed": seed} | grid.settings | given)
+        for seed in grid.seeds
+        for sigma in grid.sigmas
+        for method in grid.methods
     ]
 
 

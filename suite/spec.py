@@ -189,7 +189,9 @@ def fill_in(given: dict[str, Any]) -> dict[str, Any]:
         settings["start"] = start_settings(kind.starts_from, settings)
     settings = merge({section: {} for section in SECTIONS}, settings)
     against = settings["agreement"].get("against") or {}
-    if kind.stands_for and "training" not in against:  # a finished run's is whole
+    if against and not kind.stands_for and "method" not in against:
+        raise UserError(f"{settings['method']} stands for no other method: agreement.against needs a method")
+    if (kind.stands_for or against) and "training" not in against:  # a finished run's is whole
         stochastic = start_settings(kind.stands_for, settings | {"start": against})
         settings["agreement"] = settings["agreement"] | {"against": stochastic}
     return settings

@@ -16,7 +16,7 @@ from suite.data import Dataset
 from suite.errors import UserError
 from suite.models import build, folded
 from suite.noise import draws
-from suite.protocols.attack import draws_per_image
+from suite.protocols import draws_per_image
 from suite.protocols.voting import top_classes
 from suite.spec import RunSpec
 
@@ -73,7 +73,9 @@ def view(model: nn.Module, spec: RunSpec, data: Dataset, index: int, *, n: int =
     noisy = x + sigma * torch.cat(list(draws(spec.seed, "view", index, n, like=x)))
     fast = folded(model, x)
     voted = top_classes(fast, noisy)[:, 0].tolist()
-    noise = keyed_noise(x[None], [index], draws_per_image(spec), sigma=sigma, seed=spec.seed, purpose="attack")
+    noise = keyed_noise(
+        x[None], [index], draws_per_image("attack", spec), sigma=sigma, seed=spec.seed, purpose="attack"
+    )
     target = Target(model, torch.tensor([label]), noise, top=spec.certify.top, batch_size=256)
     row = torch.tensor([0])
     epsilon = torch.tensor([spec.attack.max_norm], dtype=torch.float64)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 import torch
+from known import subject
 from torch import Tensor, nn
 
-from suite.protocols import Subject
-from suite.spec import PROTOCOLS, RunSpec, make_spec
+from suite.spec import PROTOCOLS, RunSpec
 
 SHAPE = (3, 2, 2)
 
@@ -39,10 +38,6 @@ class Planes(nn.Module):
         return torch.stack([self.at(d / 2**0.5, -d / 2**0.5) for d in distances])
 
 
-def digits_spec(method: str, **settings: Any) -> RunSpec:
-    return make_spec(method=method, dataset="digits", profile="demo", **settings)
-
-
 def records(
     protocol: str,
     model: nn.Module,
@@ -56,13 +51,10 @@ def records(
 ) -> pd.DataFrame:
     """A protocol's records of the images (N, C, H, W), those in `order` in that order, by idx."""
 
-    def absent(other: Any) -> nn.Module:
-        raise AssertionError(other)
-
     empty = pd.DataFrame({"idx": []})
-    subject = Subject(model.eval(), spec, batch_size, torch.device("cpu"), lambda n: others.get(n, empty), absent)
+    given = subject(model, spec, batch_size=batch_size, **{"certify": empty, "lbound": empty} | others)
     stream = ((i, images[i], labels[i]) for i in (range(len(images)) if order is None else order))
-    return pd.DataFrame(PROTOCOLS.get(protocol).records(subject, stream)).sort_values("idx", ignore_index=True)
+    return pd.DataFrame(PROTOCOLS.get(protocol).records(given, stream)).sort_values("idx", ignore_index=True)
 
 
 def assert_same(ours: pd.DataFrame, theirs: pd.DataFrame) -> None:

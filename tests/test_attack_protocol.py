@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from planes import Planes, assert_same, digits_spec, records
-from test_attacks import smooth_model
+from known import digits_spec
+from planes import Planes, assert_same, records
+from test_adversarial_training import smooth_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 import torch
 from conftest import TINY
-from planes import Planes, assert_same, digits_spec, records
+from known import digits_spec
+from planes import Planes, assert_same, records
 from test_attack_protocol import small_case
 from torch import Tensor
 

@@ -27,7 +27,7 @@ from leaderboards.published import published_rows
 from leaderboards.text import MEASURED, NAMES
 from methods import METHODS, Settings
 from suite import cli
-from suite.grid import left, load_study, runs_of
+from suite.grid import left, load_grid, runs_of
 from suite.illustrate import ISLAND, POINT, SIGMA, TIMESTEPS, adversarial_distance, heat_steps
 from suite.run import Machine, run
 from suite.settings import Training
@@ -287,7 +287,7 @@ def test_the_passes_of_the_study_are_those_of_the_code(monkeypatch: pytest.Monke
     cifar10: Any = SimpleNamespace(train=range(50_000), test=range(10_000))
     for row in rows_of("reproducing-the-paper.md", "study"):
         profile, extent = row["study"].split(", ", 1)
-        study = load_study("paper").narrowed({} if extent == "whole" else {"sigmas": [0.1], "seeds": [0]})
+        study = load_grid("paper").narrowed({} if extent == "whole" else {"sigmas": [0.1], "seeds": [0]})
         specs = runs_of(study, "cifar10", profile=profile)
         passes = left(specs, cifar10, Machine(runs=tmp_path)) / 1e6
         assert (row["runs"], row["forward passes"]) == (str(len(specs)), f"{float(f'{passes:.3g}'):g}")

@@ -15,7 +15,7 @@ import pytest
 
 from suite import data as datasets
 from suite.errors import UserError
-from suite.grid import carry_out, left, load_study, runs_of
+from suite.grid import carry_out, left, load_grid, runs_of
 from suite.run import Machine
 
 FILE = """
@@ -40,7 +40,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_the_papers_study_is_every_method_at_every_sigma_and_seed() -> None:
-    specs = runs_of(load_study("paper"), "cifar10", profile="quick")
+    specs = runs_of(load_grid("paper"), "cifar10", profile="quick")
     assert len(specs) == len({spec.name for spec in specs}) == 6 * 2 * 3
     assert [spec.seed for spec in specs] == [0] * 12 + [1] * 12 + [2] * 12
     assert {spec.method for spec in specs[:6]} == {
@@ -50,7 +50,7 @@ def test_the_papers_study_is_every_method_at_every_sigma_and_seed() -> None:
 
 
 def test_narrowed_and_changed(file: Path) -> None:
-    study = load_study(str(file)).narrowed({"methods": ["heat"], "seeds": [5]})
+    study = load_grid(str(file)).narrowed({"methods": ["heat"], "seeds": [5]})
     [spec] = runs_of(study, "digits", kappa=3)
     assert (spec.method, spec.seed, spec.certify.n, spec.parameters["kappa"]) == ("heat", 5, 100, 3)
     with pytest.raises(UserError, match="smoothadv"):
@@ -64,19 +64,19 @@ def test_narrowed_and_changed(file: Path) -> None:
 def test_a_file_that_says_no_study(file: Path, change: tuple[str, str], said: str) -> None:
     file.write_text(FILE.replace(*change))
     with pytest.raises(UserError, match=f"{file}.*{said}"):
-        load_study(str(file))
+        load_grid(str(file))
 
 
 def test_a_study_that_is_not_there() -> None:
     with pytest.raises(UserError, match="paper"):
-        load_study("papr")
+        load_grid("papr")
 
 
 def test_a_shared_model_is_counted_once(file: Path, tmp_path: Path) -> None:
     """Both start from the same baseline: 15 epochs of 3 passes, as the demo's profile has it."""
     data, machine = datasets.load("digits"), Machine(runs=tmp_path)
     heat, again = runs_of(
-        load_study(str(file)).narrowed({"methods": ["heat"], "sigmas": [0.25, 0.5], "seeds": [0]}), "digits"
+        load_grid(str(file)).narrowed({"methods": ["heat"], "sigmas": [0.25, 0.5], "seeds": [0]}), "digits"
     )
     both = left([heat, again], data, machine)
     baseline = 15 * (len(data.train) // 64) * 64 * 3
@@ -84,7 +84,7 @@ def test_a_shared_model_is_counted_once(file: Path, tmp_path: Path) -> None:
 
 
 def test_one_failing_run_does_not_keep_the_others(file: Path, tmp_path: Path) -> None:
-    study = load_study(str(file)).narrowed({"methods": ["baseline"]})
+    study = load_grid(str(file)).narrowed({"methods": ["baseline"]})
     specs = runs_of(study, "digits")
     machine = Machine(runs=tmp_path / "runs", track=False)
     broken = machine.runs / specs[0].on(datasets.load("digits").fingerprint).name

@@ -79,3 +79,14 @@ def test_from_python_too_mistakes_are_said() -> None:
         RunSpec(method="haet", dataset="digits")
     with pytest.raises(ValueError, match="n = 3 draws can certify nothing"):
         RunSpec(method="heat", dataset="digits", n=3)
+
+
+def test_agreement_needs_a_method_to_compare_with() -> None:
+    """heat stands for one; madry for none, unless one is named."""
+    against = {"agreement.against.seed": 3}
+    assert make_spec(method="heat", dataset="digits", **against).agreement.against["seed"] == 3
+    with pytest.raises(UserError, match="needs a method"):
+        make_spec(method="madry", dataset="digits", **against)
+    named = make_spec(method="madry", dataset="digits", **{"agreement.against.method": "randomized-smoothing"})
+    assert named.agreement.against["method"] == "randomized-smoothing"
+    assert named.agreement.against["training"]["epochs"] > 0

@@ -1,15 +1,12 @@
-"""Studies: what they search, what they measure and on which images, and that processes share them."""
+"""Studies: what they measure and on which images, how they choose, and what comes out."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shlex
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +15,8 @@ import pandas as pd
 import pytest
 import torch
 from conftest import TINY
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial, TrialState
-from postgres import server
+from studying import COMMAND, GIVEN, search
 from test_cli import Cli
 
 from suite import data as datasets
@@ -32,33 +28,14 @@ from suite.models import build
 from suite.objectives import clean_accuracy, objective
 from suite.protocols.certify import certificates
 from suite.run import Machine, run
-from suite.searchspace import defaults, grid, parse_search, search_space
 from suite.spec import make_spec
-from suite.storage import Storage
-from suite.studies import best, definition, described, figures, open_studies, open_study, run_line, trials_frame
+from suite.studies import best, described, figures, open_studies, open_study, run_line, trials_frame
 from suite.training import train
-from suite.tune import tune
-
-SETTINGS = {name: value for name, value in TINY.items() if name not in ("method", "dataset", "n", "images")}
-GIVEN: dict[str, Any] = {
-    "method": "heat", "dataset": "digits", "settings": SETTINGS, "search": ["sigma=0.1:0.5 kappa=1:4"],
-    "n": 100, "images": 30, "validation": 0.1,
-}  # fmt: skip
-COMMAND = [
-    "tune", "--method", "heat", "--dataset", "digits", "--n", "100", "--images", "30", "--validation", "0.1",
-    *(text for name, value in SETTINGS.items() if name != "profile" for text in ("--set", f"{name}={value}")),
-]  # fmt: skip
-BASE = {"method": "heat", "dataset": "digits", "profile": "demo"}
 
 
 @pytest.fixture
 def suite(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
     return Cli(capsys, monkeypatch)
-
-
-def search(given: dict[str, Any], trials: int, runs: Path, name: str | None = "s") -> optuna.Study:
-    runs.mkdir(exist_ok=True)
-    return tune(given, name, trials, Storage(f"sqlite:///{runs}/studies.db"), Machine(runs=runs, track=False))
 
 
 @pytest.fixture
@@ -81,116 +58,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = "import sys; from suite.cli import main; main()"
     subprocess.run([sys.executable, "-c", program, *command], check=True, capture_output=True)
     return runs
-
-
-# what is searched
-
-
-def test_the_notation_of_a_search() -> None:
-    assert parse_search(["a=1:2 b", "c=x,y"], {"b": "0:1", "d": "0:1"}) == {"a": "1:2", "b": "0:1", "c": "x,y"}
-    assert parse_search([], {"b": "0:1"}) == {"b": "0:1"}
-    texts = {
-        "sigma": "1:2", "lr": "1e-3:1e-1:log", "kappa": "2:10", "delta": "0.1:0.5:3", "weight": "1:100:log:3",
-        "distance": "softmax,logits", "frozen_norm": "true,false", "start.lr": "0.1:0.2", "timesteps": "1:4:4",
-    }  # fmt: skip
-    assert search_space(BASE, texts) == {
-        "sigma": FloatDistribution(1, 2),
-        "lr": FloatDistribution(1e-3, 1e-1, log=True),
-        "kappa": IntDistribution(2, 10),
-        "delta": CategoricalDistribution([0.1, 0.3, 0.5]),
-        "weight": CategoricalDistribution([1.0, 10.0, 100.0]),
-        "distance": CategoricalDistribution(["softmax", "logits"]),
-        "frozen_norm": CategoricalDistribution([True, False]),
-        "start.lr": FloatDistribution(0.1, 0.2),
-        "timesteps": CategoricalDistribution([1, 2, 3, 4]),
-    }
-    space = search_space(BASE, {"kappa": "1,5", "frozen_norm": "true,false"})
-    assert [tuple(each.values()) for each in grid(space)] == [(1, True), (1, False), (5, True), (5, False)]
-    assert defaults(BASE, search_space(BASE, {"lr": "0.001:0.1", "kappa": "1:5"})) == {"lr": 0.01}
-
-
-def test_every_method_declares_ranges_that_its_settings_take() -> None:
-    from methods import METHODS
-
-    for name in METHODS.paths():
-        kind = METHODS.get(name)
-        if kind.trains:
-            for profile in ("demo", "quick", "paper"):
-                space = search_space({"method": name, "dataset": "digits", "profile": profile}, kind.tunable)
-                assert set(space) == set(kind.tunable)
-            assert "lr" in kind.tunable
-            assert ("sigma" in kind.tunable) == kind.uses_sigma
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--search", "kapa=1:2"], "did you mean 'kappa'?"),
-        (["--search", "kapa"], "a name alone does for what the method has a range for: sigma, lr, kappa"),
-        (["--search", "start.training.epoch=1:2"], "did you mean 'epochs'?"),
-        (["--search", "kappa=5:5"], "kappa=5:5 is empty"),
-        (["--search", "sigma=0.5:0.1"], "sigma=0.5:0.1 is reversed"),
-        (["--search", "lr=0:1:log"], "has to begin above 0"),
-        (["--search", "lr=a:b"], "is no range"),
-        (["--search", "lr=0.1:nan"], "is no range"),
-        (["--search", "lr=0.1:0.2:lgo"], "is no range"),
-        (["--search", "lr=0.1:0.2:log:1"], "at least 2 points"),
-        (["--search", "kappa=1:2.5"], "kappa is a whole number"),
-        (["--search", "kappa=0:5"], "greater than or equal to 1"),
-        (["--search", "distance=softmax,logit"], "distance"),
-        (["--search", "lr=0.1:0.2 lr=0.1:0.3"], "'lr' twice"),
-        (["--search", "epochs=1:2"], "'epochs' is both set and searched"),
-        (["--search", "alpha=0.001:0.01"], "how a model is measured"),
-        (["--objective", "arc"], "did you mean 'acr'?"),
-        (["--objective", "certified_accuracy@x"], "the radius has to be a number above 0"),
-        (["--objective", "acr", "--objective", "acr"], "named twice"),
-        (["--sampler", "tpee"], "did you mean 'tpe'?"),
-        (["--sampler", "grid"], "a grid needs points"),
-        (["--sampler", "cma-es", "--objective", "acr", "--objective", "seconds"], "one objective"),
-        (["--pruner", "medain"], "did you mean 'median'?"),
-        (["--validation", "1.5"], "between 0 and 1"),
-        (["--validation", "0.001"], "choose another --validation"),
-        (["--method", "haet"], "did you mean 'heat'?"),
-        (["--n", "5"], "the smallest n that works is 11"),
-        (["--then", "walk"], "--then takes run"),
-        (["--trials", "0"], "--trials"),
-        (["--storage", "mysql://u:secret@h/d"], "mysql://u:***@h/d: write sqlite:///FILE"),
-        (["--storage", "postgresql://u:secret@127.0.0.1:9/d"], "cannot use the storage postgresql://u:***@127.0.0.1:9/d"),
-        (["--storage", "sqlite:////nowhere/at/all.db"], "cannot use the storage sqlite:////nowhere/at/all.db"),
-        (["--storage", "/nowhere/at/all.journal"], "cannot use the storage /nowhere/at/all.journal"),
-    ],
-)  # fmt: skip
-def test_mistakes_are_said_in_one_line_before_anything_is_done(
-    suite: Cli, tmp_path: Path, arguments: list[str], said: str
-) -> None:
-    assert said in suite.mistake(*COMMAND, *arguments, "--runs", str(tmp_path), "--no-track")
-    assert not (tmp_path / "studies").exists()
-
-
-def test_storages_that_are_none(suite: Cli, tmp_path: Path) -> None:
-    runs = ["--runs", str(tmp_path), "--no-track"]
-    assert "'suite tune' begins one" in suite.mistake("studies", "--runs", str(tmp_path))
-    rubbish = tmp_path / "rubbish"
-    rubbish.write_text("no storage at all\n")
-    assert "cannot use the storage" in suite.mistake(*COMMAND, "--storage", f"sqlite:///{rubbish}", *runs)
-    assert "cannot use the storage" in suite.mistake(*COMMAND, "--storage", str(rubbish), *runs)
-    Storage(f"sqlite:///{tmp_path}/studies.db")
-    assert "write sqlite:///" in suite.mistake(*COMMAND, "--storage", f"{tmp_path}/studies.db", *runs)
-    assert "no study yet" in suite("studies", "--runs", str(tmp_path))[1]
-
-
-@pytest.mark.usefixtures("closed_form")
-def test_a_study_goes_on_by_its_name_and_only_as_it_was_begun(suite: Cli, tmp_path: Path) -> None:
-    begun = [*COMMAND, "--search", "sigma=0.1:0.5", "--study", "mine", "--runs", str(tmp_path), "--no-track"]
-    assert suite(*begun, "--trials", "2")[0] == 0
-    again = ["tune", "--study", "mine", "--runs", str(tmp_path), "--no-track", "--trials", "3"]
-    assert "3 trials finished" in suite(*again)[1]
-    other = ["--search", "sigma=0.1:0.6"]
-    assert '"sigma": "0.1:0.5"} there, {"sigma": "0.1:0.6"} here' in suite.mistake(*again, *other)
-    assert 'objectives: ["certified_accuracy"] there, ["acr"] here' in suite.mistake(*again, "--objective", "acr")
-    assert 'method: "heat" there, "madry" here' in suite.mistake(*again, "--method", "madry")
-    assert "a new study needs a method" in suite.mistake("tune", "--study", "other", "--runs", str(tmp_path))
-    assert "did you mean 'mine'?" in suite.mistake("studies", "show", "mien", "--runs", str(tmp_path))
 
 
 # on which images, and for what
@@ -381,79 +248,6 @@ def test_an_interrupted_trial_waits_to_be_tried_again(tmp_path: Path, monkeypatc
     study = search(GIVEN, 1, tmp_path)
     assert [trial.state for trial in study.trials] == [TrialState.FAIL] * 3 + [TrialState.COMPLETE]
     assert study.trials[3].params == study.trials[0].params
-
-
-# shared
-
-
-@pytest.fixture(params=["sqlite", "journal", "postgresql"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "postgresql":
-        with server() as url:
-            yield url
-    else:
-        yield {"sqlite": f"sqlite:///{tmp_path}/s.db", "journal": str(tmp_path / "s.journal")}[request.param]
-
-
-def wait_for(reached: Callable[[], bool]) -> None:
-    end = time.monotonic() + 120
-    while not reached():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def test_one_of_two_processes_is_killed_in_the_middle_of_a_trial(storage: str, tmp_path: Path) -> None:
-    program = "from suite.cli import main; main()"
-    arguments = ["--search", "sigma=0.1:0.5 kappa=1:4", "--study", "shared", "--trials", "5", "--storage", storage]
-    arguments += ["--set", "start.training.epochs=10"]  # both trials wait for the baseline: time to notice them
-    command = [sys.executable, "-c", program, *COMMAND, *arguments, "--runs", str(tmp_path / "runs"), "--no-track"]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-
-    def running() -> int:
-        with contextlib.suppress(UserError):
-            trials = open_study("shared", storage).trials
-            return sum(trial.state == TrialState.RUNNING and len(trial.params) == 2 for trial in trials)
-        return 0
-
-    wait_for(lambda: running() == 2)
-    both[0].kill()
-    both[0].communicate()
-    _, said = both[1].communicate(timeout=300)
-    assert both[1].returncode == 0, said
-    assert "died: it is tried again" in said
-    trials = open_study("shared", storage).trials
-    states = [trial.state for trial in trials]
-    assert (states.count(TrialState.FAIL), states.count(TrialState.RUNNING)) == (1, 0)
-    finished = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    assert len(finished) == 5
-    [dead] = [trial for trial in trials if trial.state == TrialState.FAIL]
-    [again] = [trial for trial in trials if trial.user_attrs.get("retry_of") == dead.number]
-    assert again in finished
-    assert again.params == dead.params
-    assert len({tuple(trial.params.items()) for trial in finished}) == 5
-    assert len(list(tmp_path.glob("runs/studies/models/baseline-*/model.safetensors"))) == 1
-
-
-def test_a_trial_whose_process_dies_twice_is_left(tmp_path: Path, storage: str) -> None:
-    """The deaths: its lock given up while the trial is running."""
-    where = Storage(storage)
-    study = tuning.begin(GIVEN, "s", where)
-    about = definition(study)
-    work = tuning.Work(
-        study, about, where, Machine(runs=tmp_path), tuning.StudyLog(tmp_path, "s", storage, on=False),
-        validation(datasets.load("digits"), 0.1), tuning.objectives(about), search_space(BASE, about["search"]),
-    )  # fmt: skip
-    params = []
-    for _ in range(3):
-        claimed = tuning.claim(work, 1)
-        assert claimed
-        params.append(claimed[0].params)
-        tuning.reap(work)
-        assert study.trials[-1].state == TrialState.RUNNING  # alive as long as the lock is held
-        claimed[1]()
-    assert params[1] == params[0] != params[2]
-    assert [trial.user_attrs.get("retry_of") for trial in study.trials] == [None, 0, None]
-    assert [trial.state for trial in study.trials][:2] == [TrialState.FAIL, TrialState.FAIL]
 
 
 # what came out

@@ -19,11 +19,7 @@ THUMBNAILS = 12
 
 st.title("Compare two rows", anchor=False)
 runs = places().runs
-left, right = st.columns(2)
-with left:
-    board = st.selectbox("Board", common.board_names(runs), key="rows-of", **BIND)
-with right:
-    convention = common.convention_control("rule")
+board, convention = common.board_and_convention("rows-of", "rule")
 found = {row["run_id"]: row for row in rows(board, runs)}
 if len(found) < 2:
     st.info(f"{plain(board)} has fewer than two rows to compare. `suite run` makes one.")

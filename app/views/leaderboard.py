@@ -119,11 +119,7 @@ def references(frame: pd.DataFrame) -> None:
 
 st.title("Certified ℓ2 robustness", anchor=False)
 runs = places().runs
-left, right = st.columns(2)
-with left:
-    board = st.selectbox("Board", common.board_names(runs), key="board", **BIND)
-with right:
-    convention = common.convention_control("abstentions")
+board, convention = common.board_and_convention("board", "abstentions")
 frame = table(board, runs, convention)
 if frame.empty:
     st.info(

@@ -9,12 +9,15 @@ import typer
 
 from suite.commands.options import (
     RUNS,
+    BatchSize,
     DataRoot,
     Dataset,
     Device,
     Format,
     Output,
+    Profile,
     Runs,
+    Settings,
     Track,
     out,
     parse_setting,
@@ -25,26 +28,24 @@ from suite.commands.options import (
 def study(
     name: Annotated[str, typer.Argument(help="paper, or a TOML file of your own")],
     dataset: Dataset,
-    profile: Annotated[str | None, typer.Option(help="demo, quick or paper [default: what fits the machine]")] = None,
+    profile: Profile = None,
     method: Annotated[list[str] | None, typer.Option(help="only these of its methods")] = None,
     sigma: Annotated[list[float] | None, typer.Option(help="these instead of its σ, pixels in [0,1]")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="these instead of its seeds")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="say which runs it has, and make none")] = False,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a setting of every run")
-    ] = None,
+    settings: Settings = None,
     data_root: DataRoot = None,
     runs: Runs = RUNS,
     device: Device = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="of the protocols; changes the speed only")] = 256,
+    batch_size: BatchSize = 256,
     track: Track = True,
     format: Output = Format.table,
 ) -> None:
     """Carry out a grid of runs, methods × σ × seeds; run it again to go on where it stopped."""
-    from suite.grid import carry_out, load_study, runs_of
+    from suite.grid import carry_out, load_grid, runs_of
     from suite.run import Machine
 
-    asked = load_study(name)
+    asked = load_grid(name)
     narrowed = {"methods": method, "sigmas": sigma, "seeds": seed}
     asked = asked.narrowed({key: value for key, value in narrowed.items() if value})
     given: dict[str, Any] = dict(map(parse_setting, settings or ())) | ({"profile": profile} if profile else {})

@@ -31,6 +31,9 @@ Output = Annotated[Format, typer.Option("--format", help="how to print results")
 Track = Annotated[bool, typer.Option(help="log to MLflow ($MLFLOW_TRACKING_URI, or an SQLite file in the runs)")]
 Paper = Annotated[bool, typer.Option(help="certified accuracy as in the paper: abstentions dropped, R > r")]
 BoardRoot = Annotated[Path | None, typer.Option(help="where published rows are kept [default: in the package]")]
+Profile = Annotated[str | None, typer.Option(help="demo, quick or paper [default: what fits the machine]")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any other setting")]
+BatchSize = Annotated[int, typer.Option(min=1, help="images in a pass; changes the speed only")]
 RUNS = Path("runs")
 
 

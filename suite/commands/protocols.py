@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from suite.commands.options import RUNS, DataRoot, Device, Format, Output, Runs, Track, parse_setting
+from suite.commands.options import (
+    RUNS,
+    BatchSize,
+    DataRoot,
+    Device,
+    Format,
+    Output,
+    Runs,
+    Settings,
+    Track,
+    parse_setting,
+)
 from suite.commands.runs import carry_out, show_result
 from suite.errors import UserError
 
@@ -33,8 +44,6 @@ Mean = Annotated[str | None, typer.Option(help="R,G,B to subtract [default: the 
 Std = Annotated[str | None, typer.Option(help="R,G,B to divide by [default: the data set's]")]
 Deployed = Annotated[str, typer.Option(help="pass or vote: what the checkpoint's row stands for")]
 Count = Annotated[int | None, typer.Option(help="how many test images")]
-Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any other setting")]
-BatchSize = Annotated[int, typer.Option(min=1, help="changes the speed only")]
 
 
 def subject(

@@ -9,7 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from suite.commands.boards import BoardFormat, leaderboard
-from suite.commands.options import RUNS, DataRoot, Dataset, Device, Format, Output, Runs, Track, out, parse_setting
+from suite.commands.options import (
+    RUNS,
+    BatchSize,
+    DataRoot,
+    Dataset,
+    Device,
+    Format,
+    Output,
+    Profile,
+    Runs,
+    Settings,
+    Track,
+    out,
+    parse_setting,
+)
 
 if TYPE_CHECKING:
     from suite.run import Machine
@@ -18,7 +32,7 @@ if TYPE_CHECKING:
 def run(
     method: Annotated[str, typer.Option(help="see 'suite methods'")],
     dataset: Dataset,
-    profile: Annotated[str | None, typer.Option(help="demo, quick or paper [default: what fits the machine]")] = None,
+    profile: Profile = None,
     arch: Annotated[str | None, typer.Option(help="resnet8/20/56/110[-wWIDTH], resnet18/34/50, cnn")] = None,
     sigma: Annotated[float | None, typer.Option(help="noise, pixels in [0,1]")] = None,
     init: Annotated[str | None, typer.Option(help="a checkpoint of your own to start from")] = None,
@@ -36,14 +50,11 @@ def run(
     protocols: Annotated[
         str | None, typer.Option(help="comma-separated: accuracy,certify,lbound,attack,timing,agreement,audit; or all")
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="any other setting, e.g. training.momentum=0.8"),
-    ] = None,
+    settings: Settings = None,
     data_root: DataRoot = None,
     runs: Runs = RUNS,
     device: Device = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="of the protocols; changes the speed only")] = 256,
+    batch_size: BatchSize = 256,
     track: Track = True,
     format: Output = Format.table,
 ) -> None:

@@ -7,7 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from suite.commands.options import RUNS, DataRoot, Device, Format, Output, Runs, Track, out, parse_setting, show_list
+from suite.commands.options import (
+    RUNS,
+    BatchSize,
+    DataRoot,
+    Device,
+    Format,
+    Output,
+    Profile,
+    Runs,
+    Settings,
+    Track,
+    out,
+    parse_setting,
+    show_list,
+)
 from suite.commands.runs import carry_out, show_result
 
 if TYPE_CHECKING:
@@ -46,15 +60,13 @@ def tune(
     validation: Annotated[float | None, typer.Option(help="share of the training images to measure on [0.2]")] = None,
     n: Annotated[int | None, typer.Option(help="draws for a trial's certificates, at most [1000]")] = None,
     images: Annotated[int | None, typer.Option(min=1, help="validation images to certify, at most [300]")] = None,
-    profile: Annotated[str | None, typer.Option(help="demo, quick or paper [default: what fits the machine]")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a setting that all trials share")
-    ] = None,
+    profile: Profile = None,
+    settings: Settings = None,
     then: Annotated[str | None, typer.Option(help="run: run the best trial's settings on the test set")] = None,
     data_root: DataRoot = None,
     runs: Runs = RUNS,
     device: Device = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="of the certificates; changes the speed only")] = 256,
+    batch_size: BatchSize = 256,
     track: Track = True,
     format: Output = Format.table,
 ) -> None:

@@ -56,6 +56,16 @@ class Protocol:
     company: Callable[[RunSpec, int], int] = lambda spec, batch_size: 1
 
 
+def draws_per_image(protocol: str, spec: RunSpec) -> int:
+    """Of the noise, in a step of a protocol that searches; 0 for a single pass."""
+    return 0 if spec.build_method().deterministic else getattr(spec, protocol).draws
+
+
+def images_per_batch(protocol: str, spec: RunSpec, batch_size: int) -> int:
+    """How many images such a protocol takes at once, all their draws in one batch as far as they fit."""
+    return max(1, batch_size // (draws_per_image(protocol, spec) or 1))
+
+
 def examples(split: Images, indices: Sequence[int]) -> Iterator[Example]:
     """The images of a split by index, decoded ahead where the split streams."""
     groups = torch.tensor(indices, dtype=torch.int64).split(64)

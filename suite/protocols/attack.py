@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 import torch
 
 from suite.attacks import Target, ddn, distances, first_success_pgd, keyed_noise
-from suite.protocols import Example, Protocol, Record, Subject, stacked
+from suite.protocols import Example, Protocol, Record, Subject, draws_per_image, images_per_batch, stacked
 from suite.spec import RunSpec
 
 LEVELS = 256  # values of a pixel in a stored image: DDN finds images that can be stored
@@ -25,20 +26,11 @@ def indices(spec: RunSpec, total: int) -> range:
     return range(0, total, spec.certify.every)[: spec.attack.images]
 
 
-def draws_per_image(spec: RunSpec) -> int:
-    """Of the noise, in a step of an attack; 0 for a single pass."""
-    return 0 if spec.build_method().deterministic else spec.attack.draws
-
-
-def company(spec: RunSpec, batch_size: int) -> int:
-    return max(1, batch_size // (draws_per_image(spec) or 1))
-
-
 def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     """predict and correct (top-k) of each clean image, and the distances pgd and ddn (pixel units; None: not found)."""
-    spec, settings, m = subject.spec, subject.spec.attack, draws_per_image(subject.spec)
+    spec, settings, m = subject.spec, subject.spec.attack, draws_per_image("attack", subject.spec)
     assert spec.sigma is not None
-    for numbers, x, labels in stacked(images, company(spec, subject.batch_size), subject.device):
+    for numbers, x, labels in stacked(images, images_per_batch("attack", spec, subject.batch_size), subject.device):
         noise = keyed_noise(x, numbers, m, sigma=spec.sigma, seed=spec.seed, purpose="attack")
         target = Target(subject.model, labels, noise, top=spec.certify.top, batch_size=subject.batch_size)
         clean = target.see(x, torch.arange(len(x), device=x.device))
@@ -96,7 +88,7 @@ def figures(distances: pd.Series[Any]) -> dict[str, Any]:
 
 def passes(spec: RunSpec, total: int) -> float:
     """At most: PGD ends with its first success. A gradient costs two passes and a half."""
-    return len(indices(spec, total)) * (draws_per_image(spec) or 1) * 2.5 * 2 * spec.attack.steps
+    return len(indices(spec, total)) * (draws_per_image("attack", spec) or 1) * 2.5 * 2 * spec.attack.steps
 
 
-PROTOCOL = Protocol(indices, records, summarise, passes, company=company)
+PROTOCOL = Protocol(indices, records, summarise, passes, company=partial(images_per_batch, "attack"))

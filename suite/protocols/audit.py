@@ -7,6 +7,7 @@ still be one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -14,7 +15,7 @@ import torch
 
 from suite.errors import UserError
 from suite.findings import HALVINGS, Finding, examine
-from suite.protocols import Example, Protocol, Record, Subject, certify, stacked
+from suite.protocols import Example, Protocol, Record, Subject, certify, draws_per_image, images_per_batch, stacked
 from suite.spec import RunSpec
 from suite.statistics import upper_confidence_bound
 
@@ -25,10 +26,6 @@ def indices(spec: RunSpec, total: int) -> range:
     return certify.indices(spec, total)[: spec.audit.images]
 
 
-def company(spec: RunSpec, batch_size: int) -> int:
-    return max(1, batch_size // (draws_per_image(spec) or 1))
-
-
 def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     """What was found nearest to each image; distances and radii in pixel units.
 
@@ -37,13 +34,13 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     - ratio: distance / radius, and violated: whether it is below 1;
     - lbound_radius, lbound_distance, lbound_ratio, lbound_violated: the same of the L-bound, for a single pass.
     """
-    spec, m, k = subject.spec, draws_per_image(subject.spec), subject.spec.certify.top
+    spec, m, k = subject.spec, draws_per_image("audit", subject.spec), subject.spec.certify.top
     if m and 0.5 ** (spec.audit.n - 1) > spec.certify.alpha:
         raise UserError(f"{spec.audit.n} votes can confirm nothing at alpha = {spec.certify.alpha:g}: raise audit.n")
     certificates = subject.records("certify").set_index("idx")
     bounds = pd.DataFrame() if m else subject.records("lbound")
     bound = dict(zip(bounds["idx"], bounds["radius"], strict=True)) if "radius" in bounds else {}
-    for numbers, x, labels in stacked(images, company(spec, subject.batch_size), subject.device):
+    for numbers, x, labels in stacked(images, images_per_batch("audit", spec, subject.batch_size), subject.device):
         sets = [(classes * k)[:k] for classes in certificates.loc[numbers, "chosen"]]  # n₀ votes may name fewer than k
         chosen = torch.tensor(sets, device=subject.device)
         radius, other = certificates.loc[numbers, "radius"].tolist(), [bound.get(index, 0.0) for index in numbers]
@@ -75,11 +72,6 @@ def beside(radius: float, finding: Finding) -> dict[str, Any]:
         "violated": int(distance is not None and distance < radius),
         "search": search,
     }
-
-
-def draws_per_image(spec: RunSpec) -> int:
-    """Of the noise, in a step of a search; 0 for a single pass."""
-    return 0 if spec.build_method().deterministic else spec.audit.draws
 
 
 def claim(spec: RunSpec) -> str:
@@ -117,9 +109,11 @@ def figures(attacked: pd.DataFrame, prefix: str) -> dict[str, Any]:
 
 def passes(spec: RunSpec, total: int) -> float:
     """A gradient costs two passes and a half; a vote is asked at the edge or outside, and in each halving."""
-    settings, m = spec.audit, draws_per_image(spec)
+    settings, m = spec.audit, draws_per_image("audit", spec)
     looks = settings.steps * sum(settings.restarts if search == "pgd" else 1 for search in settings.searches)
     return len(indices(spec, total)) * (2.5 * (m or 1) * looks + (settings.n * (1 + HALVINGS) if m else 0))
 
 
-PROTOCOL = Protocol(indices, records, summarise, passes, needs=("certify", "lbound"), company=company)
+PROTOCOL = Protocol(
+    indices, records, summarise, passes, needs=("certify", "lbound"), company=partial(images_per_batch, "audit")
+)

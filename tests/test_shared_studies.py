@@ -1,0 +1,94 @@
+"""Several processes on one study, in every kind of storage: none of their trials is lost or counted twice."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+from postgres import server
+from studying import BASE, COMMAND, GIVEN
+
+from suite import data as datasets
+from suite import tune as tuning
+from suite.data.validation import validation
+from suite.errors import UserError
+from suite.run import Machine
+from suite.searchspace import search_space
+from suite.storage import Storage
+from suite.studies import definition, open_study
+
+
+@pytest.fixture(params=["sqlite", "journal", "postgresql"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "postgresql":
+        with server() as url:
+            yield url
+    else:
+        yield {"sqlite": f"sqlite:///{tmp_path}/s.db", "journal": str(tmp_path / "s.journal")}[request.param]
+
+
+def wait_for(reached: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_one_of_two_processes_is_killed_in_the_middle_of_a_trial(storage: str, tmp_path: Path) -> None:
+    program = "from suite.cli import main; main()"
+    arguments = ["--search", "sigma=0.1:0.5 kappa=1:4", "--study", "shared", "--trials", "5", "--storage", storage]
+    arguments += ["--set", "start.training.epochs=10"]  # both trials wait for the baseline: time to notice them
+    command = [sys.executable, "-c", program, *COMMAND, *arguments, "--runs", str(tmp_path / "runs"), "--no-track"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+
+    def running() -> int:
+        with contextlib.suppress(UserError):
+            trials = open_study("shared", storage).trials
+            return sum(trial.state == TrialState.RUNNING and len(trial.params) == 2 for trial in trials)
+        return 0
+
+    wait_for(lambda: running() == 2)
+    both[0].kill()
+    both[0].communicate()
+    _, said = both[1].communicate(timeout=300)
+    assert both[1].returncode == 0, said
+    assert "died: it is tried again" in said
+    trials = open_study("shared", storage).trials
+    states = [trial.state for trial in trials]
+    assert (states.count(TrialState.FAIL), states.count(TrialState.RUNNING)) == (1, 0)
+    finished = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    assert len(finished) == 5
+    [dead] = [trial for trial in trials if trial.state == TrialState.FAIL]
+    [again] = [trial for trial in trials if trial.user_attrs.get("retry_of") == dead.number]
+    assert again in finished
+    assert again.params == dead.params
+    assert len({tuple(trial.params.items()) for trial in finished}) == 5
+    assert len(list(tmp_path.glob("runs/studies/models/baseline-*/model.safetensors"))) == 1
+
+
+def test_a_trial_whose_process_dies_twice_is_left(tmp_path: Path, storage: str) -> None:
+    """The deaths: its lock given up while the trial is running."""
+    where = Storage(storage)
+    study = tuning.begin(GIVEN, "s", where)
+    about = definition(study)
+    work = tuning.Work(
+        study, about, where, Machine(runs=tmp_path), tuning.StudyLog(tmp_path, "s", storage, on=False),
+        validation(datasets.load("digits"), 0.1), tuning.objectives(about), search_space(BASE, about["search"]),
+    )  # fmt: skip
+    params = []
+    for _ in range(3):
+        claimed = tuning.claim(work, 1)
+        assert claimed
+        params.append(claimed[0].params)
+        tuning.reap(work)
+        assert study.trials[-1].state == TrialState.RUNNING  # alive as long as the lock is held
+        claimed[1]()
+    assert params[1] == params[0] != params[2]
+    assert [trial.user_attrs.get("retry_of") for trial in study.trials] == [None, 0, None]
+    assert [trial.state for trial in study.trials][:2] == [TrialState.FAIL, TrialState.FAIL]
