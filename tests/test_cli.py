@@ -14,36 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY, options
-
-from suite import cli
-
-
-class Cli:
-    """Calls the console script's function in this process: (exit code, standard output, standard error)."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-        self.capsys, self.monkeypatch = capsys, monkeypatch
-
-    def __call__(self, *arguments: str) -> tuple[int, str, str]:
-        self.monkeypatch.setattr(sys, "argv", ["suite", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = self.capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    def mistake(self, *arguments: str) -> str:
-        """The one line that a mistake is answered with, after any progress."""
-        code, out, err = self(*arguments)
-        said = [line for line in err.splitlines() if line.startswith("suite: ")]
-        assert (code, out, len(said)) == (2, "", 1), err
-        assert err.splitlines()[-1] == said[0]
-        return said[0]
-
-
-@pytest.fixture
-def suite(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
-    return Cli(capsys, monkeypatch)
+from conftest import TINY, Cli, options
 
 
 def tiny(runs: Path, **changed: Any) -> list[str]:

@@ -5,17 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conftest import Cli
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from studying import BASE, COMMAND
-from test_cli import Cli
 
 from suite.searchspace import defaults, grid, parse_search, search_space
 from suite.storage import Storage
-
-
-@pytest.fixture
-def suite(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
-    return Cli(capsys, monkeypatch)
 
 
 def test_the_notation_of_a_search() -> None:
@@ -109,17 +104,3 @@ def test_storages_that_are_none(suite: Cli, tmp_path: Path) -> None:
     Storage(f"sqlite:///{tmp_path}/studies.db")
     assert "write sqlite:///" in suite.mistake(*COMMAND, "--storage", f"{tmp_path}/studies.db", *runs)
     assert "no study yet" in suite("studies", "--runs", str(tmp_path))[1]
-
-
-@pytest.mark.usefixtures("closed_form")
-def test_a_study_goes_on_by_its_name_and_only_as_it_was_begun(suite: Cli, tmp_path: Path) -> None:
-    begun = [*COMMAND, "--search", "sigma=0.1:0.5", "--study", "mine", "--runs", str(tmp_path), "--no-track"]
-    assert suite(*begun, "--trials", "2")[0] == 0
-    again = ["tune", "--study", "mine", "--runs", str(tmp_path), "--no-track", "--trials", "3"]
-    assert "3 trials finished" in suite(*again)[1]
-    other = ["--search", "sigma=0.1:0.6"]
-    assert '"sigma": "0.1:0.5"} there, {"sigma": "0.1:0.6"} here' in suite.mistake(*again, *other)
-    assert 'objectives: ["certified_accuracy"] there, ["acr"] here' in suite.mistake(*again, "--objective", "acr")
-    assert 'method: "heat" there, "madry" here' in suite.mistake(*again, "--method", "madry")
-    assert "a new study needs a method" in suite.mistake("tune", "--study", "other", "--runs", str(tmp_path))
-    assert "did you mean 'mine'?" in suite.mistake("studies", "show", "mien", "--runs", str(tmp_path))

@@ -14,10 +14,9 @@ import optuna
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY
+from conftest import TINY, Cli
 from optuna.trial import Trial, TrialState
 from studying import COMMAND, GIVEN, search
-from test_cli import Cli
 
 from suite import data as datasets
 from suite import tune as tuning
@@ -31,11 +30,6 @@ from suite.run import Machine, run
 from suite.spec import make_spec
 from suite.studies import best, described, figures, open_studies, open_study, run_line, trials_frame
 from suite.training import train
-
-
-@pytest.fixture
-def suite(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
-    return Cli(capsys, monkeypatch)
 
 
 @pytest.fixture
@@ -164,6 +158,20 @@ def test_looking_at_a_model_during_training_changes_no_weight(tmp_path: Path) ->
 
 
 # how
+
+
+@pytest.mark.usefixtures("closed_form")
+def test_a_study_goes_on_by_its_name_and_only_as_it_was_begun(suite: Cli, tmp_path: Path) -> None:
+    begun = [*COMMAND, "--search", "sigma=0.1:0.5", "--study", "mine", "--runs", str(tmp_path), "--no-track"]
+    assert suite(*begun, "--trials", "2")[0] == 0
+    again = ["tune", "--study", "mine", "--runs", str(tmp_path), "--no-track", "--trials", "3"]
+    assert "3 trials finished" in suite(*again)[1]
+    other = ["--search", "sigma=0.1:0.6"]
+    assert '"sigma": "0.1:0.5"} there, {"sigma": "0.1:0.6"} here' in suite.mistake(*again, *other)
+    assert 'objectives: ["certified_accuracy"] there, ["acr"] here' in suite.mistake(*again, "--objective", "acr")
+    assert 'method: "heat" there, "madry" here' in suite.mistake(*again, "--method", "madry")
+    assert "a new study needs a method" in suite.mistake("tune", "--study", "other", "--runs", str(tmp_path))
+    assert "did you mean 'mine'?" in suite.mistake("studies", "show", "mien", "--runs", str(tmp_path))
 
 
 @pytest.mark.usefixtures("closed_form")
