@@ -3,6 +3,7 @@ its own first layer, so that σ, radii and attack norms mean the same for all of
 
 from __future__ import annotations
 
+import operator
 import re
 from collections import OrderedDict
 
@@ -130,7 +131,8 @@ def build(
 
 
 def folded(model: nn.Module, example: Tensor) -> nn.Module:
-    """A copy of a model in evaluation mode for inference alone: each batch norm is folded into its convolution.
+    """A copy of a model in evaluation mode for inference alone: each batch norm is folded into its convolution, and a
+    ReLU writes over a convolution's or a sum's output that nothing else reads.
 
     `example` is an image (C, H, W) on the model's device. A model that torch.fx cannot follow, or whose folded copy
     does not give the example the same logits but for rounding, is returned as it is.
@@ -139,6 +141,14 @@ def folded(model: nn.Module, example: Tensor) -> nn.Module:
 
     try:
         fast = fuse(model.eval())
+        assert isinstance(fast, torch.fx.GraphModule)
+        layers = dict(fast.named_modules())
+        for node in fast.graph.find_nodes(op="call_function", target=F.relu):
+            [source] = node.all_input_nodes
+            new = source.target is operator.add or isinstance(layers.get(str(source.target)), nn.Conv2d)
+            if new and len(source.users) == 1:
+                node.kwargs = {"inplace": True}
+        fast.recompile()
         with torch.inference_mode():
             logits = model(example[None])
             same = torch.allclose(fast(example[None]), logits, rtol=0, atol=1e-4 * float(logits.abs().max()))

@@ -16,6 +16,7 @@ from suite import data as datasets
 from suite.data import Dataset
 from suite.errors import UserError
 from suite.files import read_json, read_records, write_json
+from suite.memory import keep_memory
 from suite.models import build
 from suite.noise import key
 from suite.progress import console, duration, progress
@@ -65,6 +66,7 @@ def run(
     """
     machine = machine or Machine()
     device = machine.torch_device
+    keep_memory()
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.allow_tf32 = False  # fp32 is to mean fp32 on every device
     data = data or datasets.load(spec.dataset, machine.data_root)
