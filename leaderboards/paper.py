@@ -6,7 +6,7 @@ Architecture, data variant, n, images and seed may differ: the row's name says t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -52,7 +52,7 @@ SECONDS = {
 }  # fmt: skip
 OWN = {"pass = own vote where the pass is right, %": "agreement.own_given_correct.share"}
 STOCHASTIC = {"pass = the stochastic model's vote, %": "agreement.stochastic"}
-PLAIN = ("baseline", "heat", "madry-heat")
+PLAIN = ("heat", "madry-heat")
 CERTIFIED, ATTACKED = ("Certified accuracy against ℓ2 radius", "Share of images attacked within a distance")
 ITEMS = {
     "Figure 1a": Item(CERTIFIED, **CIFAR, kind="certified", protocol="certify"),
@@ -64,6 +64,13 @@ ITEMS = {
     ),
     "Figure 3b": Item(
         "How often one pass answers as the stochastic model's vote", **IMAGENET, kind="figures", protocol="agreement",
+        figures=STOCHASTIC, methods=PLAIN,
+    ),
+    "Figure 3a, on CIFAR-10": Item(
+        "How often one pass answers as its own vote", **CIFAR, kind="figures", protocol="agreement", figures=OWN
+    ),
+    "Figure 3b, on CIFAR-10": Item(
+        "How often one pass answers as the stochastic model's vote", **CIFAR, kind="figures", protocol="agreement",
         figures=STOCHASTIC, methods=PLAIN,
     ),
     "Figure 6a": Item(f"{ATTACKED}, PGD", **CIFAR, kind="attacked", protocol="attack", attack="pgd"),
@@ -78,6 +85,10 @@ ITEMS = {
     "Table 3": Item("Adversarial distance", **IMAGENET, kind="figures", protocol="attack", figures=DISTANCES),
     "Table 4": Item(
         "Certified radii of adversarially trained models", **IMAGENET, kind="radii", protocol="certify",
+        methods=("madry", "madry-heat"),
+    ),
+    "Table 4, on CIFAR-10": Item(
+        "Certified radii of adversarially trained models", **CIFAR, kind="radii", protocol="certify",
         methods=("madry", "madry-heat"),
     ),
     "Table 5": Item("Adversarial distance", **CIFAR, kind="figures", protocol="attack", figures=DISTANCES),
@@ -100,6 +111,13 @@ def comparable(item: Item, results: list[dict[str, Any]]) -> list[dict[str, Any]
         and (row["dataset"], row["sigma"], row["top"]) == (item.dataset, item.sigma, item.top)
         and item.protocol in row["protocols"]
     ]
+
+
+def at_rows(item: Item, rows: Sequence[Row], records: Records, places: list[float]) -> dict[str, float | None]:
+    """What rows that differ in the seed alone have for an item, their mean, by the column's name: percent at each of
+    `places` for a curve, else its figures."""
+    means = pd.DataFrame([at_row(item, row, records, places) for row in rows]).mean()
+    return {str(column): float(mean) for column, mean in means.items()}
 
 
 def at_row(item: Item, row: Row, records: Records, places: list[float]) -> dict[str, float | None]:
@@ -127,9 +145,9 @@ def _figure(row: Row, path: str) -> float:
     return float("nan") if value is None else float(value)
 
 
-def row_line(item: Item, row: Row, records: Records) -> pd.DataFrame:
-    """The curve of a row for an item of kind certified or attacked: at, percent."""
-    lines = records(row, item.protocol)
+def row_line(item: Item, rows: Sequence[Row], records: Records) -> pd.DataFrame:
+    """The curve of rows that differ in the seed alone for an item of kind certified or attacked: at, percent."""
+    lines = pd.concat([records(row, item.protocol).assign(run=row["run_id"]) for row in rows], ignore_index=True)
     if item.kind == "certified":
         drawn = curve(lines, "paper")
         return pd.DataFrame({"at": drawn["radius"], "percent": 100 * drawn["accuracy"]})
@@ -137,12 +155,16 @@ def row_line(item: Item, row: Row, records: Records) -> pd.DataFrame:
     return pd.DataFrame({"at": drawn["distance"], "percent": 100 * drawn[item.attack]})
 
 
-def beside(name: str, named: Mapping[str, Row], records: Records) -> pd.DataFrame:
+def beside(name: str, named: Mapping[str, Sequence[Row]], records: Records, item: Item | None = None) -> pd.DataFrame:
     """The paper's values of an item, then those of the store's rows, `named` by what to call them; a line each.
+
+    Under a name are the rows that differ in the seed alone: the line is their mean. An `item` that is changed, to
+    another σ or data set, has no values of the paper.
 
     Columns: row, source ("the paper, plot, ±1 points", or "this store"), and one for each place or figure.
     """
-    item, given = ITEMS[name], published(name)
+    given = published(name) if item in (None, ITEMS[name]) else published("")
+    item = item or ITEMS[name]
     places = [float(place) for place in given["at"].dropna().unique()] if len(given) else []
     places = places or ([0.5, 1.0, 2.0] if item.kind == "attacked" else [0.0, 0.1, 0.2, 0.3, 0.4, 0.5])
     lines = []
@@ -150,6 +172,6 @@ def beside(name: str, named: Mapping[str, Row], records: Records) -> pd.DataFram
         source = f"the paper, {values['read'].iloc[0]}, ±{values['uncertainty'].iloc[0]:g} points"
         columns = [next(iter(item.figures))] if item.kind == "figures" else [f"{at:g}" for at in values["at"]]
         lines.append({"row": method, "source": source, **dict(zip(columns, values["percent"], strict=True))})
-    for called, row in named.items():
-        lines.append({"row": called, "source": "this store", **at_row(item, row, records, places)})
+    for called, rows in named.items():
+        lines.append({"row": called, "source": "this store", **at_rows(item, rows, records, places)})
     return pd.DataFrame(lines, columns=None if lines else ["row", "source"])

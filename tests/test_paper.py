@@ -22,29 +22,29 @@ def records(row: Any, protocol: str) -> pd.DataFrame:
 
 
 def test_figure_1_has_the_papers_points_and_a_rows_certified_accuracy_in_its_convention() -> None:
-    table = beside("Figure 1a", {"mine": ROW}, records).set_index("row")
+    table = beside("Figure 1a", {"mine": [ROW]}, records).set_index("row")
     assert table.loc["heat", ["0", "0.1", "0.3"]].tolist() == [90.7, 82.0, 59.0]
     assert "the paper, plot" in table.loc["heat", "source"]
     # three answered; R > r leaves both right ones at 0, one at 0.1, none at 0.3
     assert table.loc["mine", ["0", "0.1", "0.3"]].tolist() == pytest.approx([200 / 3, 100 / 3, 0])
-    line = row_line(ITEMS["Figure 1a"], ROW, records)
+    line = row_line(ITEMS["Figure 1a"], [ROW], records)
     assert line["percent"].iloc[0] == pytest.approx(200 / 3)
 
 
 def test_figure_6_counts_the_attacked_images_alone() -> None:
-    table = beside("Figure 6a", {"mine": ROW}, records).set_index("row")
+    table = beside("Figure 6a", {"mine": [ROW]}, records).set_index("row")
     assert table.loc["baseline", ["1", "2"]].tolist() == [72, 99]
     assert table.loc["mine", ["1", "2"]].tolist() == pytest.approx([100 / 3, 200 / 3])
-    assert beside("Figure 6b", {"mine": ROW}, records).set_index("row").loc["mine", "1"] == pytest.approx(200 / 3)
+    assert beside("Figure 6b", {"mine": [ROW]}, records).set_index("row").loc["mine", "1"] == pytest.approx(200 / 3)
 
 
 def test_tables_take_a_rows_figures_and_leave_what_it_lacks_open() -> None:
-    own = beside("Table 5", {"mine": ROW}, records).iloc[0]
+    own = beside("Table 5", {"mine": [ROW]}, records).iloc[0]
     assert (own["PGD, mean"], own["PGD, median"], own["DDN, mean"]) == (1.5, 1.25, 0.5)
     assert pd.isna(own["L-bound, mean"])
-    radii = beside("Table 4", {"mine": ROW}, records).iloc[0]
+    radii = beside("Table 4", {"mine": [ROW]}, records).iloc[0]
     assert (radii["mean"], radii["median"], radii["max"]) == pytest.approx((0.2, 0.2, 0.3))
-    clean = beside("Table 1", {"mine": ROW | {"clean_accuracy": 0.5}}, records).set_index("row")["top-5, %"]
+    clean = beside("Table 1", {"mine": [ROW | {"clean_accuracy": 0.5}]}, records).set_index("row")["top-5, %"]
     assert clean.to_dict() == {"randomized-smoothing": 85.3, "smoothadv": 78.8, "heat": 86.1, "mine": 50}
 
 

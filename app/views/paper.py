@@ -49,9 +49,9 @@ def show_item(name: str) -> None:
     if not own:
         asked = f"suite run --method heat --dataset {item.dataset} --sigma {item.sigma:g} --protocols all"
         st.info(f"No run of this store is at the paper's σ with these figures. One that is: `{asked}`")
-    table = beside(name, found, common.records)
+    table = beside(name, {label: [row] for label, row in found.items()}, common.records)
     if item.kind in ("certified", "attacked"):
-        lines = {label: (row["method"], row_line(item, row, common.records)) for label, row in found.items()}
+        lines = {label: (row["method"], row_line(item, [row], common.records)) for label, row in found.items()}
         x, y = ("ℓ2 radius", "certified, %") if item.kind == "certified" else ("ℓ2 distance", "attacked, %")
         if lines or len(given):
             show_figure(paper_figure(given, lines, x, y), name, f"{name} of the paper and of this store")

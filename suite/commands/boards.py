@@ -90,6 +90,27 @@ def write(text: str, file: Path | None) -> None:
         raise UserError(f"{file} cannot be written: {error.strerror}") from error
 
 
+class ReportFormat(StrEnum):
+    markdown = "markdown"
+    html = "html"
+
+
+def report(
+    dataset: Annotated[str, typer.Argument(help="cifar10, digits, …")],
+    runs: Runs = RUNS,
+    board_root: BoardRoot = None,
+    format: Annotated[ReportFormat, typer.Option(help="html: one page with curves")] = ReportFormat.markdown,
+    file: Annotated[Path | None, typer.Option("--out", help="write to this file instead")] = None,
+) -> None:
+    """The paper's figures and tables with the runs on a data set beside them, and whether they bear the paper out."""
+    from app.document import to_html, to_markdown
+    from app.report import report
+    from leaderboards.published import PUBLISHED
+
+    sections = report(runs, dataset, board_root or PUBLISHED)
+    write(to_html(sections) if format is ReportFormat.html else to_markdown(sections), file)
+
+
 def import_published(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="logs: idx, label, predict, radius, correct, time")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +24,7 @@ from suite.commands.options import (
     parse_setting,
     show_list,
 )
+from suite.errors import UserError
 
 
 def study(
@@ -56,7 +58,27 @@ def study(
         return
     machine = Machine(data_root=data_root, runs=runs, device=device, batch_size=batch_size, track=track)
     folders = [str(folder) for folder in carry_out(specs, machine)]
+    written = write_report(Path(name).stem, dataset, runs, [Path(folder).name for folder in folders])
     if format is Format.json:
         print(json.dumps(folders))
-    else:
-        out.print(f"{len(folders)} runs; next: suite leaderboard {dataset} --runs {runs}", highlight=False)
+        return
+    out.print(f"{len(folders)} runs; next: suite leaderboard {dataset} --runs {runs}", highlight=False)
+    if written:
+        out.print(f"report: {' and '.join(map(str, written))}", highlight=False, soft_wrap=True)
+
+
+def write_report(name: str, dataset: str, runs: Path, finished: list[str]) -> list[Path]:
+    """The report on a study's finished runs, beside them, and where it is; none where no two can be compared."""
+    from app.document import to_html, to_markdown
+    from app.report import report
+    from suite.files import write_atomically
+
+    try:
+        sections = report(runs, Path(dataset).name, only=finished)
+    except UserError:
+        return []
+    files = {"md": to_markdown(sections), "html": to_html(sections)}
+    places = {runs / f"report-{name}-{Path(dataset).name}.{ending}": text for ending, text in files.items()}
+    for place, text in places.items():
+        write_atomically(place, text.encode())
+    return list(places)
