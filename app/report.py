@@ -85,9 +85,9 @@ def part(rows: list[Result], runs: Path, published: Path) -> Iterator[Section]:
 def introduction(row: Result) -> Iterator[str]:
     yield paper_figures()["citation"].iloc[0]
     yield (
-        "Values of the paper are read off its plots, as precisely as is said beside them; where it has a figure of "
-        "which no values are known here, this store's stand alone. Certified accuracy is in the paper's convention "
-        "(abstentions left out, R > r). Several seeds: figures are means over them."
+        "Values of the paper are read off its plots, as precisely as is said beside them; where it has a figure "
+        "of which no values are known here, what was measured stands alone. Certified accuracy is in the paper's "
+        "convention (abstentions left out, R > r). Several seeds: figures are means over them."
     )
     if row["sigma"] not in {item.sigma for item in ITEMS.values() if item.dataset == row["dataset"]}:
         yield f"The paper has no figures at σ = {row['sigma']:g} on these data."

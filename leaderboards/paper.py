@@ -161,7 +161,7 @@ def beside(name: str, named: Mapping[str, Sequence[Row]], records: Records, item
     Under a name are the rows that differ in the seed alone: the line is their mean. An `item` that is changed, to
     another σ or data set, has no values of the paper.
 
-    Columns: row, source ("the paper, plot, ±1 points", or "this store"), and one for each place or figure.
+    Columns: row, source ("the paper, plot, ±1 points", or "measured"), and one for each place or figure.
     """
     given = published(name) if item in (None, ITEMS[name]) else published("")
     item = item or ITEMS[name]
@@ -173,5 +173,5 @@ def beside(name: str, named: Mapping[str, Sequence[Row]], records: Records, item
         columns = [next(iter(item.figures))] if item.kind == "figures" else [f"{at:g}" for at in values["at"]]
         lines.append({"row": method, "source": source, **dict(zip(columns, values["percent"], strict=True))})
     for called, rows in named.items():
-        lines.append({"row": called, "source": "this store", **at_rows(item, rows, records, places)})
+        lines.append({"row": called, "source": "measured", **at_rows(item, rows, records, places)})
     return pd.DataFrame(lines, columns=None if lines else ["row", "source"])

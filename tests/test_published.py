@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import lzma
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,24 @@ import pandas as pd
 import pytest
 from conftest import SHARED
 
+from app.report import COMPARED
 from leaderboards import groups, load_board, rows, table
 from leaderboards.curves import row_curve, row_records
+from leaderboards.kept import KEPT
 from leaderboards.published import PUBLISHED, Entry, paper_figures, published_records, published_rows
 from leaderboards.published.log import fits, read_log, rounding
 from leaderboards.published.store import import_logs
 from suite.errors import UserError
+from suite.files import read_records
 from suite.protocols import certify
 from suite.spec import make_spec
-from suite.statistics import certified_accuracy, certified_radius, largest_radius, smallest_count
+from suite.statistics import (
+    average_certified_radius,
+    certified_accuracy,
+    certified_radius,
+    largest_radius,
+    smallest_count,
+)
 
 LOGS = SHARED / "data" / "published"
 ROWS = sorted(PUBLISHED.glob("*/*.tsv.xz"))
@@ -108,7 +118,8 @@ def test_the_fewest_votes_are_those_of_a_table() -> None:
 
 
 def test_a_fresh_clone_has_the_published_rows_by_comparable_group(tmp_path: Path) -> None:
-    assert (len(rows("cifar10", tmp_path)), len(rows("imagenet", tmp_path))) == (9, 6)
+    sources = {board: Counter(row["source"] for row in rows(board, tmp_path)) for board in ("cifar10", "imagenet")}
+    assert sources == {"cifar10": {"published": 9, "run": 12}, "imagenet": {"published": 6}}
     assert rows("cifar10", tmp_path, published=None) == []
     assert rows("paper", tmp_path) == rows(str(PUBLISHED / "cifar10"), tmp_path) == []
     titled = {title: group["method"].tolist() for title, group in groups(table("imagenet", tmp_path))}
@@ -116,7 +127,19 @@ def test_a_fresh_clone_has_the_published_rows_by_comparable_group(tmp_path: Path
         "randomized-smoothing"
     ]
     assert titled["ImageNet: σ = 0.25, top-1, 500 images, every 100th, n = 100000, α = 0.001"] == ["smoothadv"]
-    assert [len(group) for _, group in groups(table("cifar10", tmp_path))] == [2, 3, 2, 2]
+    assert [len(group) for _, group in groups(table("cifar10", tmp_path))] == [2, 3, 2, 2, 6, 6]
+
+
+def test_a_fresh_clone_has_the_studys_rows(tmp_path: Path) -> None:
+    """Every method of the paper at both σ, through every protocol, on 500 images with at most 10,000 draws."""
+    own = [row for row in rows("cifar10", tmp_path) if row["source"] == "run"]
+    assert {(row["method"], row["sigma"]) for row in own} == {(m, s) for m in COMPARED for s in (0.1, 0.25)}
+    for row in own:
+        assert (row["data"], row["images"], row["n"], row["sampling"]) == ("CIFAR-10 (JPEG)", 500, 10_000, "adaptive")
+        assert set(row["protocols"]) == {"accuracy", "certify", "lbound", "attack", "timing", "agreement", "audit"}
+        records = read_records(PUBLISHED / KEPT / row["run_id"] / "certify.jsonl")
+        assert average_certified_radius(records["radius"], records["correct"]) == pytest.approx(row["acr"])
+        assert (records["radius"] <= largest_radius(row["n"], row["alpha"], row["sigma"])).all()
 
 
 def test_rows_have_a_runs_keys_and_figures() -> None:
@@ -310,7 +333,8 @@ def test_every_entry_cites_a_whole_reference() -> None:
     assert all(entry.citation.endswith(f"{entry.date}.") and entry.citation.count(".") >= 3 for entry in entries)
     assert {entry.alpha for entry in entries if entry.data == "CIFAR-10" or entry.method == "smoothadv"} == {0.001}
     assert {entry.images for entry in entries} == {10_000, 500, 427}
-    assert sum(file.stat().st_size for file in PUBLISHED.rglob("*")) < 2**20
+    logs = (file for board in ("cifar10", "imagenet") for file in PUBLISHED.glob(f"{board}/*"))
+    assert sum(file.stat().st_size for file in logs) < 2**20
 
 
 def test_the_papers_figures_say_how_they_were_read() -> None:
