@@ -89,6 +89,11 @@ def introduction(row: Result) -> Iterator[str]:
         "of which no values are known here, what was measured stands alone. Certified accuracy is in the paper's "
         "convention (abstentions left out, R > r). Several seeds: figures are means over them."
     )
+    if row["sampling"] == "adaptive":
+        yield (
+            "Sampling was adaptive: it decides whether an image is certified at each of the board's radii, and stops; "
+            "at other radii (–) it says too little, and curves and statistics of radii are of what that took."
+        )
     if row["sigma"] not in {item.sigma for item in ITEMS.values() if item.dataset == row["dataset"]}:
         yield f"The paper has no figures at σ = {row['sigma']:g} on these data."
 

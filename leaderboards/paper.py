@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from leaderboards.board import load_board
 from leaderboards.curves import attack_curve, curve
 from leaderboards.published import paper_figures
 from suite.statistics import certified_accuracy
@@ -116,7 +117,7 @@ def comparable(item: Item, results: list[dict[str, Any]]) -> list[dict[str, Any]
 def at_rows(item: Item, rows: Sequence[Row], records: Records, places: list[float]) -> dict[str, float | None]:
     """What rows that differ in the seed alone have for an item, their mean, by the column's name: percent at each of
     `places` for a curve, else its figures."""
-    means = pd.DataFrame([at_row(item, row, records, places) for row in rows]).mean()
+    means = pd.DataFrame([at_row(item, row, records, places) for row in rows]).astype(float).mean()
     return {str(column): float(mean) for column, mean in means.items()}
 
 
@@ -135,7 +136,11 @@ def at_row(item: Item, row: Row, records: Records, places: list[float]) -> dict[
         radii = lines.loc[~abstained, "radius"]
         return {"mean": float(radii.mean()), "median": float(radii.median()), "max": float(radii.max())}
     radius, correct = lines["radius"], lines["correct"]
-    return {f"{r:g}": 100 * certified_accuracy(radius, correct, abstained, r, "paper") for r in places}
+    accuracy = {r: 100 * certified_accuracy(radius, correct, abstained, r, "paper") for r in places}
+    if row.get("sampling") == "adaptive":  # at radii that it was not to decide it says too little
+        decided = {0.0, *map(float, row["certified_accuracy"])}
+        return {f"{r:g}": share if r in decided else None for r, share in accuracy.items()}
+    return {f"{r:g}": share for r, share in accuracy.items()}
 
 
 def _figure(row: Row, path: str) -> float:
@@ -166,7 +171,7 @@ def beside(name: str, named: Mapping[str, Sequence[Row]], records: Records, item
     given = published(name) if item in (None, ITEMS[name]) else published("")
     item = item or ITEMS[name]
     places = [float(place) for place in given["at"].dropna().unique()] if len(given) else []
-    places = places or ([0.5, 1.0, 2.0] if item.kind == "attacked" else [0.0, 0.1, 0.2, 0.3, 0.4, 0.5])
+    places = places or ([0.5, 1.0, 2.0] if item.kind == "attacked" else [0.0, *load_board(item.dataset).radii])
     lines = []
     for method, values in given.groupby("method", sort=False):
         source = f"the paper, {values['read'].iloc[0]}, ±{values['uncertainty'].iloc[0]:g} points"

@@ -1,0 +1,144 @@
+"""The report: its figures are those of the records, its text is text, the committed one is the kept rows'."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import TINY, options
+
+from app.document import Section, to_html, to_markdown
+from app.report import report
+from suite import cli
+from suite.errors import UserError
+from suite.files import read_records
+from suite.statistics import certified_accuracy
+
+DOCS = Path(__file__).parents[1] / "docs"
+STUDY = """
+title = "two of them"
+methods = ["baseline", "heat"]
+sigmas = [0.25]
+seeds = [0, 1]
+
+[settings]
+profile = "demo"
+protocols = "accuracy,certify,attack"
+"training.epochs" = 0.3
+"certify.n" = 100
+"certify.images" = 40
+"attack.images" = 20
+"""
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr("sys.argv", ["suite", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return int(stop.value.code or 0)
+
+
+def cells(text: str, heading: str) -> list[list[str]]:
+    """The rows of the table below a heading of a Markdown page."""
+    below = text.split(f"## {heading}", 1)[1].split("\n\n#", 1)[0]
+    lines = [line for line in below.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of two methods and two seeds, and the report that it ended with."""
+    place = tmp_path_factory.mktemp("study")
+    (place / "two.toml").write_text(STUDY)
+    with pytest.MonkeyPatch.context() as patch:
+        arguments = ["study", place / "two.toml", "--dataset", "digits", "--runs", place / "runs", "--no-track"]
+        assert call(patch, *arguments) == 0
+    return place / "runs"
+
+
+def test_a_study_ends_with_a_report_of_its_records(store: Path) -> None:
+    text = (store / "report-two-digits.md").read_text()
+    header, _, baseline, heat = cells(text, "Figure 1a. Certified accuracy against ℓ2 radius")
+    for line, method in ((baseline, "baseline"), (heat, "heat")):
+        own = dict(zip(header, line, strict=True))
+        assert (own["row"], own["source"]) == (method, "measured")
+        seeds = [read_records(folder / "certify.jsonl") for folder in store.glob(f"{method}-digits-*")]
+        assert len(seeds) == 2
+        for r in (0.1, 0.2, 0.3):
+            shares = [
+                certified_accuracy(s["radius"], s["correct"], s["predict"] == -1, r, "paper") for s in seeds
+            ]  # fmt: skip
+            assert own[f"{r:g}"] == f"{100 * sum(shares) / 2:.1f}"
+    _, _, baseline, heat = cells(text, "How the rows were made")
+    assert baseline[1] == heat[1] == "0, 1"
+    assert heat[4] == "15 + 0.3"  # the demo's baseline that it starts from, and its own
+    page = (store / "report-two-digits.html").read_text()
+    assert page.count('class="plotly-graph-div"') == 3  # Figures 1a, 6a and 6b
+    assert "report-two-digits" not in page
+
+
+def test_a_report_is_a_command_too(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["report", "digits", "--runs", store, "--board-root", tmp_path, "--out", tmp_path / "report.md"]
+    assert call(monkeypatch, *arguments) == 0
+    assert (tmp_path / "report.md").read_text() == (store / "report-two-digits.md").read_text()
+
+
+def test_nothing_to_compare_is_said_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "run", *options(TINY), "--no-track", "--runs", tmp_path) == 0
+    with pytest.raises(UserError, match="two methods at one σ"):
+        report(tmp_path, "digits", tmp_path)
+    capsys.readouterr()
+    assert call(monkeypatch, "report", "digits", "--runs", tmp_path, "--board-root", tmp_path) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+class Text(HTMLParser):
+    def __init__(self, page: str):
+        super().__init__()
+        self.tags: list[str] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_other_peoples_text_is_shown_as_it_is() -> None:
+    hostile = "<img src=x onerror=alert(1)> a | b"
+    section = Section(hostile, 1, (hostile,), pd.DataFrame({"row": [hostile]}))
+    page = Text(re.sub(r"<script>.*?</script>", "", to_html([section]), flags=re.DOTALL))
+    assert "img" not in page.tags
+    assert page.text.count(hostile) == 4  # the title, the heading, the paragraph and the cell
+    text = to_markdown([section])
+    assert "<img" not in text
+    assert r"a \| b" in text
+
+
+def test_the_committed_report_is_that_of_the_rows_that_come_with_the_suite(tmp_path: Path) -> None:
+    assert (DOCS / "study-cifar10.md").read_text() == to_markdown(report(tmp_path / "none", "cifar10"))
+
+
+def test_the_report_of_the_study_says_what_its_records_say() -> None:
+    """The audit's counts, which the findings are about, from the records themselves."""
+    from leaderboards.kept import KEPT
+    from leaderboards.published import PUBLISHED
+
+    text = (DOCS / "study-cifar10.md").read_text()
+    header, _, *lines = cells(text, "Beyond the paper: the certificates, attacked")
+    for line in lines:
+        own = dict(zip(header, line, strict=True))
+        [folder] = (PUBLISHED / KEPT).glob(f"{own['row']}-cifar10-resnet8-sigma0.1-seed0-*")
+        records = read_records(folder / "audit.jsonl")
+        certified = records[records["radius"] > 0]
+        hits = (pd.to_numeric(certified["distance"]) < certified["radius"]).sum()
+        assert own["Certify: violated"].startswith(f"{hits} of {len(certified)} ")
+        assert json.loads((folder / "spec.json").read_text())["certify"]["n"] == 10_000
