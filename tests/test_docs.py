@@ -22,6 +22,7 @@ from known import small_images, small_model
 from pydantic_core import PydanticUndefined
 from test_heat import STEPS, errors
 
+from leaderboards import rows as board
 from leaderboards.board import COMPARABLE, Board, load_board
 from leaderboards.published import published_rows
 from leaderboards.text import MEASURED, NAMES
@@ -327,6 +328,30 @@ def test_the_two_conventions_are_those_of_the_published_logs() -> None:
             for radius in ("0.25", "0.5", "1.0"):
                 if f"{column}, r = {radius}" in row:
                     assert row[f"{column}, r = {radius}"] == f"{100 * published[key][radius]:.1f}"
+
+
+def test_the_studys_rows_in_the_findings_are_those_kept(tmp_path: Path) -> None:
+    kept = {(row["method"], row["sigma"]): row for row in board("cifar10", tmp_path) if row["source"] == "run"}
+    for line in rows_of("findings.md", "abst. %"):
+        row = kept[line["row"].strip("`"), float(line["σ"])]
+        assert (line["abst. %"], line["ACR"]) == (f"{100 * row['abstained']:.1f}", f"{row['acr']:.4f}")
+        for column, key in (("Cohen et al.'s", "certified_accuracy"), ("paper's", "certified_accuracy_paper")):
+            for radius in ("0.1", "0.2"):
+                assert line[f"{column}, r = {radius}"] == f"{100 * row[key][radius]:.1f}"
+
+
+def test_the_audits_in_the_findings_are_those_kept(tmp_path: Path) -> None:
+    """"19 of 80" and the like, of the rows at both σ."""
+    text = (DOCS / "findings.md").read_text()
+    kept = {(row["method"], row["sigma"]): row["audit"] for row in board("cifar10", tmp_path) if row["source"] == "run"}
+    for method in ("baseline", "heat", "madry", "madry-heat"):
+        for sigma in (0.1, 0.25):
+            found = kept[method, sigma]["certify"]
+            assert f"{found['violations']} of {found['attacked']}" in text.replace("**", "")
+    for sigma, total in ((0.1, 193), (0.25, 180)):
+        voted = [kept[method, sigma]["certify"] for method in ("randomized-smoothing", "smoothadv")]
+        assert (sum(found["violations"] for found in voted), sum(found["attacked"] for found in voted)) == (0, total)
+        assert f"0 of {total}" in text
 
 
 # Links and files
