@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from leaderboards.curves import decided
 from suite.statistics import Convention, paired_interval
 
 OUTCOMES = ("both", "only A", "only B", "neither")
@@ -43,8 +44,11 @@ def outcomes(shared: pd.DataFrame, r: float, convention: Convention = "standard"
     return pd.Series(names, index=shared.index, dtype="str")
 
 
-def difference(shared: pd.DataFrame, convention: Convention = "standard", points: int = 101) -> pd.DataFrame:
-    """Certified accuracy of A minus that of B on an even grid of radii from 0 to just above the largest one.
+def difference(
+    shared: pd.DataFrame, convention: Convention = "standard", points: int = 101, at: Sequence[float] = ()
+) -> pd.DataFrame:
+    """Certified accuracy of A minus that of B on an even grid of radii from 0 to just above the largest one, or `at`
+    given ones: those of `decided_by_both` where sampling was adaptive.
 
     Columns: radius, difference, and low and high, the paired 95 % interval for a finite test set; no lines where no
     image is shared.
@@ -53,12 +57,18 @@ def difference(shared: pd.DataFrame, convention: Convention = "standard", points
         return pd.DataFrame(columns=["radius", "difference", "low", "high"], dtype=float)
     largest = max(shared["radius_a"].max(), shared["radius_b"].max())
     lines = []
-    for r in np.linspace(0, 1.02 * max(largest, 1e-9), points):
+    for r in at or np.linspace(0, 1.02 * max(largest, 1e-9), points):
         counts = outcomes(shared, r, convention).value_counts()
         only_a, only_b = int(counts.get("only A", 0)), int(counts.get("only B", 0))
         low, high = paired_interval(only_a, only_b, len(shared))
         lines.append({"radius": r, "difference": (only_a - only_b) / len(shared), "low": low, "high": high})
     return pd.DataFrame(lines)
+
+
+def decided_by_both(a: pd.DataFrame, b: pd.DataFrame, radii: Sequence[float]) -> list[float]:
+    """The board's `radii` at which two rows' records can be compared where adaptive sampling made either; else none."""
+    grids = [set(grid) for records in (a, b) if (grid := decided(records, radii))]
+    return sorted(set.intersection(*grids)) if grids else []
 
 
 def same_images(

@@ -154,7 +154,7 @@ def row_line(item: Item, rows: Sequence[Row], records: Records) -> pd.DataFrame:
     """The curve of rows that differ in the seed alone for an item of kind certified or attacked: at, percent."""
     lines = pd.concat([records(row, item.protocol).assign(run=row["run_id"]) for row in rows], ignore_index=True)
     if item.kind == "certified":
-        drawn = curve(lines, "paper")
+        drawn = curve(lines, "paper", radii=load_board(item.dataset).radii)
         return pd.DataFrame({"at": drawn["radius"], "percent": 100 * drawn["accuracy"]})
     drawn = attack_curve(lines)
     return pd.DataFrame({"at": drawn["distance"], "percent": 100 * drawn[item.attack]})

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leaderboards.compare import difference, outcomes, same_images, shared_images
+from leaderboards.compare import decided_by_both, difference, outcomes, same_images, shared_images
+from leaderboards.curves import curve, decided
 from leaderboards.published import published_records
 from suite.statistics import certified_accuracy, paired_interval
 
@@ -75,3 +76,15 @@ def test_what_may_not_be_the_same_pixels_is_said() -> None:
     assert "aa and bb" in same_images(jpeg, jpeg, ({"data": "aa"}, {"data": "bb"}))
     assert "CIFAR-10 (JPEG) and CIFAR-10" in same_images(jpeg, original)
     assert "published" in same_images(original, original, ({"data": "aa"}, None))
+
+
+def test_adaptive_records_are_compared_where_they_decided() -> None:
+    """At σ = 0.1, n = 1,000 and α = 0.001 no radius above 0.246 can be certified."""
+    radii = (0.05, 0.1, 0.25)
+    fixed = A.assign(draws=1_000, n=1_000, alpha=0.001, sigma=0.1)
+    adaptive = fixed.assign(draws=range(64, 64 + len(A)))
+    assert decided(fixed, radii) == decided(A, radii) == decided_by_both(A, fixed, radii) == []
+    assert decided(adaptive, radii) == decided_by_both(fixed, adaptive, radii) == [0, 0.05, 0.1]
+    assert curve(adaptive, radii=radii)["radius"].tolist() == [0, 0.05, 0.1]
+    drawn = difference(shared_images(adaptive, B), at=decided_by_both(adaptive, B, radii))
+    assert drawn["radius"].tolist() == [0, 0.05, 0.1]

@@ -341,7 +341,7 @@ def test_the_studys_rows_in_the_findings_are_those_kept(tmp_path: Path) -> None:
 
 
 def test_the_audits_in_the_findings_are_those_kept(tmp_path: Path) -> None:
-    """"19 of 80" and the like, of the rows at both σ."""
+    """ "19 of 80" and the like, of the rows at both σ."""
     text = (DOCS / "findings.md").read_text()
     kept = {(row["method"], row["sigma"]): row["audit"] for row in board("cifar10", tmp_path) if row["source"] == "run"}
     for method in ("baseline", "heat", "madry", "madry-heat"):

@@ -9,8 +9,8 @@ from app import common
 from app.common import BIND, places, plain, said, show_figure, show_table
 from app.figures import certified_accuracy_figure, difference_figure
 from app.rows import labels, row_dicts
-from leaderboards import rows
-from leaderboards.compare import OUTCOMES, difference, outcomes, same_images, shared_images
+from leaderboards import load_board, rows
+from leaderboards.compare import OUTCOMES, decided_by_both, difference, outcomes, same_images, shared_images
 from leaderboards.kept import run_folder
 from leaderboards.published import PUBLISHED
 from suite import browse
@@ -31,7 +31,8 @@ called = labels([a, b], full=True)
 for letter, name in zip("AB", picked, strict=True):
     st.text(f"{letter}: {called[name]}")
 with said():
-    shared = shared_images(common.records(a), common.records(b), convention)
+    own = common.records(a), common.records(b)
+    shared, at = shared_images(*own, convention), decided_by_both(*own, load_board(board).radii)
     specs = [
         browse.read_run(run_folder(name, runs, PUBLISHED)).spec if found[name]["source"] == "run" else None
         for name in picked
@@ -51,7 +52,7 @@ with said():
     st.subheader("Certified accuracy of each, on all of its own images", anchor=False)
     show_figure(certified_accuracy_figure(curves), "curves of A and B", "Certified accuracy of A and of B")
     st.subheader(f"A − B on the {len(shared)} images of both", anchor=False)
-    drawn = difference(shared, convention)
+    drawn = difference(shared, convention, at=at)
     show_figure(difference_figure(drawn), "difference of A and B", "Certified accuracy of A minus that of B")
     st.caption("The band is the paired 95 % interval for a finite test set (Bonett and Price 2012).")
 
