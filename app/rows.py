@@ -84,13 +84,15 @@ def shown_table(group: pd.DataFrame) -> pd.DataFrame:
     names = {
         "rank": "#", "method": "method", "arch": "arch", "variant": "variant", "seeds": "seeds", **shares, "acr": "ACR",
         "pgd": "PGD", "ddn": "DDN", "seconds_per_image": "s/image", "seconds": "s/certificate",
-        "averaging": "averaging error", "draws": "draws", "inference": "deployed as", "source": "source",
-        "date": "date",
+        "averaging": "averaging error", "audit": "audit", "draws": "draws", "inference": "deployed as",
+        "source": "source", "date": "date", "command": "command",
     }  # fmt: skip
+    audit = group["violations"].astype(str) + "/" + group["audited"].astype(str)
+    group = group.assign(audit=audit.where(group["audited"].notna(), None))
     shown = group[[column for column in names if column in group]].copy()
     for column in shares:
         shown[column] = 100 * shown[column].astype(float)
-    for column in ("variant", "date", "seeds"):
+    for column in ("variant", "date", "seeds", "command"):
         if column in shown:
             shown[column] = shown[column].map(
                 lambda value: ", ".join(map(str, value)) if isinstance(value, list) else value

@@ -102,6 +102,15 @@ def test_the_published_board_as_a_reader_sees_it(tmp_path: Path) -> None:
     assert audit_line(audited) == "m, a, seed 0: an attack inside of its certified radii violated 1 of 7"
 
 
+def test_a_row_shows_its_audit_and_the_command_that_makes_it_again(tmp_path: Path) -> None:
+    """Of the rows that come with the suite; a published one has no audit."""
+    frame = table("cifar10", tmp_path)
+    own = shown_table(matching(frame, method=["heat"], sigma=[0.1], source=["run"])).iloc[0]
+    assert own["audit"] == "19/80"
+    assert own["command"].startswith("suite run --method heat --dataset cifar10 --profile quick")
+    assert "audit" not in shown_table(matching(frame, source=["published"]))
+
+
 def test_the_envelope_takes_one_row_at_each_sigma(tmp_path: Path) -> None:
     found = over_sigma(table("cifar10", tmp_path).query("source == 'published'"))
     [cohen] = [by_sigma for name, by_sigma in found.items() if name.startswith("randomized-smoothing")]

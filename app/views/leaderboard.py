@@ -25,6 +25,8 @@ FORMATS = {
     "DDN": st.column_config.NumberColumn(format="%.3f", help="median distance of adversarial examples found by DDN"),
     "s/image": st.column_config.NumberColumn(format="%.2e", help="seconds to classify an image, as deployed"),
     "s/certificate": st.column_config.NumberColumn(format="%.3f", help="seconds to certify an image"),
+    "audit": st.column_config.TextColumn(help="certificates violated by an attack inside of them, of those attacked"),
+    "command": st.column_config.TextColumn(width=240, help="the shell line that makes the row again"),
     "abstained": PERCENT,
     "averaging error": st.column_config.NumberColumn(
         format="%.3f", help="distance of one pass from the Gaussian average it stands for"
