@@ -176,8 +176,15 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
 ) -> None:
     """Open the leaderboard in a browser."""
+    from contextlib import suppress
+
     from streamlit.web import cli as streamlit
 
+    from leaderboards import read_results, table
+
+    with suppress(UserError, OSError):  # its pages say so
+        for dataset in {row["dataset"] for row in read_results(runs)[0]}:
+            table(dataset, runs)  # read before anybody waits for it
     page = Path(__file__).parents[2] / "app" / "main.py"
     where = ["--server.address", host, "--server.port", str(port), "--browser.gatherUsageStats", "false"]
     where += ["--client.toolbarMode", "minimal", "--client.showErrorDetails", "none"]
