@@ -13,7 +13,7 @@ def keep_memory() -> None:
     """Let freed memory stay with the process, as far as glibc is in use; elsewhere nothing changes.
 
     By default glibc gives a large tensor back to the kernel when it is freed, so that each layer's output is mapped
-    and zeroed anew: a fifth of the time of a small network's pass.
+    and zeroed anew: a fifth to two fifths of the time of a small network's pass.
     """
     if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
         return
