@@ -283,6 +283,18 @@ def test_the_passes_announced_are_those_of_the_code() -> None:
             assert row[protocol] == f"{float(f'{count / 1e6:.3g}'):g}", (row["method"], row["profile"], protocol)
 
 
+def test_the_hours_on_imagenet_follow_from_the_passes() -> None:
+    [heat] = [row for row in rows_of("reproducing-the-paper.md", "train")
+              if row["profile"] == "paper, ImageNet" and row["method"] == "`heat`"]  # fmt: skip
+    for row in rows_of("reproducing-the-paper.md", "HeatSmoothing"):
+        step = 3 * float(row["training, images/s"])
+        assert row["HeatSmoothing"] == f"{float(heat['train']) * 1e6 / step / 3600:.1f} h"
+        assert row["baseline, 90 epochs"] == f"{346e6 / step / 3600:.0f} h"
+        if row["inference, images/s"] != "not given":
+            seconds = float(heat["certify"]) * 1e6 / float(row["inference, images/s"])
+            assert row["certificates"] == f"{seconds / 60:.0f} min"
+
+
 def test_the_passes_of_the_study_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("suite.spec.fast_precision", lambda: "fp32")
     cifar10: Any = SimpleNamespace(train=range(50_000), test=range(10_000))
