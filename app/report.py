@@ -105,20 +105,20 @@ def made(named: Mapping[str, list[Result]], runs: Path, published: Path) -> Sect
         folder = run_folder(own[0]["run_id"], runs, published)
         spec = RunSpec(**read_json(folder / "spec.json"))
         machine = read_json(folder / "environment.json")
-        machines.add(f"{machine['device_name']}, {machine['threads']} threads, torch {machine['versions']['torch']}")
+        machines.add(f"{machine['device_name']}, threads: {machine['threads']}, torch {machine['versions']['torch']}")
         of_paper = make_spec(method=spec.method, dataset=spec.dataset, profile="paper")
         lines.append({
             "row": name, "seeds": ", ".join(str(row["seed"]) for row in own),
-            "network": spec.arch, "in `paper`": of_paper.arch,
-            "epochs": budget(spec), "of `paper`": budget(of_paper),
+            "network": spec.arch, "network, paper": of_paper.arch,
+            "epochs": budget(spec), "epochs, paper": budget(of_paper),
             "images, n": f"{spec.certify.images:,}, {'≤ ' * (spec.certify.sampling == 'adaptive')}{spec.certify.n:,}",
-            "those of `paper`": f"{of_paper.certify.images:,}, {of_paper.certify.n:,}",
+            "images, n, paper": f"{of_paper.certify.images:,}, {of_paper.certify.n:,}",
         })  # fmt: skip
     text = (
         "What differs from the paper is the likely reason where figures do: the network, how long it was trained, and "
-        "the data. Epochs of a model that starts from another are those of both; the profile `paper` has the one-epoch "
-        "recipe of HeatSmoothing, while the experiments behind the paper's figures on CIFAR-10 took five timesteps of "
-        "200 epochs.",
+        "the data. Epochs of a model that starts from another are those of both. The columns of the paper are the "
+        "suite's profile for it, which has the one-epoch recipe of HeatSmoothing; the experiments behind the paper's "
+        "figures on CIFAR-10 took five timesteps of 200 epochs.",
         f"Machine: {'; '.join(sorted(machines))}.",
     )
     return Section("How the rows were made", 2, text, pd.DataFrame(lines))
@@ -134,9 +134,9 @@ def conclusions(judged: list[Verdict]) -> Iterator[Section]:
         return
     paragraphs = []
     for outcome, begins in (
-        ("borne out", "Agreement. The paper says so, and the difference has the same sign over all of its interval"),
-        ("the other way round", "Disagreement. The paper says so, and the difference has the other sign"),
-        ("undecided", "Undecided. The interval has both signs"),
+        ("borne out", "Agreement. These come out as the paper has them, over all of their 95 % interval"),
+        ("the other way round", "Disagreement. These come out the other way round, over all of theirs"),
+        ("undecided", "Undecided. The intervals of these have both signs"),
     ):
         found = [f"{claimed(v)} ({difference(v)})" for v in judged if v.outcome == outcome]
         paragraphs.append(f"{begins}: {'; '.join(found) or 'nothing'}.")
