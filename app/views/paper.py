@@ -31,10 +31,10 @@ def show_item(name: str) -> None:
     item, given = ITEMS[name], published(name)
     st.text(f"{item.dataset}, σ = {item.sigma:g}, top-{item.top}")
     st.text(f"The paper's values: {given['citation'].iloc[0]}" if len(given) else
-            "The suite has no published values of this item; rows of this store stand alone.")  # fmt: skip
+            "The suite has no published values of this item; what was measured stands alone.")  # fmt: skip
     own = comparable(item, rows(item.dataset, places().runs))
     called = labels(own, full=True)
-    picked = st.multiselect("Rows of this store", list(called.values()), list(called.values())[:PICKED], key="beside",
+    picked = st.multiselect("Measured rows", list(called.values()), list(called.values())[:PICKED], key="beside",
                             **BIND)  # fmt: skip
     found: dict[str, dict[str, Any]] = {}
     common_part, short = shortened(picked)
@@ -45,10 +45,10 @@ def show_item(name: str) -> None:
                     common.records(row, item.protocol)
                 found[short[label]] = row
     if common_part:
-        st.text(f"All rows of this store: {common_part}.")
+        st.text(f"All measured rows: {common_part}.")
     if not own:
         asked = f"suite run --method heat --dataset {item.dataset} --sigma {item.sigma:g} --protocols all"
-        st.info(f"No run of this store is at the paper's σ with these figures. One that is: `{asked}`")
+        st.info(f"No run is at the paper's σ with these figures. One that is: `{asked}`")
     table = beside(name, {label: [row] for label, row in found.items()}, common.records)
     if item.kind in ("certified", "attacked"):
         lines = {label: (row["method"], row_line(item, [row], common.records)) for label, row in found.items()}
