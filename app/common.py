@@ -14,9 +14,9 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from leaderboards import curves
-from leaderboards.board import boards, load_board
 from leaderboards.cache import read_results
 from leaderboards.curves import row_records
+from suite.boards import boards
 from suite.errors import UserError
 from suite.statistics import Convention
 
@@ -122,7 +122,7 @@ def curve(row: Mapping[str, Any], convention: Convention) -> pd.DataFrame:
 
 def _what_counts(row: Mapping[str, Any]) -> dict[str, Any]:
     """Of a row of a table, or of a result: what its records depend on."""
-    return {"runs": row.get("runs", [row["run_id"]])} | {
+    return {"runs": row.get("runs", [row["run_id"]]), "decided": row.get("decided")} | {
         name: row.get(name, "") for name in ("run_id", "source", "dataset")
     }
 
@@ -137,8 +137,7 @@ def _records(row: dict[str, Any], protocol: str, runs: Path, stamp: list[int]) -
 
 @st.cache_data(show_spinner=False, max_entries=256)
 def _curve(row: dict[str, Any], convention: Convention, runs: Path, stamp: list[int]) -> pd.DataFrame:
-    radii = load_board(row["dataset"]).radii
-    return curves.curve(_records(row, "certify", runs, stamp), convention, radii=radii)
+    return curves.curve(_records(row, "certify", runs, stamp), convention, decided=row["decided"])
 
 
 def _stamp(runs: Path, names: list[str], protocol: str) -> list[int]:

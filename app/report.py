@@ -12,12 +12,11 @@ import pandas as pd
 
 from app.document import Section
 from app.figures import paper_figure
-from leaderboards.board import COMPARABLE
 from leaderboards.claims import Verdict, verdicts
 from leaderboards.kept import results, run_folder
 from leaderboards.paper import ITEMS, Item, Records, beside, comparable, row_line
 from leaderboards.published import PUBLISHED, paper_figures
-from leaderboards.seeds import USUAL
+from leaderboards.seeds import COMPARABLE, USUAL
 from leaderboards.table import title
 from suite.errors import UserError
 from suite.files import read_json, read_records

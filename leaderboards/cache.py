@@ -9,6 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, FiniteFloat, ValidationError
 
+from suite.statistics import largest_radius
+
+EARLIER = "earlier adaptive sampling"  # of results without `decided`: its rule gave some images up too soon
+
 _read: dict[
     str, tuple[tuple[int, int], dict[str, Any] | str]
 ] = {}  # by path: (time, size) and content, or what ails it
@@ -80,4 +84,9 @@ def _parse(file: Path) -> dict[str, Any] | str:
         return f"{file} is damaged ({'.'.join(map(str, first['loc']))}: {first['msg']})"
     except (ValueError, TypeError, RecursionError) as error:
         return f"{file} is damaged ({error})"
-    return row | {"run_id": file.parent.name, "source": "run"}
+    row |= {"run_id": file.parent.name, "source": "run"}
+    if row.get("sampling") == "adaptive" and "decided" not in row:
+        largest = largest_radius(row["n"], row["alpha"], row["sigma"])
+        decided = [0.0, *(r for r in map(float, row["certified_accuracy"]) if r < largest)]
+        row |= {"sampling": EARLIER, "decided": decided}
+    return row

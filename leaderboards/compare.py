@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from leaderboards.curves import decided
+from leaderboards.seeds import is_decided
 from suite.statistics import Convention, paired_interval
 
 OUTCOMES = ("both", "only A", "only B", "neither")
@@ -48,7 +48,7 @@ def difference(
     shared: pd.DataFrame, convention: Convention = "standard", points: int = 101, at: Sequence[float] = ()
 ) -> pd.DataFrame:
     """Certified accuracy of A minus that of B on an even grid of radii from 0 to just above the largest one, or `at`
-    given ones: those of `decided_by_both` where sampling was adaptive.
+    given ones: those of `decided_by_all` where sampling was adaptive.
 
     Columns: radius, difference, and low and high, the paired 95 % interval for a finite test set; no lines where no
     image is shared.
@@ -65,10 +65,11 @@ def difference(
     return pd.DataFrame(lines)
 
 
-def decided_by_both(a: pd.DataFrame, b: pd.DataFrame, radii: Sequence[float]) -> list[float]:
-    """The board's `radii` at which two rows' records can be compared where adaptive sampling made either; else none."""
-    grids = [set(grid) for records in (a, b) if (grid := decided(records, radii))]
-    return sorted(set.intersection(*grids)) if grids else []
+def decided_by_all(rows: Iterable[Mapping[str, Any]]) -> list[float]:
+    """The radii at which rows can be compared where adaptive sampling made one of them; else none."""
+    rows = list(rows)
+    some = {r for row in rows for r in row.get("decided") or ()}
+    return sorted(r for r in some if all(is_decided(row, r) for row in rows))
 
 
 def same_images(

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from leaderboards.board import load_board
 from leaderboards.figures import image_radii
 from leaderboards.kept import run_folder
 from leaderboards.published import PUBLISHED, paper_rows, published_records
 from suite.files import read_records
-from suite.statistics import Convention, averaged_share, largest_radius
+from suite.statistics import Convention, averaged_share
 
 
 def curve(
@@ -22,10 +21,10 @@ def curve(
     convention: Convention = "standard",
     points: int = 101,
     largest: float | None = None,
-    radii: Sequence[float] = (),
+    decided: Sequence[float] | None = None,
 ) -> pd.DataFrame:
-    """Certified accuracy on an even grid of radii from 0 to just above the largest one, or that given; of records of
-    adaptive sampling, which says too little between them, at those of the board's `radii` that it decided.
+    """Certified accuracy on an even grid of radii from 0 to just above the largest one, or that given; or at the radii
+    that adaptive sampling has `decided`, between which it says too little.
 
     `records` has a row per image, by idx, with radius, correct and predict (−1: abstained); with a column `run` an
     image has one for each of several seeds, over which it is averaged. Columns: radius, accuracy, and low and high, the
@@ -36,7 +35,7 @@ def curve(
     seeds = records.groupby("run") if "run" in records else [("", records)]
     radius = np.stack([image_radii(own) for _, own in seeds])  # (S, N): −1 wrong, NaN abstained
     even = np.linspace(0, largest or 1.02 * max(np.nanmax(radius, initial=0.0), 1e-9), points)
-    grid = np.array(decided(records, radii) or even)
+    grid = np.array(decided or even)
     if convention == "standard":
         hits, counted = radius >= grid[:, None, None], np.ones_like(radius)
     else:
@@ -44,15 +43,6 @@ def curve(
     return pd.DataFrame(dict(zip(("accuracy", "low", "high"), averaged_share(hits, counted), strict=True))).assign(
         radius=grid
     )[["radius", "accuracy", "low", "high"]]
-
-
-def decided(records: pd.DataFrame, radii: Sequence[float]) -> list[float]:
-    """Of `radii` those that adaptive sampling has decided an image to be certified at or not, with 0; none where the
-    records are of fixed sampling, or of a log, whose radii stand for themselves."""
-    if not radii or not {"draws", "n"} <= set(records) or not (records["draws"] < records["n"]).any():
-        return []
-    n, alpha, sigma = records[["n", "alpha", "sigma"]].iloc[0]
-    return [0.0, *(r for r in radii if r <= largest_radius(int(n), alpha, sigma))]
 
 
 def row_records(
@@ -77,7 +67,7 @@ def row_curve(
 ) -> pd.DataFrame:
     """The curve of a row of the board; for a figure without a log its published points, without an interval."""
     if not row["source"].startswith("paper"):
-        return curve(row_records(row, runs, published), convention, radii=load_board(row["dataset"]).radii)
+        return curve(row_records(row, runs, published), convention, decided=row["decided"])
     dataset = row["run_id"].partition("/")[0]
     [own] = [paper for paper in paper_rows(dataset, published) if paper["run_id"] == row["run_id"]]
     points = own["certified_accuracy_paper" if convention == "paper" else "certified_accuracy"]
@@ -86,16 +76,19 @@ def row_curve(
 
 
 def upper_envelope(
-    records: Mapping[float, pd.DataFrame], convention: Convention = "standard", radii: Sequence[float] = ()
+    records: Mapping[float, pd.DataFrame],
+    convention: Convention = "standard",
+    decided: Sequence[float] | None = None,
 ) -> pd.DataFrame:
-    """The best certified accuracy over σ at each radius, from the records at each σ (as `curve` takes them).
+    """The best certified accuracy over σ at each radius, from the records at each σ; of adaptive sampling at the radii
+    that it has `decided` at all of them (as `curve` takes both).
 
     Columns: radius, accuracy, sigma (that which gives it; NaN where nothing is certified). σ is chosen after the fact,
     for each radius by itself and on the test images: no single classifier reaches the envelope, so it has no interval
     and is comparable with other envelopes alone.
     """
     largest = 1.02 * max(float(own["radius"].max()) for own in records.values())
-    curves = [curve(own, convention, largest=largest, radii=radii).set_index("radius") for own in records.values()]
+    curves = [curve(own, convention, largest=largest, decided=decided).set_index("radius") for own in records.values()]
     accuracy = pd.concat([own["accuracy"] for own in curves], axis=1, keys=records).sort_index().fillna(0.0)
     radius = accuracy.index.to_series()
     best = accuracy.max(axis=1)

@@ -11,10 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboards.board import COMPARABLE, load_board
 from leaderboards.published import PUBLISHED
+from leaderboards.seeds import COMPARABLE
 from leaderboards.table import ordered, title
 from leaderboards.text import claims, legend, notes, references, shown_groups
+from suite.boards import load_board
 
 SCHEMA = 1
 TEX = {

@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
-from leaderboards.board import load_board
 from leaderboards.curves import attack_curve, row_curve, row_records
 from leaderboards.export import remarks
 from leaderboards.published import PUBLISHED
 from leaderboards.text import Shown, shown_groups
+from suite.boards import load_board
 from suite.statistics import Convention
 
 DRAWN = 8  # rows of a group whose curves are drawn, the best first

@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from leaderboards.board import load_board
 from leaderboards.curves import attack_curve, curve
 from leaderboards.published import paper_figures
+from leaderboards.seeds import is_decided
+from suite.boards import load_board
 from suite.statistics import certified_accuracy
 
 Row = Mapping[str, Any]
@@ -137,10 +138,7 @@ def at_row(item: Item, row: Row, records: Records, places: list[float]) -> dict[
         return {"mean": float(radii.mean()), "median": float(radii.median()), "max": float(radii.max())}
     radius, correct = lines["radius"], lines["correct"]
     accuracy = {r: 100 * certified_accuracy(radius, correct, abstained, r, "paper") for r in places}
-    if row.get("sampling") == "adaptive":  # at radii that it was not to decide it says too little
-        decided = {0.0, *map(float, row["certified_accuracy"])}
-        return {f"{r:g}": share if r in decided else None for r, share in accuracy.items()}
-    return {f"{r:g}": share for r, share in accuracy.items()}
+    return {f"{r:g}": share if is_decided(row, r) else None for r, share in accuracy.items()}
 
 
 def _figure(row: Row, path: str) -> float:
@@ -154,7 +152,7 @@ def row_line(item: Item, rows: Sequence[Row], records: Records) -> pd.DataFrame:
     """The curve of rows that differ in the seed alone for an item of kind certified or attacked: at, percent."""
     lines = pd.concat([records(row, item.protocol).assign(run=row["run_id"]) for row in rows], ignore_index=True)
     if item.kind == "certified":
-        drawn = curve(lines, "paper", radii=load_board(item.dataset).radii)
+        drawn = curve(lines, "paper", decided=rows[0].get("decided"))
         return pd.DataFrame({"at": drawn["radius"], "percent": 100 * drawn["accuracy"]})
     drawn = attack_curve(lines)
     return pd.DataFrame({"at": drawn["distance"], "percent": 100 * drawn[item.attack]})

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from suite.statistics import averaged_share, mean_interval, proportion_interval
+from suite.statistics import averaged_share, largest_radius, mean_interval, proportion_interval
 
+# rows that differ in one of these stand in groups apart; read: from records (log), or read off a table or plot
+COMPARABLE = ("read", "data", "sigma", "top", "images", "every", "n", "alpha", "sampling", "precision")
 # a row's single figures, and where a result has them; those of protocols that a run did not go through are not there
 FIGURES = {
     "clean_accuracy": "clean_accuracy",
@@ -25,10 +29,13 @@ FIGURES = {
 CURVES = ("certified_accuracy", "certified_accuracy_paper")  # by radius
 SHARED = (
     "method", "dataset", "data", "arch", "variant", "sigma", "top", "images", "every", "n0", "n", "alpha", "sampling",
-    "precision", "read", "inference", "claim", "source", "citation", "note",
+    "precision", "decided", "read", "inference", "claim", "source", "citation", "note",
 )  # fmt: skip
 _made: dict[tuple[Any, ...], tuple[list[dict[str, Any]], dict[str, Any]]] = {}
-USUAL = {"variant": "", "every": 1, "sampling": "fixed", "precision": "fp32", "read": "log", "citation": "", "note": ""}
+USUAL = {
+    "variant": "", "every": 1, "sampling": "fixed", "precision": "fp32", "decided": None, "read": "log",
+    "citation": "", "note": "",
+}  # fmt: skip
 
 
 def board_rows(results: Iterable[dict[str, Any]], radii: Sequence[float]) -> list[dict[str, Any]]:
@@ -70,7 +77,7 @@ def board_row(results: Sequence[Mapping[str, Any]], radii: Sequence[float]) -> d
     for name, where in FIGURES.items():
         row[name], spread[name] = averaged(number(result, where) for result in results)
     for name in CURVES:
-        found = {str(r): averaged(number(result[name], str(r), None) for result in results) for r in radii}
+        found = {r: averaged(values) for r, values in shares(results, name, radii).items()}
         row[name] = {r: mean for r, (mean, _) in found.items()}
         spread[name] = {r: deviation for r, (_, deviation) in found.items()}
     row |= {"intervals": intervals(results, row, radii), "spread": spread}
@@ -82,6 +89,50 @@ def board_row(results: Sequence[Mapping[str, Any]], radii: Sequence[float]) -> d
         row[name] = {key: sum(int(n or 0) for n in found) for key, found in counts.items()} if known else None
     row["device"] = ", ".join(sorted({str(result["timing"].get("device")) for result in results if "timing" in result}))
     return row
+
+
+def shares(results: Sequence[Mapping[str, Any]], name: str, radii: Sequence[float]) -> dict[str, list[float | None]]:
+    """Each result's certified accuracy at the radii, in the convention of `name`, one of CURVES: by radius.
+
+    It is counted from the images' radii, whatever the board's radii were when the result was made, and read from the
+    result where that has none. None where a result does not say it.
+    """
+    found: dict[str, list[float | None]] = {str(r): [] for r in radii}
+    for result in results:
+        if result.get("image_radii"):
+            hits, counted = hits_and_counted(np.array(result["image_radii"], float), name, radii)
+            total = counted.sum(-1)
+            known = [bool(total) and is_decided(result, r) for r in radii]
+            values = [float(hit.sum() / total) if is_known else None for hit, is_known in zip(hits, known, strict=True)]
+        else:
+            values = [number(result[name], str(r), None) for r in radii]
+        for r, value in zip(found, values, strict=True):
+            found[r].append(value)
+    return found
+
+
+def hits_and_counted(
+    radius: NDArray[np.float64], name: str, radii: Sequence[float]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which images are certified at each radius and which count, in the convention of `name`, one of CURVES.
+
+    `radius` (…, N) is an image's R where it is classified correctly, −1 where wrongly, NaN where abstained; (…, N) →
+    (R, …, N), (…, N).
+    """
+    r = np.reshape(radii, (-1, *[1] * radius.ndim))
+    if name == "certified_accuracy":
+        return radius >= r, np.ones(radius.shape, bool)
+    return radius > r, ~np.isnan(radius)
+
+
+def is_decided(result: Mapping[str, Any], r: float) -> bool:
+    """Whether a result says which images are certified at r: adaptive sampling decides some radii only, and none are
+    beyond the reach of its draws."""
+    decided = result.get("decided")
+    return not decided or r in decided or r > _reach(result["n"], result["alpha"], result["sigma"])
+
+
+_reach = cache(largest_radius)
 
 
 def number(tree: Any, where: str, separator: str | None = ".") -> float | None:
@@ -106,16 +157,12 @@ def intervals(results: Sequence[Mapping[str, Any]], row: Mapping[str, Any], radi
     nothing = dict.fromkeys(map(str, radii))
     found: dict[str, Any] = {"certified_accuracy": nothing, "certified_accuracy_paper": nothing}
     if all(result.get("image_radii") for result in results):
-        radius = np.array([result["image_radii"] for result in results], float)  # (S, N): −1 wrong, NaN abstained
-        r = np.array(radii)[:, None, None]
-        answered = ~np.isnan(radius)
-        for name, hits, counted in (
-            ("certified_accuracy", radius >= r, np.ones_like(radius)),
-            ("certified_accuracy_paper", radius > r, answered),
-        ):
-            _, low, high = averaged_share(hits, counted)
-            found[name] = {key: pair(*bounds) for key, *bounds in zip(nothing, low, high, strict=True)}
-        _, low, high = averaged_share(~answered, np.ones_like(radius))
+        radius = np.array([result["image_radii"] for result in results], float)  # (S, N)
+        for name in CURVES:
+            _, low, high = averaged_share(*hits_and_counted(radius, name, radii))
+            bounds = dict(zip(nothing, map(pair, low, high), strict=True))
+            found[name] = {r: bounds[r] if row[name][r] is not None else None for r in bounds}
+        _, low, high = averaged_share(np.isnan(radius), np.ones_like(radius))
         found["abstained"] = pair(float(low), float(high))
         found["acr"] = pair(*(mean_interval(np.nan_to_num(radius, nan=-1).clip(0).mean(0)) or (np.nan, np.nan)))
     elif len(results) == 1 and row["read"] == "log":

@@ -8,16 +8,17 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboards.board import COMPARABLE, Board, load_board
+from leaderboards.cache import EARLIER
 from leaderboards.kept import results
 from leaderboards.published import PUBLISHED, paper_rows, published_rows
-from leaderboards.seeds import CURVES, FIGURES, board_rows
+from leaderboards.seeds import COMPARABLE, CURVES, FIGURES, board_rows
+from suite.boards import Board, load_board
 from suite.errors import UserError
 from suite.statistics import Convention
 
 COLUMNS = {"clean_accuracy": "clean", "seconds_per_certificate": "seconds", "averaging_error": "averaging"}
 TEXT = ("method", "arch", "variant", "inference", "seeds", "runs", "run_id", "claim", "source", "citation", "note",
-        "date", "command", "device", "dataset")  # fmt: skip
+        "date", "command", "device", "dataset", "decided")  # fmt: skip
 WHOLE = ("images", "every", "n", "seed", "audited", "violations", "lbound_audited", "lbound_violations")
 
 
@@ -162,7 +163,9 @@ def title(row: Any) -> str:
     if pd.notna(row["every"]) and row["every"] > 1:
         said.append(f"every {row['every']}th")
     if pd.notna(row["n"]):
-        said.append(f"n {'≤' if row['sampling'] == 'adaptive' else '='} {row['n']}")
+        said.append(f"n {'=' if row['sampling'] == 'fixed' else '≤'} {row['n']}")
+    if row["sampling"] == EARLIER:
+        said.append(EARLIER)
     if pd.notna(row["alpha"]):
         said.append(f"α = {row['alpha']:g}")
     if row["precision"] == "bf16":

@@ -12,7 +12,6 @@ from suite.errors import UserError
 from suite.progress import progress
 from suite.protocols.certify import certificates
 from suite.protocols.voting import Precision
-from suite.sequential import smallest_adaptive_n
 from suite.statistics import smallest_n
 
 
@@ -50,8 +49,7 @@ def certify(
     """
     if not 0 < alpha < 1 or sigma <= 0 or n0 < 1 or batch_size < 1:
         raise UserError("certify needs 0 < alpha < 1, sigma > 0, n0 >= 1 and batch_size >= 1")
-    least = smallest_n(alpha) if radii is None else smallest_adaptive_n(alpha)
-    if n < least:
+    if n < (least := smallest_n(alpha)):
         raise UserError(f"n = {n} draws can certify nothing at alpha = {alpha:g}: the smallest is {least}")
     if len(images) != len(labels):
         raise UserError(f"{len(images)} images but {len(labels)} labels")

@@ -21,7 +21,8 @@ WORD = re.compile(r"(?!(true|false|null|NaN|Infinity)$)[A-Za-z_./~][\w./~-]*")
 def command(spec: RunSpec, protocols: Sequence[str]) -> str:
     """The shortest `suite run …` that goes through `protocols` with this spec; `suite certify …` for a checkpoint.
 
-    What a profile leaves to the machine, the precision of training, is written out: the digest is the same elsewhere.
+    What is left to the machine, the precision of training, and to the board, the radii of adaptive sampling, is written
+    out: the digest is the same elsewhere and later.
     """
     given, changed = what_differs(spec)
     usual = RunSpec(**given, **changed).protocols
@@ -60,7 +61,8 @@ def what_differs(spec: RunSpec) -> tuple[dict[str, Any], dict[str, Any]]:
         usual = dict(settings(RunSpec(**given, **changed).model_dump(mode="json")))
         for name in section:
             left_to_machine = automatic and name.endswith("training.precision")
-            if left_to_machine or name not in usual or usual[name] != wanted[name]:
+            left_to_board = name == "certify.radii" and wanted[name]
+            if left_to_machine or left_to_board or name not in usual or usual[name] != wanted[name]:
                 changed[name] = wanted[name]
     return given, changed
 

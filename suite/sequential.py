@@ -1,107 +1,146 @@
-"""Deciding certified radii with as few draws as they need: pure functions of counts, no torch.
+"""Adaptive sampling: deciding certified radii with as few draws as they need. Functions of counts, no torch.
 
-An image's draws come in rounds. After each, R ≥ r is decided for the radii r of interest, that is p_A ≥ Φ(r/σ), and
-drawing stops once no such decision is open. Two lower bounds on p_A share the failure probability α:
+An image is certified at the radius r if p_A > Φ(r/σ). For one such threshold p, a group-sequential test of P(vote for
+ĉ_A) ≤ p looks at the count of votes after some of the n draws (`looks`) and certifies p_A > p as soon as the count
+reaches the boundary of that look. The boundaries spend the failure probability α bit by bit (Lan and DeMets 1983,
+"Discrete sequential boundaries for clinical trials"): each is the least count with which the chance of having
+certified by then, computed exactly for votes of probability p, stays within α·`spending`. A smaller probability
+certifies less often, so the test errs with probability at most α, whenever drawing stops.
 
-- a confidence sequence at SHARE · α, valid at every number of draws at once. Against P(vote for ĉ_A) ≤ p stands the
-  mixture ∫ q^S (1 − q)^F dπ(q) / (p^S (1 − p)^F) of S votes for ĉ_A and F others, π a Beta(1, ½) law cut to q > p. For
-  every P ≤ p it is a supermartingale that starts at 1, so that with probability at most a it ever reaches 1/a
-  (Ville 1939; Robbins 1970; Howard, Ramdas, McAuliffe and Sekhon 2021, "Time-uniform, nonparametric, nonasymptotic
-  confidence sequences"). The bound is the least p that it has not refuted;
-- Clopper and Pearson's bound at (1 − SHARE) · α, made once: when all n draws are in.
+Several thresholds are tested on the same draws, each at level α, with boundaries that rise with the threshold: a count
+that certifies one certifies all below it. A false certificate is then also one of the least threshold that is not below
+p_A, so that all certificates of an image hold together with probability at least 1 − α.
 
-By the union bound each certificate holds with probability at least 1 − α, whatever decides when to stop. Stopping early
-with a radius undecided can only cost that radius, never truth: it happens when the remaining draws would certify it
-with a chance below GIVE_UP, given the draws so far.
+Drawing stops when every threshold of interest is certified, or when the chance that the next one will be is below
+HOPELESS: exact as well, with the votes to come distributed as the votes so far predict from Jeffreys' prior. Stopping
+can cost a radius and never truth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special, stats
+from scipy import special, stats
 
-from suite.statistics import lower_confidence_bound, smallest_n
+from suite.statistics import largest_radius
 
-SHARE = 0.3  # of α, for the sequence: enough to stop early, while n draws keep nearly their full power
-GIVE_UP = 0.005
-ROUND = 64  # draws, at least; later rounds are 2 % of the draws before
+Integers = NDArray[np.int64]
 
-
-def rounds(n: int) -> Iterator[int]:
-    """How many draws there are after each round, up to n."""
-    drawn = 0
-    while drawn < n:
-        drawn = min(n, drawn + max(ROUND, drawn // 50 // ROUND * ROUND))
-        yield drawn
-
-
-def log_evidence(count: ArrayLike, drawn: ArrayLike, p: ArrayLike) -> NDArray[np.float64]:
-    """Logarithm of the mixture against P ≤ p after `count` votes of `drawn` draws; 0 < p < 1. Broadcasts."""
-    s, p = np.asarray(count, float), np.asarray(p, float)
-    f = np.asarray(drawn, float) - s
-    with np.errstate(divide="ignore"):
-        above = np.log(special.betainc(0.5 + f, 1 + s, 1 - p))
-    # of the law itself, the part above p is (1 − p)^½
-    mixture = special.betaln(1 + s, 0.5 + f) - special.betaln(1, 0.5) + above - 0.5 * np.log1p(-p)
-    return mixture - s * np.log(p) - f * np.log1p(-p)
-
-
-def refuted(count: ArrayLike, drawn: int, n: int, alpha: float, p: ArrayLike) -> NDArray[np.bool_]:
-    """Whether p_A > p is certified after this many draws of at most n. Broadcasts."""
-    by_now = np.asarray(log_evidence(count, drawn, p) >= -np.log(SHARE * alpha))
-    if drawn < n:
-        return by_now
-    return by_now | (lower_confidence_bound(count, n, (1 - SHARE) * alpha) >= np.asarray(p, float))
-
-
-def lower_bound(count: int, drawn: int, n: int, alpha: float) -> float:
-    """The lower bound on p_A after `count` votes of `drawn` draws, of at most n; 0 where it is not above ½."""
-    bound = lower_confidence_bound(count, n, (1 - SHARE) * alpha) if drawn == n else 0.0
-    best = count / (drawn + 0.5)  # the evidence falls in p up to here
-    wanted = -np.log(SHARE * alpha)
-    if best > 0.5 and log_evidence(count, drawn, 0.5) >= wanted > log_evidence(count, drawn, best):
-        root = optimize.brentq(lambda p: float(log_evidence(count, drawn, p)) - wanted, 0.5, best, xtol=1e-12)
-        bound = max(float(bound), float(root) - 1e-12)
-    return float(bound) if bound > 0.5 else 0.0
-
-
-def prospect(count: ArrayLike, drawn: int, n: int, alpha: float, p: float) -> NDArray[np.float64]:
-    """About the chance that p_A > p will be certified at n, for `drawn` < n draws so far. Broadcasts over counts.
-
-    The share of the votes among the draws to come is taken as beta-distributed, with the mean that Jeffreys' prior
-    gives and the variance of both its estimate and its own sampling.
-    """
-    s = np.asarray(count, float)
-    left = n - drawn
-    share = np.clip((fewest(n, alpha, p) - s) / left, 0, 1 + 1e-9)
-    mean, size = (s + 0.5) / (drawn + 1), 1 / (1 / drawn + 1 / left)
-    chance = special.betainc((1 - mean) * size, mean * size, np.maximum(1 - share, 0))
-    return np.where(share > 1, 0.0, chance)
+HOPELESS = 0.005
+FINER = 10
+EDGE = 1e-9
+STEP = 64  # draws from one look to the next, at least; later it is 2 % of the draws before
+NEGLIGIBLE = 1e-12  # a chance, or a share of α, that is left out of the computations, on the safe side
 
 
 @cache
-def fewest(n: int, alpha: float, p: float) -> int:
-    """The fewest votes of n with which Clopper and Pearson's bound here reaches p; n + 1 where none do."""
-    level = (1 - SHARE) * alpha
-    count = int(stats.binom.ppf(1 - level, n, p)) + 1  # the least count whose chance of being reached at p is ≤ level
-    return count - 1 if stats.binom.sf(count - 2, n, p) <= level else count
+def looks(n: int) -> tuple[int, ...]:
+    """The numbers of draws after which the count is looked at; the last is n."""
+    ends = [0]
+    while ends[-1] < n:
+        ends.append(min(n, ends[-1] + max(STEP, ends[-1] // 50 // STEP * STEP)))
+    return tuple(ends[1:])
 
 
-def decided(
-    count: int, drawn: int, n: int, alpha: float, thresholds: Sequence[float], certified: int
-) -> tuple[int, bool]:
-    """How many of the rising `thresholds` on p_A are certified now, `certified` of them before; whether to stop."""
-    while certified < len(thresholds) and refuted(count, drawn, n, alpha, thresholds[certified]):
-        certified += 1
-    if certified == len(thresholds) or drawn == n:
-        return certified, True
-    return certified, bool(prospect(count, drawn, n, alpha, thresholds[certified]) < GIVE_UP)
+def spending(t: float) -> float:
+    """The share of α that may be spent once a share t of the n draws is made; from 0 to 1.
+
+    One half is Lan and DeMets' form of Pocock's boundaries, which stops early; the other, t², keeps the power of n.
+    """
+    return 0.5 * math.log1p((math.e - 1) * t) + 0.5 * t**2
 
 
-def smallest_adaptive_n(alpha: float) -> int:
-    """The least n that can certify anything."""
-    return smallest_n((1 - SHARE) * alpha)
+@cache
+def certifying_counts(n: int, alpha: float, p: float) -> Integers:
+    """The fewest votes at each look that certify p_A > p, at level α; one more than the draws where none do."""
+    boundaries, spent, drawn = [], 0.0, 0
+    law, least = np.ones(1), 0  # of the counts least, least + 1, … of an image not certified so far
+    for look in looks(n):
+        votes, first, lost = trim(stats.binom.pmf(np.arange(look - drawn + 1), look - drawn, p), NEGLIGIBLE * alpha)
+        law, second, also_lost = trim(np.convolve(law, votes), NEGLIGIBLE * alpha)
+        least, drawn, spent = least + first + second, look, spent + lost + also_lost
+        reached = law[::-1].cumsum()[::-1]  # the chance of each count or more
+        open_to = int((spent + reached > alpha * spending(look / n)).sum())
+        boundaries.append(min(least + open_to, look + 1))
+        spent += float(reached[open_to]) if open_to < len(law) else 0.0
+        law = law[:open_to]
+    return np.array(boundaries)
+
+
+def trim(law: NDArray[np.float64], least: float) -> tuple[NDArray[np.float64], int, float]:
+    """A law without tails of chances below `least`; how many counts it lost at its beginning, and how much chance."""
+    kept = np.flatnonzero(law >= least)
+    first, end = int(kept[0]), int(kept[-1]) + 1
+    return law[first:end], first, float(law[:first].sum() + law[end:].sum())
+
+
+@cache
+def hopeless_counts(n: int, alpha: float, p: float) -> Integers:
+    """The most votes at each look with which p_A > p has a chance below HOPELESS to be certified later; −1 for none.
+
+    After s of d votes the next draw is one for ĉ_A with the chance (s + ½)/(d + 1), the mean of Jeffreys' posterior. So
+    the chance C_d(s) of a certificate after d draws is C_{d+1}(s + 1) with that chance, else C_{d+1}(s); it is 1 from a
+    look's boundary on.
+    """
+    ends, boundaries = looks(n), certifying_counts(n, alpha, p)
+    most = [n]  # after the last look there is no later one
+    chance, least = np.zeros(0), int(boundaries[-1])  # of the counts least, least + 1, …; 0 below, 1 above
+    for look, boundary, after in zip(ends[-2::-1], boundaries[-2::-1], ends[:0:-1], strict=True):
+        for end in range(after, look, -STEP):
+            made = min(STEP, end - look)
+            chance, least = np.concatenate([np.zeros(made), chance, np.ones(made)]), least - made
+            weight = np.arange(least, least + len(chance)) + 0.5
+            for later in range(end, end - made, -1):
+                rise = chance[1:] - chance[:-1]
+                rise *= weight[: len(rise)]
+                chance = chance[:-1] + rise / later
+            low, high = int((chance < NEGLIGIBLE).sum()), int((chance <= 1 - NEGLIGIBLE).sum())
+            chance, least = chance[low:high], least + low
+        chance = chance[: max(0, boundary - least)]
+        least = min(least, int(boundary))
+        most.append(least + int((chance < HOPELESS).sum()) - 1)  # the chance rises with the count
+    return np.array(most[::-1])
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What a count of votes decides at each look: the radius that is certified, and whether drawing stops."""
+
+    looks: tuple[int, ...]
+    radii: tuple[float, ...]
+    """what is certified with so many of the rising thresholds reached, 0 with none; (thresholds + 1)"""
+    certifying: Integers
+    """the fewest votes at a look that reach a threshold, (looks, thresholds)"""
+    hopeless: Integers
+    """the most votes at a look that end the drawing with so many thresholds reached, (looks, thresholds + 1)"""
+
+    def decide(self, look: int, count: ArrayLike, reached: ArrayLike) -> tuple[Integers, NDArray[np.bool_]]:
+        """How many thresholds are reached at look number `look`, `reached` of them before; whether drawing stops.
+
+        Broadcasts over the counts and what was reached before.
+        """
+        now = np.maximum(reached, self.certifying[look].searchsorted(count, side="right"))
+        return now, np.asarray(count) <= self.hopeless[look, now]
+
+
+def make_schedule(radii: Iterable[float], *, sigma: float, n: int, alpha: float) -> Schedule:
+    """The schedule of at most n draws that decides 0 and the `radii`, in the units of σ.
+
+    FINER radii per σ are decided besides, as far as the draws for those of interest suffice: no image waits for them. A
+    certificate at r says p_A > Φ(r/σ), so that R > r: the radius recorded is r + EDGE, which is what is tested.
+    """
+    largest = largest_radius(n, alpha, sigma) - EDGE
+    of_interest = {0.0, *radii}
+    finer = (round(step * sigma / FINER, 12) for step in range(1, int(FINER * largest / sigma) + 1))
+    rising = sorted(r for r in of_interest.union(finer) if r < largest)
+    thresholds = [float(special.ndtr((r + EDGE) / sigma)) for r in rising]
+    certifying = np.maximum.accumulate([certifying_counts(n, alpha, p) for p in thresholds])
+    hopeless = [np.full(len(looks(n)), n)]  # beyond the last radius of interest all counts end the drawing
+    for r, p in zip(reversed(rising), reversed(thresholds), strict=True):
+        hopeless.append(hopeless_counts(n, alpha, p) if r in of_interest else hopeless[-1])
+    return Schedule(looks(n), (0.0, *(r + EDGE for r in rising)), certifying.T, np.array(hopeless[::-1]).T)

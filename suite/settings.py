@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator, model_validator
 
-from suite.sequential import smallest_adaptive_n
 from suite.statistics import smallest_n
 
 
@@ -44,12 +43,17 @@ class Certify(Frozen):
     every: int = Field(1, ge=1, description="take every k-th test image")
     top: int = Field(1, ge=1, description="a draw counts if its class is among the top this many")
     sampling: Literal["fixed", "adaptive"] = Field("fixed", description="n draws, or only as many as decide the radii")
-    radii: tuple[PositiveFloat, ...] = Field((), description="adaptive: what to decide; default: the board's")
+    radii: tuple[PositiveFloat, ...] = Field((), description="adaptive: what to decide; default: the board's of now")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="arithmetic of the certified classifier")
+
+    @field_validator("radii")
+    @classmethod
+    def _rise(cls, radii: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(sorted(set(radii)))
 
     @model_validator(mode="after")
     def _enough_draws(self) -> Self:
-        least = smallest_n(self.alpha) if self.sampling == "fixed" else smallest_adaptive_n(self.alpha)
+        least = smallest_n(self.alpha)
         if self.n < least:
             said = f"n = {self.n} draws can certify nothing at alpha = {self.alpha:g}"
             raise ValueError(f"{said}: the smallest n that works is {least}")

@@ -11,6 +11,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from methods import METHODS, Method
+from suite.boards import load_board
 from suite.errors import UserError, unknown
 from suite.models import split_arch
 from suite.profiles import PROFILES, default_profile, fast_precision
@@ -188,6 +189,9 @@ def fill_in(given: dict[str, Any]) -> dict[str, Any]:
     if kind.starts_from or settings.get("start"):
         settings["start"] = start_settings(kind.starts_from, settings)
     settings = merge({section: {} for section in SECTIONS}, settings)
+    radii = settings["certify"].get("radii") or load_board(Path(settings["dataset"]).name).radii
+    adaptive = settings["certify"].get("sampling") == "adaptive"
+    settings["certify"] = settings["certify"] | {"radii": radii if adaptive else ()}
     against = settings["agreement"].get("against") or {}
     if against and not kind.stands_for and "method" not in against:
         raise UserError(f"{settings['method']} stands for no other method: agreement.against needs a method")

@@ -13,8 +13,8 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 
-from leaderboards.board import load_board
 from methods import METHODS
+from suite.boards import load_board
 from suite.errors import UserError, unknown
 from suite.objectives import Objective, objective
 from suite.profiles import default_profile

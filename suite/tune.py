@@ -34,8 +34,8 @@ from suite.protocols import examples
 from suite.protocols.certify import certificates
 from suite.run import Machine, run
 from suite.searchspace import search_space
-from suite.sequential import smallest_adaptive_n
 from suite.spec import RunSpec
+from suite.statistics import smallest_n
 from suite.storage import Storage
 from suite.studies import FINISHED, best, definition
 from suite.study import SAMPLERS, begin, fixed, objectives, trial_spec
@@ -234,7 +234,7 @@ def watcher(work: Work, trial: Trial, spec: RunSpec) -> Watch | None:
             return
         made = certificates(
             model, examples(work.data.test, range(min(LOOK_IMAGES, c.images, len(work.data.test)))),
-            sigma=sigma, n0=c.n0, n=max(LOOK_DRAWS, smallest_adaptive_n(c.alpha)), alpha=c.alpha, seed=spec.seed,
+            sigma=sigma, n0=c.n0, n=max(LOOK_DRAWS, smallest_n(c.alpha)), alpha=c.alpha, seed=spec.seed,
             top=c.top, deterministic=method.deterministic, radii=c.radii or None, precision=c.precision,
             batch_size=work.machine.batch_size, device=work.machine.torch_device,
         )  # fmt: skip

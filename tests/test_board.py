@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -268,3 +270,31 @@ def test_rows_are_sorted_by_what_is_asked_for(tmp_path: Path) -> None:
     assert of(by_radius) == ["randomized-smoothing", "smoothadv"]
     with pytest.raises(UserError, match="acr, clean or a radius"):
         table("cifar10", tmp_path, sort="0.3")
+
+
+def test_an_adaptive_row_says_what_it_decided_whatever_the_board_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Radii of 0.5, 0.1, 0.3 (wrong), 0.2 and an abstention, at σ = 0.25; n = 1,000 draws cannot certify 0.7."""
+    row = result(sampling="adaptive", radii=[0.1, 0.2], n=1_000)
+    assert row["decided"] == [0, 0.1, 0.2]
+    store(tmp_path, row)
+    asked = replace(load_board("digits"), radii=(0.1, 0.15, 0.2, 0.7))
+    for module in ("leaderboards.table", "suite.protocols.certify"):
+        monkeypatch.setattr(sys.modules[module], "load_board", lambda dataset: asked)
+    assert result(sampling="adaptive", radii=[0.1, 0.2], n=1_000) == row
+    [line] = table("digits", tmp_path).to_dict("records")
+    assert [line[f"r={r}"] for r in asked.radii] == [3 / 5, pytest.approx(np.nan, nan_ok=True), 2 / 5, 0]
+    assert set(line["intervals"]) >= {"r=0.1", "r=0.15"}
+    assert line["intervals"]["r=0.15"] is None
+    assert row_curve(line, tmp_path, published=tmp_path).empty  # there are no records
+
+
+def test_rows_of_the_earlier_adaptive_rule_stand_apart_and_say_so(tmp_path: Path) -> None:
+    earlier = result(sampling="adaptive")
+    del earlier["decided"]
+    store(tmp_path, earlier, result(sampling="adaptive", lr=0.3))
+    titles = {title: list(group["run_id"]) for title, group in groups(table("digits", tmp_path, published=None))}
+    [apart] = [title for title in titles if "earlier adaptive sampling" in title]
+    assert titles.pop(apart) == [earlier["run_id"]]
+    assert len(titles) == 1

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leaderboards.compare import decided_by_both, difference, outcomes, same_images, shared_images
-from leaderboards.curves import curve, decided
+from leaderboards.compare import decided_by_all, difference, outcomes, same_images, shared_images
+from leaderboards.curves import curve
 from leaderboards.published import published_records
 from suite.statistics import certified_accuracy, paired_interval
 
@@ -80,11 +80,12 @@ def test_what_may_not_be_the_same_pixels_is_said() -> None:
 
 def test_adaptive_records_are_compared_where_they_decided() -> None:
     """At σ = 0.1, n = 1,000 and α = 0.001 no radius above 0.246 can be certified."""
-    radii = (0.05, 0.1, 0.25)
-    fixed = A.assign(draws=1_000, n=1_000, alpha=0.001, sigma=0.1)
-    adaptive = fixed.assign(draws=range(64, 64 + len(A)))
-    assert decided(fixed, radii) == decided(A, radii) == decided_by_both(A, fixed, radii) == []
-    assert decided(adaptive, radii) == decided_by_both(fixed, adaptive, radii) == [0, 0.05, 0.1]
-    assert curve(adaptive, radii=radii)["radius"].tolist() == [0, 0.05, 0.1]
-    drawn = difference(shared_images(adaptive, B), at=decided_by_both(adaptive, B, radii))
+    fixed = {"n": 1_000, "alpha": 0.001, "sigma": 0.1, "decided": None}
+    adaptive, finer = fixed | {"decided": [0.0, 0.05, 0.1]}, fixed | {"decided": [0.0, 0.1, 0.2], "sigma": 0.25}
+    assert decided_by_all([fixed, fixed]) == []
+    assert decided_by_all([fixed, adaptive]) == [0, 0.05, 0.1]
+    assert decided_by_all([adaptive, finer]) == [0, 0.1]
+    assert decided_by_all([adaptive, finer | {"decided": [0.0, 0.1, 0.3]}]) == [0, 0.1, 0.3]
+    assert curve(A, decided=adaptive["decided"])["radius"].tolist() == [0, 0.05, 0.1]
+    drawn = difference(shared_images(A, B), at=decided_by_all([adaptive, fixed]))
     assert drawn["radius"].tolist() == [0, 0.05, 0.1]

@@ -23,11 +23,12 @@ from pydantic_core import PydanticUndefined
 from test_heat import STEPS, errors
 
 from leaderboards import rows as board
-from leaderboards.board import COMPARABLE, Board, load_board
 from leaderboards.published import published_rows
+from leaderboards.seeds import COMPARABLE
 from leaderboards.text import MEASURED, NAMES
 from methods import METHODS, Settings
 from suite import cli
+from suite.boards import Board, load_board
 from suite.grid import left, load_grid, runs_of
 from suite.illustrate import ISLAND, POINT, SIGMA, TIMESTEPS, adversarial_distance, heat_steps
 from suite.run import Machine, run

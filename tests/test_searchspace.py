@@ -78,7 +78,7 @@ def test_every_method_declares_ranges_that_its_settings_take() -> None:
         (["--validation", "1.5"], "between 0 and 1"),
         (["--validation", "0.001"], "choose another --validation"),
         (["--method", "haet"], "did you mean 'heat'?"),
-        (["--n", "5"], "the smallest n that works is 11"),
+        (["--n", "5"], "the smallest n that works is 10"),
         (["--then", "walk"], "--then takes run"),
         (["--trials", "0"], "--trials"),
         (["--storage", "mysql://u:secret@h/d"], "mysql://u:***@h/d: write sqlite:///FILE"),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from suite import RunSpec, UserError
+from suite.boards import load_board
+from suite.command import command
 from suite.spec import make_spec
 
 
@@ -90,3 +94,16 @@ def test_agreement_needs_a_method_to_compare_with() -> None:
     named = make_spec(method="madry", dataset="digits", **{"agreement.against.method": "randomized-smoothing"})
     assert named.agreement.against["method"] == "randomized-smoothing"
     assert named.agreement.against["training"]["epochs"] > 0
+
+
+def test_the_radii_of_adaptive_sampling_are_the_runs_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = RunSpec(method="baseline", dataset="digits", sampling="adaptive")
+    assert spec.certify.radii == load_board("digits").radii
+    changed = replace(load_board("digits"), radii=(0.1, 0.33))
+    monkeypatch.setattr("suite.spec.load_board", lambda dataset: changed)
+    assert RunSpec(**spec.model_dump(mode="json")) == spec
+    assert RunSpec(method="baseline", dataset="digits", sampling="adaptive").digest != spec.digest
+    assert "--radii 0.1,0.2,0.3" in command(spec, spec.protocols)
+    given = RunSpec(method="baseline", dataset="digits", sampling="adaptive", radii=[0.3, 0.1, 0.3])
+    assert given.certify.radii == (0.1, 0.3)
+    assert RunSpec(method="baseline", dataset="digits").certify.radii == ()

@@ -9,8 +9,8 @@ from app import common
 from app.common import BIND, places, plain, said, show_figure, show_table
 from app.figures import certified_accuracy_figure, difference_figure
 from app.rows import labels, row_dicts
-from leaderboards import load_board, rows
-from leaderboards.compare import OUTCOMES, decided_by_both, difference, outcomes, same_images, shared_images
+from leaderboards import rows
+from leaderboards.compare import OUTCOMES, decided_by_all, difference, outcomes, same_images, shared_images
 from leaderboards.kept import run_folder
 from leaderboards.published import PUBLISHED
 from suite import browse
@@ -32,7 +32,7 @@ for letter, name in zip("AB", picked, strict=True):
     st.text(f"{letter}: {called[name]}")
 with said():
     own = common.records(a), common.records(b)
-    shared, at = shared_images(*own, convention), decided_by_both(*own, load_board(board).radii)
+    shared, at = shared_images(*own, convention), decided_by_all((a, b))
     specs = [
         browse.read_run(run_folder(name, runs, PUBLISHED)).spec if found[name]["source"] == "run" else None
         for name in picked

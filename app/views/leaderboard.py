@@ -12,7 +12,8 @@ from app import common
 from app.common import BIND, PICKED, places, plain, said, show_figure, show_table
 from app.figures import attack_figure, certified_accuracy_figure
 from app.rows import audit_line, labels, matching, over_sigma, row_dicts, shown_table
-from leaderboards import groups, load_board, table
+from leaderboards import groups, table
+from leaderboards.compare import decided_by_all
 from leaderboards.curves import attack_curve, upper_envelope
 from suite.statistics import Convention
 
@@ -89,7 +90,7 @@ def envelopes(frame: pd.DataFrame) -> None:
     for name, by_sigma in over_sigma(frame).items():
         with said():
             own = {sigma: common.records(row) for sigma, row in by_sigma.items()}
-            found[name] = upper_envelope(own, convention, load_board(board).radii)
+            found[name] = upper_envelope(own, convention, decided_by_all(by_sigma.values()))
     if not found:
         st.info("No method and architecture here has rows at several σ that are alike in all else.")
         return

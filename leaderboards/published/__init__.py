@@ -18,8 +18,8 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboards.board import Board, boards, load_board
 from leaderboards.figures import figures
+from suite.boards import Board, boards, load_board
 from suite.errors import UserError
 
 PUBLISHED = Path(__file__).parent

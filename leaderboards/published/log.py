@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from leaderboards.board import Board
+from suite.boards import Board
 from suite.errors import UserError
 from suite.statistics import certified_radius, largest_radius, smallest_count
 

@@ -11,9 +11,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from leaderboards.board import boards, load_board
 from leaderboards.published import PUBLISHED, Entry
 from leaderboards.published.log import check_level, read_log
+from suite.boards import boards, load_board
 from suite.errors import UserError, unknown
 from suite.files import write_atomically
 from suite.statistics import smallest_n

@@ -18,25 +18,25 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import norm
 from torch import Tensor, nn
 
-from leaderboards.board import load_board
 from leaderboards.figures import claim, figures
+from suite.boards import load_board
 from suite.models import folded
 from suite.noise import draws
 from suite.protocols import Example, Protocol, Record, Subject
 from suite.protocols.voting import Precision, Voter, together, top_classes
-from suite.sequential import decided, lower_bound, rounds
+from suite.sequential import Schedule, make_schedule
 from suite.spec import RunSpec
-from suite.statistics import certified_radius
+from suite.statistics import certified_radius, largest_radius
 
 
 def certificate(
     example: Example, clean: list[int] | None, *,
-    sigma: float, n0: int, n: int, alpha: float, seed: int, top: int, radii: Sequence[float] | None,
+    sigma: float, n0: int, n: int, alpha: float, seed: int, top: int, schedule: Schedule | None,
 ) -> Voter[Record]:  # fmt: skip
     """Algorithm 1 for one image, as a voter: it yields noisy images, is sent their classes, and returns the record."""
     index, image, label = example
@@ -51,25 +51,17 @@ def certificate(
             selected.update((yield block))
         chosen = sorted(selected, key=lambda c: (-selected[c], c))[:top]
     votes: Counter[int] = Counter()
-    certified, reached = 0, rounds(n)
-    thresholds = [float(norm.cdf(r / sigma)) for r in radii or ()]
-    end = next(reached)
+    reached, look = np.array(0), 0
     for block in noisy("estimate", n):
         votes.update((yield block))
-        if radii is not None and votes.total() == end:
-            count = sum(votes[c] for c in chosen)
-            certified, stop = decided(count, end, n, alpha, thresholds, certified)
+        if schedule and votes.total() == schedule.looks[look]:
+            reached, stop = schedule.decide(look, sum(votes[c] for c in chosen), reached)
             if stop:
                 break
-            end = next(reached)
+            look += 1
     count, drawn = sum(votes[c] for c in chosen), votes.total()
-    if radii is None:
-        radius = float(certified_radius(count, n, alpha, sigma))
-        answered = radius > 0
-    else:
-        bound = lower_bound(count, drawn, n, alpha)
-        radius = max(sigma * float(norm.ppf(bound)) if bound else 0.0, radii[certified - 1] if certified else 0.0)
-        answered = radius > 0 or certified > 0
+    radius = schedule.radii[int(reached)] if schedule else float(certified_radius(count, n, alpha, sigma))
+    answered = radius > 0
     return {
         "idx": index,
         "label": label,
@@ -108,9 +100,9 @@ def certificates(
     """One record per image, each as soon as its draws are counted; in order unless sampling is adaptive.
 
     `images` gives (index, image (C, H, W) of pixels in [0,1], label); the index keys the noise. σ and radii are in
-    pixel units. With `radii` sampling is adaptive (`suite.sequential`): at most n draws, fewer once it is decided which
-    of the radii an image is certified at. Batches hold draws of several images, so `batch_size` changes the speed and
-    nothing else. With `top` = k > 1 a set of k classes is certified: a draw counts when its class is in the set. In
+    pixel units. With `radii` sampling is adaptive (`suite.sequential`): at most n draws, fewer once it is decided at
+    which of the radii an image is certified. Batches hold draws of several images, so `batch_size` changes the speed
+    and nothing else. With `top` = k > 1 a set of k classes is certified: a draw counts when its class is in the set. In
     `precision` bf16 the classifier that votes is the network in that arithmetic (near ties settled in fp32).
 
     A record has Cohen's fields (idx, label, predict: −1 for abstain, radius, correct, time in s) and chosen (ĉ_A, k
@@ -118,8 +110,7 @@ def certificates(
     votes (of the draws, by class).
     """
     model.eval()
-    if radii is not None:
-        radii = sorted({0.0, *radii})
+    schedule = None if radii is None else make_schedule(radii, sigma=sigma, n=n, alpha=alpha)
     stream = ((index, pixels.to(device), label) for index, pixels, label in images)
     first = next(stream, None)
     if first is None:
@@ -131,7 +122,7 @@ def certificates(
         for example in chain([first], stream):
             clean = top_classes(model, example[1][None], top)[0].tolist() if deterministic else None
             yield certificate(
-                example, clean, sigma=sigma, n0=n0, n=n, alpha=alpha, seed=seed, top=top, radii=radii
+                example, clean, sigma=sigma, n0=n0, n=n, alpha=alpha, seed=seed, top=top, schedule=schedule
             )  # fmt: skip
 
     for record, seconds in together(voters(), fast, batch_size=batch_size, precision=precision):
@@ -156,21 +147,20 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
         seed=spec.seed,
         top=spec.certify.top,
         deterministic=spec.build_method().deterministic,
-        radii=(spec.certify.radii or board_radii(spec)) if spec.certify.sampling == "adaptive" else None,
+        radii=spec.certify.radii if spec.certify.sampling == "adaptive" else None,
         precision=spec.certify.precision,
         batch_size=subject.batch_size,
         device=subject.device,
     )
 
 
-def board_radii(spec: RunSpec) -> tuple[float, ...]:
-    return load_board(Path(spec.dataset).name).radii
-
-
 def summarise(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
     """The figures of Certify, as a row of the board has them, and what the certificates cost."""
-    c, n0 = spec.certify, int(records["n0"].iloc[0])
-    row = figures(records, board_radii(spec), sigma=spec.sigma or 0.0, n0=n0, n=c.n, alpha=c.alpha)
+    c, n0, sigma = spec.certify, int(records["n0"].iloc[0]), spec.sigma or 0.0
+    radii = c.radii or load_board(Path(spec.dataset).name).radii
+    row = figures(records, radii, sigma=sigma, n0=n0, n=c.n, alpha=c.alpha)
+    if c.sampling == "adaptive":
+        row["decided"] = [0.0, *(r for r in c.radii if r < largest_radius(c.n, c.alpha, sigma))]
     return row | {"sampling": c.sampling, "precision": c.precision, "draws": float(records["draws"].mean())}
 
 

@@ -1,13 +1,10 @@
-"""What a board compares: one TOML file per data set beside this one."""
+"""What a board compares: one TOML file per data set beside this one. An input of runs, which the spec resolves."""
 
 from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
-
-# rows that differ in one of these stand in groups apart; read: from records (log), or read off a table or plot
-COMPARABLE = ("read", "data", "sigma", "top", "images", "every", "n", "alpha", "sampling", "precision")
 
 
 @dataclass(frozen=True)
@@ -30,13 +27,13 @@ class Board:
 
 def boards() -> list[str]:
     """The data sets that have a file of their own."""
-    names = (file.name for file in files("leaderboards").iterdir())
+    names = (file.name for file in files("suite.boards").iterdir())
     return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
 def load_board(dataset: str) -> Board:
     """The board of a data set; data sets without a file of their own get the default radii."""
-    file = files("leaderboards") / f"{dataset}.toml"
+    file = files("suite.boards") / f"{dataset}.toml"
     if not file.is_file():
         return Board(title=dataset, radii=(0.1, 0.25, 0.5, 1.0))
     settings = tomllib.loads(file.read_text())
