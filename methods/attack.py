@@ -16,6 +16,7 @@ def pgd(
     steps: int,
     step_size: float,
     start: Tensor | None = None,
+    clip_first: bool = False,
 ) -> Tensor:
     """Images within ε of x that raise the loss: ℓ2 PGD (Kurakin et al. 2017; Madry et al. 2018), its last iterate.
 
@@ -23,6 +24,9 @@ def pgd(
     x' = x + `start`, `steps` times, with g = ∇loss(x') and ĝ = g/‖g‖₂ for each image (0 where g is 0)::
 
         x' ← clip(x + Π_ε(x' + αĝ − x), 0, 1),    Π_ε(δ) = δ · min(1, ε/‖δ‖₂)
+
+    or, with `clip_first`, x' ← x + Π_ε(clip(x' + αĝ, 0, 1) − x), which takes what the clipping cut off out of the step
+    before its length is measured. Either way x' is in the ball and in the box.
 
     `loss` gives what to ascend, summed or per image; an image's term must depend on that image alone, so the model
     behind it has to be in evaluation mode. Returns the x', detached: within ε of x up to rounding, and in [0,1]. Makes
@@ -34,6 +38,8 @@ def pgd(
         return torch.linalg.vector_norm(images, dim=(1, 2, 3), keepdim=True)
 
     def feasible(points: Tensor) -> Tensor:
+        if clip_first:
+            points = points.clamp(0, 1)
         delta = points - x
         length = norm(delta)
         return (x + delta * torch.where(length > epsilon, epsilon / length, 1.0)).clamp(0, 1)

@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from suite.errors import UserError
 
@@ -63,21 +64,28 @@ def gradient_penalty(
     The projections are taken in groups, as many as make a pass of at most 256 images, at least one at a time: a
     group's vector-Jacobian products are one batched backward pass over the graph of vx, and its points x + δĝ_j go
     through v as one batch. v(x) itself is computed once and its graph is used once by the backward pass of the loss.
-    In training mode batch norm therefore normalises a group's points by their own statistics, as the pseudo-code does
-    with one projection at a time, and P also sees how those differ from the statistics of x; with v in evaluation
-    mode each image is on its own.
+    Where v's batch norm takes the statistics of its batch, each projection's points are a batch of their own, one
+    projection after another: loss, gradient and running statistics are those of the pseudo-code, and P also sees how
+    the statistics of x + δĝ_j differ from those of x.
     """
     batch, classes = vx.shape
+    alone = mixes_images(v)
     w = draw_projections(projections, kappa, batch, classes, generator=generator, dtype=x.dtype)
     total = torch.zeros(batch, dtype=x.dtype, device=x.device)
     for group in w.split(max(1, PASS // batch)):
         (g,) = torch.autograd.grad(vx, x, group.to(vx.dtype), retain_graph=True, is_grads_batched=True)
         norm = g.flatten(2).norm(dim=2).view(*g.shape[:2], *[1] * (x.ndim - 1))
         direction = torch.where(norm > 0, g / norm, torch.zeros_like(g))
-        points = (x.detach() + delta * direction).flatten(0, 1)
+        points = x.detach() + delta * direction
+        passes = points.unbind() if alone else (points.flatten(0, 1),)
         if x.ndim == 4:
-            points = points.contiguous(memory_format=torch.channels_last)
-        shifted = v(points).view(group.shape)
+            passes = tuple(images.contiguous(memory_format=torch.channels_last) for images in passes)
+        shifted = torch.cat([v(images) for images in passes]).view(group.shape)
         difference = (group * (shifted.to(x.dtype) - vx.to(x.dtype))).sum(dim=2) / delta
         total = total + difference.square().sum(dim=0)
     return total * classes / kappa if normalise == "unbiased" else total
+
+
+def mixes_images(v: nn.Module) -> bool:
+    """Whether an image's logits depend on the rest of its batch: a batch norm takes the batch's statistics."""
+    return any(layer.training or layer.running_mean is None for layer in v.modules() if isinstance(layer, _BatchNorm))

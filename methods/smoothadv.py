@@ -16,7 +16,15 @@ from torch.nn import functional as F
 
 from methods.attack import pgd
 from methods.method import Method, Settings
-from methods.randomized_smoothing import COHEN_CIFAR
+
+# the batch of 256 is cut into m = 2 parts, and each, at its m draws, is one step
+SALMAN_CIFAR = {
+    "arch": "resnet110",
+    "training": {
+        "epochs": 150, "batch_size": 128, "lr": 0.1, "schedule": "steps", "milestones": (50, 100), "factor": 0.1,
+        "momentum": 0.9, "nesterov": False, "weight_decay": 1e-4,
+    },
+}  # fmt: skip
 
 
 class SmoothAdv(Method):
@@ -25,8 +33,9 @@ class SmoothAdv(Method):
         x' = argmax over ‖x' − x‖₂ ≤ ε of −log (1/m) Σ_{i ≤ m} softmax(v(x' + η_i))_y
 
     This is their objective (S) with m draws in the expectation's place, the same in every step of the attack and in
-    the training pass. x' is sought by PGD from x, v being in evaluation mode, with steps of 2ε/steps; x' stays in
-    [0,1], x' + η_i need not. ε grows linearly from 0 over the first `warmup` epochs.
+    the training pass. x' is sought by PGD from x, v being in evaluation mode, with steps of 2ε/steps, each clipped to
+    [0,1] and then projected, as in their code; x' + η_i need not stay in [0,1]. ε grows linearly from 0 over the first
+    `warmup` epochs. A step takes `batch_size` images at m draws each; theirs has 256/m images.
     """
 
     summary = "adversarial training of the smoothed classifier (Salman et al. 2019); voted"
@@ -40,14 +49,15 @@ class SmoothAdv(Method):
         steps: int = Field(4, ge=1, description="T, steps of PGD per batch")
         m: int = Field(2, ge=1, description="m, noise draws per image, for the attack and for the training pass")
         warmup: float = Field(10.0, ge=0, allow_inf_nan=False, description="epochs over which ε grows from 0")
+        noisy_training: bool = Field(True, description="the training pass sees x' at the draws, not x' itself")
 
     recipes: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {"parameters": {"steps": 2, "warmup": 5}},
         # as long as 7 epochs of the baseline; ε is about the largest radius that 1,000 draws at σ = 0.1 can certify
         "quick": {"training": {"epochs": 3}, "parameters": {"epsilon": 0.25, "steps": 2, "m": 1, "warmup": 1}},
-        "paper/cifar10": COHEN_CIFAR,
-        "paper/cifar100": COHEN_CIFAR,
-        "paper/imagenet": {"parameters": {"steps": 1}},
+        "paper/cifar10": SALMAN_CIFAR,
+        "paper/cifar100": SALMAN_CIFAR,
+        "paper/imagenet": {"training": {"batch_size": 128}, "parameters": {"steps": 1}},
     }
     tunable: ClassVar[dict[str, str]] = {
         "sigma": "0.05:1:log", "lr": "0.01:0.5:log", "epsilon": "0.1:2:log", "steps": "1:4", "m": "1:4",
@@ -55,7 +65,8 @@ class SmoothAdv(Method):
 
     @property
     def passes(self) -> float:
-        return self.parameters.m * (2.0 * self.parameters.steps + 3.0)
+        p = self.parameters
+        return 2.0 * p.m * p.steps + 3.0 * (p.m if p.noisy_training else 1)
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         p = self.parameters
@@ -70,7 +81,7 @@ class SmoothAdv(Method):
         model.eval()  # batch norm's running statistics are those of the images trained on, not of PGD's iterates
         x_adv = pgd(
             lambda x: math.log(p.m) - (-nll(x)).logsumexp(dim=0),
-            x, epsilon=epsilon, steps=p.steps, step_size=2 * epsilon / p.steps,
+            x, epsilon=epsilon, steps=p.steps, step_size=2 * epsilon / p.steps, clip_first=True,
         )  # fmt: skip
         model.train()
-        return nll(x_adv).mean()
+        return nll(x_adv).mean() if p.noisy_training else F.cross_entropy(model(x_adv), y)

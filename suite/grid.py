@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from suite import data as datasets
 from suite.data import Dataset
@@ -21,20 +21,29 @@ from suite.spec import RunSpec, make_spec
 
 
 class Grid(Frozen):
-    """What a study's file says: `settings` are every run's, flat or dotted as RunSpec takes them."""
+    """What a study's file says: `settings` are every run's, those of `methods` one method's, over them; flat or dotted
+    as RunSpec takes them. Methods without settings of their own may be a list of names.
+    """
 
     title: str
-    methods: tuple[str, ...] = Field(min_length=1)
+    dataset: str | None = Field(None, description="what the study is about, where it is about one data set alone")
+    methods: dict[str, dict[str, Any]] = Field(min_length=1)
     sigmas: tuple[float, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     settings: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _without_settings(cls, methods: Any) -> Any:
+        return {name: {} for name in methods} if isinstance(methods, list) else methods
 
     def narrowed(self, given: dict[str, Sequence[Any]]) -> Grid:
         """The study with other σ or seeds, or with some of its methods; UserError for a method that it has not."""
         for method in given.get("methods", ()):
             if method not in self.methods:
                 raise unknown("method of this study", method, self.methods)
-        return Grid(**self.model_dump() | given)
+        chosen = {method: self.methods[method] for method in given.get("methods") or self.methods}
+        return Grid(**self.model_dump() | given | {"methods": chosen})
 
 
 def load_grid(name: str) -> Grid:
@@ -56,16 +65,20 @@ def load_grid(name: str) -> Grid:
         raise UserError(f"{file}: {first['loc'][0]}: {first['msg']}") from error
 
 
-def runs_of(grid: Grid, dataset: str, **given: Any) -> list[RunSpec]:
+def runs_of(grid: Grid, dataset: str | None = None, **given: Any) -> list[RunSpec]:
     """The grid as runs: the first seed's before the second's, so that a whole comparison stands as early as it can.
 
-    `given` are settings laid over the study's, such as the profile. Raises UserError as make_spec does.
+    `dataset` is the study's own where None is given. `given` are settings laid over the study's, such as the profile.
+    Raises UserError where there is no data set, and as make_spec does.
     """
+    dataset = dataset or grid.dataset
+    if not dataset:
+        raise UserError(f"the study '{grid.title}' is about no data set of its own: give --dataset")
     return [
-        make_spec(**{"method": method, "dataset": dataset, "sigma": sigma, "seed": seed} | grid.settings | given)
+        make_spec(**{"method": method, "dataset": dataset, "sigma": sigma, "seed": seed} | grid.settings | own | given)
         for seed in grid.seeds
         for sigma in grid.sigmas
-        for method in grid.methods
+        for method, own in grid.methods.items()
     ]
 
 

@@ -20,14 +20,22 @@ class Training(Frozen):
     epochs: float = Field(gt=0, description="passes over the training images; a fraction stops inside one")
     batch_size: int = Field(ge=2)
     lr: float = Field(gt=0, description="the highest learning rate of the schedule")
-    schedule: Literal["constant", "cosine", "one-cycle", "steps"] = "cosine"
-    milestones: tuple[float, ...] = Field((), description="epochs at which `steps` multiplies the lr by `factor`")
+    schedule: Literal["constant", "cosine", "linear", "one-cycle", "steps"] = "cosine"
+    milestones: tuple[PositiveFloat, ...] = Field(
+        (), description="epochs at which `steps` multiplies the lr by `factor`; the last ends the fall of `linear`"
+    )
     factor: float = Field(0.1, gt=0, le=1)
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = True
     weight_decay: float = Field(5e-4, ge=0)
+    decay_biases: bool = Field(True, description="weight decay is on biases, too, those of batch norm among them")
     clip: float | None = Field(None, gt=0, description="largest ℓ2 norm of a step's gradient")
-    augmentation: str = Field("default", description="crop-flip, shift, flip, none; default: the data set's")
+    augmentation: str = Field(
+        "default", description="crop-flip, crop-flip-zero, shift, flip, none; default: the data set's"
+    )
+    smallest_crop: float = Field(
+        0.08, gt=0, le=1, description="least share of the area in a random crop of a streamed image"
+    )
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="arithmetic of the passes (bf16: autocast); auto: bf16 where the machine multiplies in it"
     )

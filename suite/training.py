@@ -27,13 +27,17 @@ Watch = Callable[[int, int, nn.Module], None]  # steps done, of how many, and th
 def learning_rate(settings: Training, epoch: float, epochs: float) -> float:
     """The learning rate at a moment of a stage of training that lasts `epochs` (fractions count).
 
-    constant; cosine to 0; one-cycle: linear up over the first fifth, then linear to 0; steps: × factor at milestones.
+    constant; cosine to 0; linear to factor × lr at the last milestone, or at the end, and constant from there;
+    one-cycle: linear up over the first fifth, then linear to 0; steps: × factor at milestones.
     """
     t = epoch / epochs
     if settings.schedule == "constant":
         return settings.lr
     if settings.schedule == "cosine":
         return settings.lr * 0.5 * (1 + math.cos(math.pi * t))
+    if settings.schedule == "linear":
+        fallen = min(1.0, epoch / (settings.milestones[-1] if settings.milestones else epochs))
+        return settings.lr * (1 - fallen * (1 - settings.factor))
     if settings.schedule == "one-cycle":
         return settings.lr * min(t / 0.2, (1 - t) / 0.8)
     return settings.lr * settings.factor ** sum(epoch >= milestone for milestone in settings.milestones)
@@ -58,8 +62,8 @@ def batches(data: Dataset, spec: ModelSpec, first: int, last: int) -> Iterator[t
         order = torch.randperm(len(data.train), generator=generator(spec.seed, "order", epoch))
         end = min(per_epoch, begin + last - first)
         indices = order[: per_epoch * size].split(size)[begin:end]
-        crop_seed = key(spec.seed, "crop", epoch)
-        for number, images in enumerate(data.train.batches(indices, crop_seed=crop_seed)):
+        crop_seed, smallest = key(spec.seed, "crop", epoch), spec.training.smallest_crop
+        for number, images in enumerate(data.train.batches(indices, crop_seed=crop_seed, smallest_crop=smallest)):
             shaken = augment(images, kind, generator(spec.seed, "augment", first + number))
             yield shaken.float() / 255, data.train.labels[indices[number]]
         first += end - begin
@@ -91,7 +95,7 @@ def train(
         raise UserError(f"{total} training steps cannot be shared by {method.stages} timesteps; raise epochs")
     report = max(1, per_epoch // 20)
     optimizer = torch.optim.SGD(
-        model.parameters(),
+        parameter_groups(model, settings),
         lr=settings.lr,
         momentum=settings.momentum,
         nesterov=settings.nesterov and settings.momentum > 0,
@@ -156,6 +160,18 @@ def train(
     if not _finite(model):
         raise Diverged(f"training of {spec.name} diverged: weights are not finite; try a lower lr than {settings.lr:g}")
     return history
+
+
+def parameter_groups(model: nn.Module, settings: Training) -> list[dict[str, Any]]:
+    """What SGD trains: the biases are a group of their own, which weight decay may spare."""
+    named = list(model.named_parameters())
+    return [
+        {"params": [parameter for name, parameter in named if not name.endswith("bias")]},
+        {
+            "params": [parameter for name, parameter in named if name.endswith("bias")],
+            "weight_decay": settings.weight_decay if settings.decay_biases else 0.0,
+        },
+    ]
 
 
 def _finite(model: nn.Module) -> bool:

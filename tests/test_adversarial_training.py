@@ -98,6 +98,13 @@ class Foolbox(foolbox.attacks.L2PGD):
         return self.run(wrapped, x, foolbox.criteria.Misclassification(y), epsilon=epsilon)
 
 
+class ClipsFirst(Foolbox):
+    """foolbox's ℓ2 PGD in Salman et al.'s order: a step is clipped to [0,1] and then projected."""
+
+    def project(self, x: eagerpy.Tensor, x0: eagerpy.Tensor, epsilon: float) -> eagerpy.Tensor:
+        return super().project(eagerpy.clip(x, 0, 1), x0, epsilon)
+
+
 class Smoothed(nn.Module):
     """Log-probabilities of softmax(v(x + η_i)) averaged over given draws: cross-entropy of them is the paper's loss."""
 
@@ -139,7 +146,7 @@ def test_smoothadv_attacks_as_foolbox_does_on_the_averaged_softmax(
     seen = watch(method("smoothadv", sigma=0.25, epsilon=epsilon, steps=steps, m=m), model, x, y)
     eta = draws_of(seen.batches[0], m) - x
     ours = draws_of(seen.batches[-1], m) - eta
-    theirs = Foolbox(x, steps, 2 * epsilon / steps).attacked(Smoothed(model, eta), x, y, epsilon)
+    theirs = ClipsFirst(x, steps, 2 * epsilon / steps).attacked(Smoothed(model, eta), x, y, epsilon)
     assert ours.dtype == dtype
     assert (ours - theirs).abs().max() < TOLERANCE[dtype]
     assert norms(ours[0] - x).min() > 0.3 * epsilon
@@ -149,18 +156,24 @@ def test_without_noise_smoothadv_is_pgd_from_x() -> None:
     model, (x, y) = smooth_model(), images()
     seen = watch(method("smoothadv", sigma=0.0, m=1, epsilon=0.5, steps=5), model, x, y)
     assert torch.equal(seen.batches[0], x)
-    plain = pgd(lambda x: F.cross_entropy(model.eval()(x), y), x, epsilon=0.5, steps=5, step_size=0.2)
+    plain = pgd(lambda x: F.cross_entropy(model.eval()(x), y), x, epsilon=0.5, steps=5, step_size=0.2, clip_first=True)
     assert (seen.batches[-1] - plain).abs().max() < 1e-12
-    foolish = Foolbox(x, 5, 0.2).attacked(model, x, y, 0.5)
+    foolish = ClipsFirst(x, 5, 0.2).attacked(model, x, y, 0.5)
     assert (seen.batches[-1] - foolish).abs().max() < 1e-12
+    other_order = Foolbox(x, 5, 0.2).attacked(model, x, y, 0.5)
+    assert (seen.batches[-1] - other_order).abs().max() > 1e-3
+    assert norms(other_order - x).max() < 0.5 - 1e-3  # what is clipped last is cut off of every image's length,
+    assert norms(seen.batches[-1] - x).max() == pytest.approx(0.5)  # what is clipped first of some only
 
 
 @pytest.mark.parametrize(("epsilon", "steps"), ATTACKS)
 def test_images_stay_in_the_ball_and_in_the_box(epsilon: float, steps: int) -> None:
     """Both bounds are reached: some of these images would leave either if they could."""
     model, (x, y) = smooth_model(torch.float32), images(torch.float32)
-    for seed in range(5):
-        for x_adv in watch(method("madry", epsilon=epsilon, steps=steps), model, x, y, seed).batches:
+    attacks = [method("madry", epsilon=epsilon, steps=steps)] * 5
+    attacks.append(method("smoothadv", sigma=0.0, epsilon=epsilon, steps=steps, m=1))
+    for seed, attack in enumerate(attacks):
+        for x_adv in watch(attack, model, x, y, seed).batches:
             assert x_adv.min() >= 0
             assert x_adv.max() <= 1
             assert norms(x_adv - x).max() < epsilon * (1 + 1e-5)
@@ -285,7 +298,7 @@ def test_epsilon_grows_linearly_over_the_warmup() -> None:
 def test_the_trainer_tells_the_method_the_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     radii: list[float] = []
 
-    def unattacked(loss: Any, x: Tensor, *, epsilon: float, steps: int, step_size: float) -> Tensor:
+    def unattacked(loss: Any, x: Tensor, *, epsilon: float, **_: Any) -> Tensor:
         radii.append(epsilon)
         return x
 
@@ -312,6 +325,15 @@ def test_the_training_pass_sees_the_draws_of_the_attack() -> None:
     assert eta.std().item() == pytest.approx(0.25, rel=0.05)
     correlation = torch.corrcoef(eta.reshape(4 * IMAGES, -1))
     assert (correlation - torch.eye(4 * IMAGES)).abs().max() < 0.4  # the draws differ, of one image and between them
+
+
+def test_without_noise_in_training_the_pass_sees_the_attacked_images_themselves() -> None:
+    model, (x, y) = smooth_model(), images()
+    given = {"sigma": 0.25, "epsilon": 0.5, "steps": 3, "m": 2}
+    noisy, clean = (watch(method("smoothadv", noisy_training=on, **given), model, x, y) for on in (True, False))
+    assert torch.equal(draws_of(noisy.batches[0], 2), draws_of(clean.batches[0], 2))  # the attack is the same
+    eta = draws_of(clean.batches[0], 2) - x
+    assert (clean.batches[-1] + eta - draws_of(noisy.batches[-1], 2)).abs().max() < 1e-14
 
 
 @pytest.mark.parametrize("name", ["madry", "smoothadv"])
@@ -395,7 +417,13 @@ def test_an_image_without_gradient_stays_and_hurts_no_other() -> None:
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
-    [("madry", {"steps": 1}), ("madry", {"steps": 7}), ("smoothadv", {"steps": 2, "m": 1}), ("smoothadv", {})],
+    [
+        ("madry", {"steps": 1}),
+        ("madry", {"steps": 7}),
+        ("smoothadv", {"steps": 2, "m": 1}),
+        ("smoothadv", {}),
+        ("smoothadv", {"steps": 2, "m": 3, "noisy_training": False}),
+    ],
 )
 def test_the_announced_passes_are_those_it_makes(name: str, parameters: dict[str, Any]) -> None:
     """Counted in multiplications: an attack step costs two passes, as no gradient of the weights is taken there."""
@@ -501,10 +529,14 @@ def test_recipes_of_the_paper() -> None:
     assert madry_imagenet.parameters["epsilon"] == 3.0
 
     smooth, smooth_imagenet = paper("smoothadv", "cifar10"), paper("smoothadv", "imagenet")
-    assert smooth.parameters == {"epsilon": 0.5, "steps": 4, "m": 2, "warmup": 10.0}
-    assert smooth.training == paper("randomized-smoothing", "cifar10").training
+    assert smooth.parameters == {"epsilon": 0.5, "steps": 4, "m": 2, "warmup": 10.0, "noisy_training": True}
+    training = smooth.training
+    assert (training.epochs, training.lr, training.schedule, training.milestones) == (150, 0.1, "steps", (50, 100))
+    assert (training.factor, training.weight_decay, training.nesterov) == (0.1, 1e-4, False)
+    assert training.batch_size * smooth.parameters["m"] == 256  # m parts of their batch, each a step
     assert (smooth.arch, smooth.sigma, smooth_imagenet.sigma) == ("resnet110", 0.1, 0.25)
-    assert smooth_imagenet.parameters == {"epsilon": 0.5, "steps": 1, "m": 2, "warmup": 10.0}
+    assert smooth_imagenet.parameters == smooth.parameters | {"steps": 1}
+    assert smooth_imagenet.training.batch_size * smooth_imagenet.parameters["m"] == 256
 
     heat, other = paper("madry-heat", "imagenet"), {"method", "start"}
     assert heat.start.parameters["epsilon"] == 3.0

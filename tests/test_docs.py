@@ -298,12 +298,17 @@ def test_the_hours_on_imagenet_follow_from_the_passes() -> None:
 
 def test_the_passes_of_the_study_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("suite.spec.fast_precision", lambda: "fp32")
-    cifar10: Any = SimpleNamespace(train=range(50_000), test=range(10_000))
+    sizes = {"cifar10": (50_000, 10_000), "imagenet": (1_281_167, 50_000)}
     for row in rows_of("reproducing-the-paper.md", "study"):
-        profile, extent = row["study"].split(", ", 1)
-        study = load_grid("paper").narrowed({} if extent == "whole" else {"sigmas": [0.1], "seeds": [0]})
-        specs = runs_of(study, "cifar10", profile=profile)
-        passes = left(specs, cifar10, Machine(runs=tmp_path)) / 1e6
+        name, _, extent = row["study"].partition(", ")
+        if extent:
+            study = load_grid("paper").narrowed({} if extent == "whole" else {"sigmas": [0.1], "seeds": [0]})
+            specs = runs_of(study, "cifar10", profile=name)
+        else:
+            specs = runs_of(load_grid(name))
+        train, test = sizes[specs[0].dataset]
+        data: Any = SimpleNamespace(train=range(train), test=range(test))
+        passes = left(specs, data, Machine(runs=tmp_path)) / 1e6
         assert (row["runs"], row["forward passes"]) == (str(len(specs)), f"{float(f'{passes:.3g}'):g}")
 
 

@@ -133,18 +133,19 @@ def test_streams_are_the_same_however_they_are_read(streamed, monkeypatch, cores
     assert not list(test.batches([]))
 
 
-def test_training_windows_are_spread_as_they_should_be():
+@pytest.mark.parametrize("smallest", [0.08, 0.2])
+def test_training_windows_are_spread_as_they_should_be(smallest):
     from suite.data.decode import training_view
 
     ramp = np.zeros((100, 200, 3), np.uint8)  # channels 0 and 1 tell the column and the row
     ramp[..., 0], ramp[..., 1] = np.arange(200), np.arange(100)[:, None]
     areas, aspects = [], []
     for index in range(300):
-        view = np.asarray(training_view(0, Image.fromarray(ramp), index)).astype(int)
+        view = np.asarray(training_view(0, smallest, Image.fromarray(ramp), index)).astype(int)
         width, height = np.ptp(view[..., 0]) + 1, np.ptp(view[..., 1]) + 1
         areas.append(width * height / 20_000)
         aspects.append(width / height)
-    assert 0.06 < min(areas) < 0.12
+    assert 0.75 * smallest < min(areas) < 1.5 * smallest
     assert 0.6 < max(areas) <= 1
     assert 0.7 < min(aspects) < 0.8
     assert 1.25 < max(aspects) < 1.4

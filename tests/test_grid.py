@@ -17,6 +17,8 @@ from suite import data as datasets
 from suite.errors import UserError
 from suite.grid import carry_out, left, load_grid, runs_of
 from suite.run import Machine
+from suite.spec import ModelSpec
+from suite.training import learning_rate
 
 FILE = """
 title = "a small one"
@@ -47,6 +49,60 @@ def test_the_papers_study_is_every_method_at_every_sigma_and_seed() -> None:
         "baseline", "randomized-smoothing", "smoothadv", "heat", "madry", "madry-heat"
     }  # fmt: skip
     assert all("audit" in spec.protocols and spec.certify.images >= 500 for spec in specs)
+
+
+def test_the_experiments_behind_the_cifar10_figures_are_those_of_the_authors_code() -> None:
+    baseline, smoothing, smoothadv, heat = runs_of(load_grid("authors-cifar10"))
+    assert {spec.arch for spec in (baseline, smoothing, smoothadv, heat)} == {"resnet34"}
+    assert {(spec.sigma, spec.certify.n0, spec.certify.n) for spec in (smoothing, smoothadv, heat)} == {
+        (0.1, 100, 10_000)
+    }
+    ordinary = baseline.training
+    assert smoothing.training == smoothadv.training == ordinary
+    assert (ordinary.epochs, ordinary.batch_size, ordinary.lr, ordinary.schedule) == (200, 128, 0.1, "steps")
+    assert (ordinary.milestones, ordinary.factor) == ((60, 120, 160), 0.2)
+    assert (ordinary.momentum, ordinary.nesterov, ordinary.weight_decay) == (0.9, False, 5e-4)
+    assert smoothadv.parameters == {
+        "epsilon": 127 / 256, "steps": 4, "m": 1, "warmup": 0, "noisy_training": False,
+    }  # fmt: skip
+    changed = {"epochs": 5 * 200, "batch_size": 100, "weight_decay": 0}
+    assert heat.training == ordinary.model_copy(update=changed)
+    assert heat.parameters == {
+        "kappa": 10, "delta": 0.1, "normalise": "paper", "projections": "gaussian", "weight": 5, "distance": "logits",
+        "noisy": 0, "frozen_norm": False, "timesteps": 5, "reinitialise": True, "lambda": "paper",
+    }  # fmt: skip
+    assert heat.start == baseline.model
+    assert heat.agreement.against
+    assert ModelSpec(**heat.agreement.against) == smoothing.model
+
+
+def test_the_experiment_behind_the_imagenet_figures_is_that_of_the_authors_code() -> None:
+    """But for the loss, which tests/test_heat.py computes."""
+    [heat] = runs_of(load_grid("authors-imagenet"))
+    assert (heat.method, heat.arch, heat.dataset, heat.sigma) == ("heat", "resnet50", "imagenet", 0.25)
+    training = heat.training
+    assert (training.epochs, training.batch_size, training.weight_decay, training.decay_biases) == (1, 48, 1e-4, False)
+    assert (training.momentum, training.nesterov, training.smallest_crop) == (0.9, False, 0.087)
+    assert [learning_rate(training, epoch, training.epochs) for epoch in (0, 1, 10)] == pytest.approx(
+        [0.01, 0.0091, 0.001]
+    )
+    assert (heat.certify.top, heat.certify.n0, heat.certify.n, heat.certify.images) == (5, 25, 1_000, 5_000)
+
+
+def test_a_methods_own_settings_lie_over_the_studys_and_under_those_given(file: Path) -> None:
+    own = "[methods.baseline]\n[methods.heat]\nkappa = 2\nepochs = 3\n[settings]\nepochs = 2\n"
+    file.write_text(f'title = "own"\ndataset = "digits"\nsigmas = [0.25]\n{own}')
+    study = load_grid(str(file))
+    baseline, heat = runs_of(study)
+    assert (baseline.training.epochs, heat.training.epochs, heat.parameters["kappa"]) == (2, 3, 2)
+    [heat] = runs_of(study.narrowed({"methods": ["heat"]}), epochs=4)
+    assert (heat.training.epochs, heat.parameters["kappa"], heat.dataset) == (4, 2, "digits")
+    assert runs_of(study, "cifar10")[0].dataset == "cifar10"
+
+
+def test_a_study_of_no_data_set_of_its_own_needs_one(file: Path) -> None:
+    with pytest.raises(UserError, match="'a small one' is about no data set of its own: give --dataset"):
+        runs_of(load_grid(str(file)))
 
 
 def test_narrowed_and_changed(file: Path) -> None:

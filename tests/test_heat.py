@@ -17,7 +17,9 @@ import methods.penalty
 from methods.heat import Heat
 from suite import UserError, training
 from suite.data import Dataset, InMemory
+from suite.grid import load_grid, runs_of
 from suite.illustrate import ISLAND, POINT, SIGMA, TIMESTEPS, Steps, adversarial_distance, heat_steps, illustrate
+from suite.models import build
 from suite.spec import make_spec
 
 CLASSES = 6
@@ -203,6 +205,50 @@ def test_the_loss_of_linear_models_is_the_one_written_down(
     expected = 0.5 * (vx - fx).square().sum(1).mean()
     expected = expected + weight * value / timesteps * sigma**2 / 2 * v.weight.square().sum()
     torch.testing.assert_close(method.loss(v, x, None, seeded()), expected)
+
+
+def authors_loss(
+    network: nn.Module, fx: Tensor, x: Tensor, w: Tensor, *, mean: Tensor, std: Tensor, sigma: float, delta: float
+) -> tuple[Tensor, Tensor]:
+    """D and the penalty's term of the authors' ImageNet loss: gradient, step and difference on normalised images."""
+    x = ((x - mean) / std).detach().requires_grad_()
+    vx = network(x)
+    penalty = torch.zeros(len(x), dtype=x.dtype)
+    for w_j in w:
+        (g,) = torch.autograd.grad((w_j * vx).sum(), x, retain_graph=True)
+        moved = network(x.detach() + delta * g / g.flatten(1).norm(dim=1).view(-1, 1, 1, 1))
+        penalty = penalty + ((w_j * moved).sum(1) - (w_j * vx).sum(1)).div(delta).square()
+    distance = 0.5 * (vx.softmax(1) - fx.softmax(1)).square().sum(1)
+    return distance.mean(), sigma**2 / 2 * penalty.mean()
+
+
+def test_the_imagenet_experiments_settings_give_the_authors_loss() -> None:
+    """With κ = 6 and δ = 0.01 in normalised units, to 1 %, penalty and whole; δ = 0.01 in pixel units is far off."""
+    [spec] = runs_of(load_grid("authors-imagenet"))
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    torch.manual_seed(0)
+    model = build("resnet20", 10, (3, 16, 16), mean, std).double()
+    x = torch.rand(4, 3, 16, 16, generator=seeded(), dtype=torch.float64).contiguous(memory_format=torch.channels_last)
+    method = spec.build_method()
+    method.begin(model)
+    with torch.no_grad():
+        for parameter in model.parameters():  # v has left f
+            parameter.add_(0.1 * parameter.std(correction=0) * torch.randn_like(parameter))
+    ours = method.loss(copy.deepcopy(model), x, None, seeded(1))
+    source = seeded(1)
+    noisy = method.add_noise(x, source)
+    w = torch.randn(6, 4, 10, generator=source, dtype=torch.float64) / 10**0.5
+    channels = {"mean": torch.tensor(mean).view(3, 1, 1), "std": torch.tensor(std).view(3, 1, 1)}
+    distance, penalty = authors_loss(
+        model.get_submodule("network").train(), method.f(x), noisy, w, **channels, sigma=0.25, delta=0.01
+    )
+    assert penalty > 0.1 * distance > 0
+    assert ours.item() == pytest.approx((distance + penalty).item(), rel=0.01)
+    assert (ours - distance).item() == pytest.approx(penalty.item(), rel=0.01)
+    pixels = Heat(Heat.Parameters(**spec.parameters | {"delta": 0.01, "weight": 1.0}), 0.25)
+    pixels.begin(model)
+    pixels.f = method.f
+    assert pixels.loss(model, x, None, seeded(1)) - distance > 15 * penalty
 
 
 # Timesteps

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,10 @@ from torch import Tensor, nn
 
 from methods import Method
 from suite import data as datasets
+from suite.data import InMemory
+from suite.data.validation import validation
 from suite.models import build
+from suite.noise import key
 from suite.spec import ModelSpec, Training, make_spec
 from suite.training import batches, learning_rate, train, training_steps
 
@@ -27,6 +32,10 @@ def test_schedules() -> None:
     cycle = settings(schedule="one-cycle")
     assert [learning_rate(cycle, epoch, 10) for epoch in (0, 1, 2, 6, 10)] == pytest.approx([0, 0.25, 0.5, 0.25, 0])
     assert learning_rate(settings(schedule="constant"), 7, 10) == 0.5
+    linear = settings(schedule="linear", factor=0.2)
+    assert [learning_rate(linear, epoch, 10) for epoch in (0, 5, 10)] == pytest.approx([0.5, 0.3, 0.1])
+    longer = settings(schedule="linear", factor=0.2, milestones=(3, 20))
+    assert [learning_rate(longer, epoch, 10) for epoch in (0, 10, 20, 30)] == pytest.approx([0.5, 0.3, 0.1, 0.1])
 
 
 def model_spec(**given: object) -> ModelSpec:
@@ -43,6 +52,24 @@ def test_batches_are_the_same_from_wherever_one_starts() -> None:
             assert torch.equal(x, images)
             assert torch.equal(y, labels)
     assert 0 <= float(whole[0][0].min()) < float(whole[0][0].max()) == 1.0
+
+
+def test_streamed_images_are_cropped_as_the_settings_say() -> None:
+    """Also through a validation split: the seed of the epoch, and the least share of the area."""
+
+    class Streamed(InMemory):
+        asked: list[tuple[int | None, float]] = []  # noqa: RUF012
+
+        def batches(
+            self, index_batches: Sequence[Tensor], *, crop_seed: int | None = None, smallest_crop: float = 0.08
+        ) -> Iterator[Tensor]:
+            self.asked.append((crop_seed, smallest_crop))
+            return super().batches(index_batches)
+
+    digits = datasets.load("digits")
+    streamed = dataclasses.replace(digits, train=Streamed(digits.train[torch.arange(200)], digits.train.labels[:200]))
+    list(batches(validation(streamed, 0.5), model_spec(batch_size=100, smallest_crop=0.3), 0, 2))
+    assert Streamed.asked == [(key(0, "crop", epoch), 0.3) for epoch in (0, 1)]
 
 
 def test_an_epoch_sees_each_image_at_most_once() -> None:
@@ -86,26 +113,47 @@ def test_a_label_free_method_is_given_no_label(kind: type[Spy], tmp_path: Path) 
     assert all((y is None) == (kind is LabelFree) for _, y in method.given)
 
 
-def test_sgd_is_torchs_on_a_quadratic(tmp_path: Path) -> None:
-    """Two steps of momentum 0.9 without Nesterov on ½‖θ‖², by hand: θ ← θ(1 − lr), then v = 0.9·v + θ."""
+class Quadratic(Method):
+    """½‖θ‖², whose gradient is θ."""
 
-    class Quadratic(Method):
-        summary = "½‖θ‖²"
+    summary = "½‖θ‖²"
+    stages = 1  # type: ignore[assignment]
 
-        def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-            return sum((0.5 * p.square().sum() for p in model.parameters()), torch.tensor(0.0))
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        return sum((0.5 * p.square().sum() for p in model.parameters()), torch.tensor(0.0))
 
-    model = nn.Linear(2, 2, bias=False)
-    theta = model.weight.detach().clone()
+
+@pytest.mark.parametrize("clip", [None, 0.5])
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize(("weight_decay", "decay_biases"), [(0.0, True), (0.3, True), (0.3, False)])
+@pytest.mark.parametrize("stages", [1, 2])
+def test_sgd_is_the_formula_on_a_quadratic(
+    tmp_path: Path, clip: float | None, nesterov: bool, weight_decay: float, decay_biases: bool, stages: int
+) -> None:
+    """g: the gradient, clipped, and then the decay; v ← 0.9 v + g; θ ← θ − lr (g + 0.9 v), or − lr v without Nesterov.
+
+    Each of the stages, of two steps, starts at v = 0.
+    """
+    torch.manual_seed(0)
+    model = nn.Linear(2, 2).double()
+    theta = torch.cat([model.weight.detach().flatten(), model.bias.detach()])
+    decay = weight_decay * torch.tensor([1.0] * 4 + [float(decay_biases)] * 2, dtype=torch.float64)
+    for _ in range(stages):
+        v = torch.zeros_like(theta)
+        for _ in range(2):
+            g = theta * min(1.0, clip / float(theta.norm())) if clip else theta
+            g = g + decay * theta
+            v = 0.9 * v + g
+            theta = theta - 0.1 * (g + 0.9 * v if nesterov else v)
     spec = model_spec(
-        epochs=0.1, lr=0.1, schedule="constant", momentum=0.9, nesterov=False, weight_decay=0.0, batch_size=64
-    )
-    data = datasets.load("digits")
-    assert training_steps(spec.training, len(data.train)) == 2
-    train(model, Quadratic(None, 0.0), data, spec, checkpoint=tmp_path / "t.pt", device=torch.device("cpu"))
-    one = theta - 0.1 * theta
-    two = one - 0.1 * (0.9 * theta + one)
-    assert torch.allclose(model.weight, two, atol=1e-6)
+        epochs=0.1 * stages, lr=0.1, schedule="constant", momentum=0.9, nesterov=nesterov, weight_decay=weight_decay,
+        decay_biases=decay_biases, clip=clip, batch_size=64,
+    )  # fmt: skip
+    data, method = datasets.load("digits"), Quadratic(None, 0.0)
+    assert training_steps(spec.training, len(data.train)) == 2 * stages
+    method.stages = stages  # type: ignore[misc]
+    train(model, method, data, spec, checkpoint=tmp_path / "t.pt", device=torch.device("cpu"))
+    assert torch.allclose(torch.cat([model.weight.flatten(), model.bias]), theta, rtol=1e-5)
 
 
 def test_stages_divide_training_and_begin_anew(tmp_path: Path) -> None:

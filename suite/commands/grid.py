@@ -12,7 +12,6 @@ from suite.commands.options import (
     RUNS,
     BatchSize,
     DataRoot,
-    Dataset,
     Device,
     Format,
     Output,
@@ -28,8 +27,8 @@ from suite.errors import UserError
 
 
 def study(
-    name: Annotated[str, typer.Argument(help="paper, or a TOML file of your own")],
-    dataset: Dataset,
+    name: Annotated[str, typer.Argument(help="paper, authors-cifar10, authors-imagenet, or a TOML file of your own")],
+    dataset: Annotated[str | None, typer.Option(help="as 'suite run' takes it [default: the study's own]")] = None,
     profile: Profile = None,
     method: Annotated[list[str] | None, typer.Option(help="only these of its methods")] = None,
     sigma: Annotated[list[float] | None, typer.Option(help="these instead of its σ, pixels in [0,1]")] = None,
@@ -52,6 +51,7 @@ def study(
     asked = asked.narrowed({key: value for key, value in narrowed.items() if value})
     given: dict[str, Any] = dict(map(parse_setting, settings or ())) | ({"profile": profile} if profile else {})
     specs = runs_of(asked, dataset, **given)
+    dataset = specs[0].dataset
     if plan:
         entries = [{"method": spec.method, "arch": spec.arch, "sigma": spec.sigma, "seed": spec.seed} for spec in specs]
         show_list(entries, format)

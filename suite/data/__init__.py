@@ -33,11 +33,14 @@ class Images(Protocol):
         """The images at `indices` (B,) as they are evaluated: uint8 (B, C, H, W)."""
         ...
 
-    def batches(self, index_batches: Sequence[Tensor], *, crop_seed: int | None = None) -> Iterator[Tensor]:
+    def batches(
+        self, index_batches: Sequence[Tensor], *, crop_seed: int | None = None, smallest_crop: float = 0.08
+    ) -> Iterator[Tensor]:
         """The images of each index batch, in order; streamed ones are decoded ahead.
 
-        With `crop_seed`, streamed images come as they are trained on: a random crop each, which depends on
-        the seed and the image's index alone. Images in memory are the same either way.
+        With `crop_seed`, streamed images come as they are trained on: a random crop each, of at least the share
+        `smallest_crop` of the area, which depends on the seed and the image's index alone. Images in memory are the
+        same either way.
         """
         ...
 

@@ -50,10 +50,11 @@ def evaluation_view(image: Image, index: int) -> Image:
     return functional.center_crop(functional.resize(image, [RESIZED]), [SIDE])
 
 
-def training_view(seed: int, image: Image, index: int) -> Image:
+def training_view(seed: int, smallest: float, image: Image, index: int) -> Image:
     """A random window, resized to 224x224, that depends on the seed, the index and the image's size alone.
 
-    It has 8-100 % of the area and an aspect of 3/4 to 4/3, or is the central square if ten draws do not fit.
+    It has at least the share `smallest` of the area and an aspect of 3/4 to 4/3, or is the central square if ten draws
+    do not fit.
     """
     from torchvision.transforms import functional
 
@@ -61,7 +62,7 @@ def training_view(seed: int, image: Image, index: int) -> Image:
     side = min(image.size)
     window = (image.height - side) // 2, (image.width - side) // 2, side, side
     for _ in range(10):
-        area = image.width * image.height * (0.08 + 0.92 * draw())
+        area = image.width * image.height * (smallest + (1 - smallest) * draw())
         aspect = (4 / 3) ** (2 * draw() - 1)
         width, height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < width <= image.width and 0 < height <= image.height:

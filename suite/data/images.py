@@ -25,7 +25,9 @@ class InMemory:
     def __getitem__(self, indices: Tensor) -> Tensor:
         return self.images[indices]
 
-    def batches(self, index_batches: Sequence[Tensor], *, crop_seed: int | None = None) -> Iterator[Tensor]:
+    def batches(
+        self, index_batches: Sequence[Tensor], *, crop_seed: int | None = None, smallest_crop: float = 0.08
+    ) -> Iterator[Tensor]:
         return (self.images[indices] for indices in index_batches)
 
     def identify(self, digest: Any) -> None:
@@ -46,8 +48,10 @@ class Streamed:
     def __getitem__(self, indices: Tensor) -> Tensor:
         return torch.from_numpy(decode(self.source, (SIDE, SIDE), evaluation_view, indices.tolist()))
 
-    def batches(self, index_batches: Sequence[Tensor], *, crop_seed: int | None = None) -> Iterator[Tensor]:
-        view = evaluation_view if crop_seed is None else partial(training_view, crop_seed)
+    def batches(
+        self, index_batches: Sequence[Tensor], *, crop_seed: int | None = None, smallest_crop: float = 0.08
+    ) -> Iterator[Tensor]:
+        view = evaluation_view if crop_seed is None else partial(training_view, crop_seed, smallest_crop)
         return decode_ahead(self.source, (SIDE, SIDE), view, index_batches)
 
     def identify(self, digest: Any) -> None:

@@ -25,8 +25,11 @@ class Part:
     def __getitem__(self, indices: Tensor) -> Tensor:
         return self.whole[self.indices[indices]]
 
-    def batches(self, index_batches: Sequence[Tensor], *, crop_seed: int | None = None) -> Iterator[Tensor]:
-        return self.whole.batches([self.indices[indices] for indices in index_batches], crop_seed=crop_seed)
+    def batches(
+        self, index_batches: Sequence[Tensor], *, crop_seed: int | None = None, smallest_crop: float = 0.08
+    ) -> Iterator[Tensor]:
+        own = [self.indices[indices] for indices in index_batches]
+        return self.whole.batches(own, crop_seed=crop_seed, smallest_crop=smallest_crop)
 
 
 def validation(data: Dataset, share: float) -> Dataset:
