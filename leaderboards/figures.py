@@ -55,11 +55,12 @@ def image_radii(records: pd.DataFrame) -> NDArray[np.float64]:
     return np.where(records["predict"] == -1, np.nan, radii)
 
 
-def claim(sigma: float, alpha: float, n0: int) -> str:
+def claim(sigma: float, alpha: float, n0: int, noise: str = "gaussian") -> str:
     """What the certificate guarantees, and of which classifier; n0 = 0: the class is a single pass's."""
+    rounded = " rounded to 1/255" if noise == "discrete" else ""
     voted = (
         f"with probability {1 - alpha:g} per image, the vote of this model under N(0, {sigma:g}²) "
-        "noise keeps its answer within the radius"
+        f"noise{rounded} keeps its answer within the radius"
     )
     if n0:
         return f"{voted}; the vote is what this row deploys"

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from suite.errors import UserError
+from suite.memory import keep_memory
+from suite.noise import Noise
 from suite.progress import progress
 from suite.protocols.certify import certificates
 from suite.protocols.voting import Precision
@@ -28,6 +30,7 @@ def certify(
     top: int = 1,
     deterministic: bool = False,
     radii: Sequence[float] | None = None,
+    noise: Noise = "gaussian",
     precision: Precision = "fp32",
     batch_size: int = 256,
 ) -> pd.DataFrame:
@@ -39,7 +42,9 @@ def certify(
     class of a single clean pass in place of `n0` selection draws. An image's noise depends on `seed` and its position.
 
     With `radii`, at most `n` draws are made per image, and fewer as soon as it is decided at which of these radii it is
-    certified. In `precision` "bf16" the certified classifier is the model in that arithmetic.
+    certified. `noise` "discrete" computes x + η, rounded to 1/255, in integers: for 8-bit images, and exact where
+    floating point is not. In `precision` "bf16" the certified classifier is the model in that arithmetic. Memory that
+    is freed stays with the process from here on, which about doubles the speed of large batches on a CPU.
 
     Columns: idx, label, predict (−1: abstained), radius, correct, time (s), chosen, count, n0, draws, n, alpha, sigma,
     claim, votes.
@@ -53,6 +58,7 @@ def certify(
         raise UserError(f"n = {n} draws can certify nothing at alpha = {alpha:g}: the smallest is {least}")
     if len(images) != len(labels):
         raise UserError(f"{len(images)} images but {len(labels)} labels")
+    keep_memory()
     parameter = next(model.parameters(), None)
     pixels = images.float() / 255 if images.dtype == torch.uint8 else images
     examples = ((i, pixels[i], int(labels[i])) for i in range(len(images)))
@@ -67,6 +73,7 @@ def certify(
         top=top,
         deterministic=deterministic,
         radii=radii,
+        noise=noise,
         precision=precision,
         batch_size=batch_size,
         device="cpu" if parameter is None else parameter.device,

@@ -52,6 +52,9 @@ class Certify(Frozen):
     top: int = Field(1, ge=1, description="a draw counts if its class is among the top this many")
     sampling: Literal["fixed", "adaptive"] = Field("fixed", description="n draws, or only as many as decide the radii")
     radii: tuple[PositiveFloat, ...] = Field((), description="adaptive: what to decide; default: the board's of now")
+    noise: Literal["gaussian", "discrete"] = Field(
+        "gaussian", description="x + η in floating point, or rounded to 1/255 and computed in integers"
+    )
     precision: Literal["fp32", "bf16"] = Field("fp32", description="arithmetic of the certified classifier")
 
     @field_validator("radii")

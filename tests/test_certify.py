@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from suite import UserError, certify
 from suite.models import build, folded
-from suite.noise import BLOCK, draws
+from suite.noise import BLOCK, draws, noisy
 from suite.protocols import Example, Record
 from suite.protocols.certify import certificates
-from suite.protocols.voting import top_classes
+from suite.protocols.voting import TIE, Voter, near_ties, together, top_classes
 from suite.statistics import certified_radius, largest_radius
 
 
@@ -102,6 +102,49 @@ def test_nor_do_adaptive_or_bf16_records(settings: dict[str, Any]) -> None:
     everything = sorted(run([0, 1, 2, 3, 4, 5], 256, **settings), key=lambda record: record["idx"])
     for size in (1, 7):
         assert sorted(run([5, 1, 0, 2, 4, 3], size, **settings), key=lambda record: record["idx"]) == everything
+
+
+@pytest.mark.parametrize("batch_size", [3, 64, 1_000])
+def test_near_ties_settled_together_give_the_votes_of_ties_settled_batch_by_batch(batch_size: int) -> None:
+    images, model = small_images(), folded(small_model(), small_images()[0])
+    settings = {"sigma": 0.3, "seed": 0, "purpose": "estimate"}
+    found = sorted(run([0, 1, 2], batch_size, True, precision="bf16"), key=lambda record: record["idx"])
+    for index in range(3):
+        blocks = list(noisy(images[index], 200, index=index, **settings))  # type: ignore[arg-type]
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            assert len(near_ties(model(torch.cat(blocks)).float(), 1, TIE["bf16"])) > 20
+        classes = [c for block in blocks for c in top_classes(model, block, precision="bf16").flatten().tolist()]
+        assert found[index]["votes"] == {str(c): classes.count(c) for c in sorted(set(classes))}
+
+
+class Doubtful(nn.Module):
+    """Class 0 of images below ½, else 1: by a hair of those with an odd level. `asked` are the passes in fp32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        pixel = x[:, 0, 0, 0]
+        if not torch.is_autocast_enabled("cpu"):
+            self.asked.append(pixel)
+        gap = torch.where((100 * pixel).round() % 2 == 1, 0.01, 0.5) * (pixel - 0.495).sign()
+        return torch.stack((1 - gap, 1 + gap, torch.zeros_like(gap)), dim=1)
+
+
+def test_near_ties_of_many_batches_are_asked_again_in_full_batches() -> None:
+    levels = [torch.randint(100, (size,)) for size in (90, 5, 40, 70)]
+
+    def voter(blocks: Iterator[Tensor]) -> Voter[list[int]]:
+        return (yield blocks)
+
+    model = Doubtful()
+    voters = (voter(iter((own / 100).view(-1, 1, 1, 1).split(7))) for own in levels)
+    found = [classes for classes, _ in together(voters, model, batch_size=16, precision="bf16")]
+    assert sorted(found) == sorted((own >= 50).long().tolist() for own in levels)
+    sizes = [len(asked) for asked in model.asked]
+    assert sum(sizes) == sum(int((own % 2).sum()) for own in levels)
+    assert set(sizes[:-1]) == {16}
 
 
 def test_bf16_votes_are_nearly_those_of_fp32() -> None:

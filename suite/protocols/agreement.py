@@ -16,7 +16,7 @@ import pandas as pd
 from torch import Tensor, nn
 
 from suite.models import folded
-from suite.noise import draws
+from suite.noise import noisy
 from suite.protocols import Example, Protocol, Record, Subject, stacked
 from suite.protocols.voting import Voter, together, top_classes
 from suite.spec import ModelSpec, RunSpec
@@ -62,9 +62,8 @@ def votes_of(model: nn.Module, indices: list[int], x: Tensor, subject: Subject) 
 
 def voter(spec: RunSpec, index: int, image: Tensor) -> Voter[int]:
     """Predict for one image (C, H, W)."""
-    votes: list[int] = []
-    for block in draws(spec.seed, "agreement", index, spec.agreement.n, like=image):
-        votes += yield block.mul_(spec.sigma or 0.0).add_(image)
+    sigma, n = spec.sigma or 0.0, spec.agreement.n
+    votes = yield noisy(image, n, sigma=sigma, seed=spec.seed, purpose="agreement", index=index)
     return predict(np.bincount(votes), spec.agreement.alpha)
 
 

@@ -14,19 +14,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from leaderboards.figures import claim, figures
 from suite.boards import load_board
 from suite.models import folded
-from suite.noise import draws
+from suite.noise import BLOCK, Noise, noisy
 from suite.protocols import Example, Protocol, Record, Subject
 from suite.protocols.voting import Precision, Voter, together, top_classes
 from suite.sequential import Schedule, make_schedule
@@ -36,30 +36,24 @@ from suite.statistics import certified_radius, largest_radius
 
 def certificate(
     example: Example, clean: list[int] | None, *,
-    sigma: float, n0: int, n: int, alpha: float, seed: int, top: int, schedule: Schedule | None,
+    sigma: float, n0: int, n: int, alpha: float, seed: int, top: int, schedule: Schedule | None, noise: Noise,
 ) -> Voter[Record]:  # fmt: skip
-    """Algorithm 1 for one image, as a voter: it yields noisy images, is sent their classes, and returns the record."""
+    """Algorithm 1 for one image, as a voter: it asks for the classes of noisy images, and returns the record."""
     index, image, label = example
-
-    def noisy(purpose: str, total: int) -> Iterator[Tensor]:
-        return (block.mul_(sigma).add_(image) for block in draws(seed, purpose, index, total, like=image))
-
     chosen = clean
     if chosen is None:
-        selected: Counter[int] = Counter()
-        for block in noisy("select", n0):
-            selected.update((yield block))
+        selected = Counter((yield noisy(image, n0, sigma=sigma, seed=seed, purpose="select", index=index, noise=noise)))
         chosen = sorted(selected, key=lambda c: (-selected[c], c))[:top]
+    drawn = noisy(image, n, sigma=sigma, seed=seed, purpose="estimate", index=index, noise=noise)
     votes: Counter[int] = Counter()
-    reached, look = np.array(0), 0
-    for block in noisy("estimate", n):
-        votes.update((yield block))
-        if schedule and votes.total() == schedule.looks[look]:
+    reached = np.array(0)
+    for look, end in enumerate(schedule.looks if schedule else [n]):
+        votes.update((yield islice(drawn, -(-(end - votes.total()) // BLOCK))))
+        if schedule:
             reached, stop = schedule.decide(look, sum(votes[c] for c in chosen), reached)
             if stop:
                 break
-            look += 1
-    count, drawn = sum(votes[c] for c in chosen), votes.total()
+    count = sum(votes[c] for c in chosen)
     radius = schedule.radii[int(reached)] if schedule else float(certified_radius(count, n, alpha, sigma))
     answered = radius > 0
     return {
@@ -72,11 +66,11 @@ def certificate(
         "chosen": chosen,
         "count": count,
         "n0": n0 if clean is None else 0,
-        "draws": drawn,
+        "draws": votes.total(),
         "n": n,
         "alpha": alpha,
         "sigma": sigma,
-        "claim": claim(sigma, alpha, n0 if clean is None else 0),
+        "claim": claim(sigma, alpha, n0 if clean is None else 0, noise),
         "votes": {str(c): votes[c] for c in sorted(votes)},
     }
 
@@ -93,17 +87,19 @@ def certificates(
     top: int = 1,
     deterministic: bool = False,
     radii: Sequence[float] | None = None,
+    noise: Noise = "gaussian",
     precision: Precision = "fp32",
     batch_size: int = 256,
     device: torch.device | str = "cpu",
 ) -> Iterator[Record]:
-    """One record per image, each as soon as its draws are counted; in order unless sampling is adaptive.
+    """One record per image, each as soon as its draws are counted; in order with fixed sampling in fp32.
 
     `images` gives (index, image (C, H, W) of pixels in [0,1], label); the index keys the noise. σ and radii are in
     pixel units. With `radii` sampling is adaptive (`suite.sequential`): at most n draws, fewer once it is decided at
     which of the radii an image is certified. Batches hold draws of several images, so `batch_size` changes the speed
     and nothing else. With `top` = k > 1 a set of k classes is certified: a draw counts when its class is in the set. In
-    `precision` bf16 the classifier that votes is the network in that arithmetic (near ties settled in fp32).
+    `precision` bf16 the classifier that votes is the network in that arithmetic (near ties settled in fp32). `noise` is
+    how x + η is computed (`suite.noise.noisy`).
 
     A record has Cohen's fields (idx, label, predict: −1 for abstain, radius, correct, time in s) and chosen (ĉ_A, k
     classes), count (their votes), n0 (0: the deterministic variant), draws (made of the n), n, alpha, sigma, claim and
@@ -122,7 +118,8 @@ def certificates(
         for example in chain([first], stream):
             clean = top_classes(model, example[1][None], top)[0].tolist() if deterministic else None
             yield certificate(
-                example, clean, sigma=sigma, n0=n0, n=n, alpha=alpha, seed=seed, top=top, schedule=schedule
+                example, clean, sigma=sigma, n0=n0, n=n, alpha=alpha, seed=seed, top=top, schedule=schedule,
+                noise=noise,
             )  # fmt: skip
 
     for record, seconds in together(voters(), fast, batch_size=batch_size, precision=precision):
@@ -148,6 +145,7 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
         top=spec.certify.top,
         deterministic=spec.build_method().deterministic,
         radii=spec.certify.radii if spec.certify.sampling == "adaptive" else None,
+        noise=spec.certify.noise,
         precision=spec.certify.precision,
         batch_size=subject.batch_size,
         device=subject.device,
@@ -159,9 +157,15 @@ def summarise(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
     c, n0, sigma = spec.certify, int(records["n0"].iloc[0]), spec.sigma or 0.0
     radii = c.radii or load_board(Path(spec.dataset).name).radii
     row = figures(records, radii, sigma=sigma, n0=n0, n=c.n, alpha=c.alpha)
+    row["claim"] = claim(sigma, c.alpha, n0, c.noise)
     if c.sampling == "adaptive":
         row["decided"] = [0.0, *(r for r in c.radii if r < largest_radius(c.n, c.alpha, sigma))]
-    return row | {"sampling": c.sampling, "precision": c.precision, "draws": float(records["draws"].mean())}
+    return row | {
+        "sampling": c.sampling,
+        "noise": c.noise,
+        "precision": c.precision,
+        "draws": float(records["draws"].mean()),
+    }
 
 
 def passes(spec: RunSpec, total: int) -> float:

@@ -9,7 +9,7 @@ that v was trained to be the average of, both as probabilities (softmax outputs)
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from suite.models import folded
-from suite.noise import draws
+from suite.noise import noisy
 from suite.protocols import Example, Protocol, Record, Subject, stacked
-from suite.protocols.voting import TIE, settled_logits, share_batches
+from suite.protocols.voting import TIE, Asking, settled_logits, share_batches
 from suite.spec import ModelSpec, RunSpec
 from suite.statistics import l_bound, mean_interval, share
 
@@ -70,17 +70,14 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
         yield record | {"claim": said}
 
 
-Averaged = Generator[Tensor, list[Tensor], Record]  # yields noisy images, is sent the probabilities (K,) of each
+Averaged = Asking[Record]  # the answers are the probabilities (K,) of each noisy image
 
 
 def measured(spec: RunSpec, v: Tensor, example: Example, bounds_pass: bool) -> Averaged:
     """The record of an image with v = v(x), once it has been sent f's probabilities of all draws."""
     index, image, label = example
     sigma, k, n = spec.sigma or 0.0, spec.certify.top, spec.lbound.draws
-    answers: list[Tensor] = []
-    for block in draws(spec.seed, "lbound", index, n, like=image):
-        answers += yield block.mul_(sigma).add_(image)
-    drawn = torch.stack(answers)
+    drawn = torch.stack((yield noisy(image, n, sigma=sigma, seed=spec.seed, purpose="lbound", index=index)))
     mean = drawn.mean(dim=0)
     bounded = v if bounds_pass else mean
     leading = bounded.argsort(descending=True, stable=True)[:k].tolist()

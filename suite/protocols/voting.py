@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -21,11 +19,9 @@ Precision = Literal["fp32", "bf16"]
 TIE: dict[Precision, float] = {"fp32": 1e-5, "bf16": 3e-2}
 
 
-def settled(scores: Tensor, k: int, again: Callable[[Tensor], Tensor], tie: float = TIE["fp32"]) -> Tensor:
-    """Scores (B, K) of a batch such that which k classes lead an image does not depend on the images beside it.
+def near_ties(scores: Tensor, k: int, tie: float) -> Tensor:
+    """The rows of scores (B, K) where two of the k + 1 leading ones are as near as `tie`, of the row's largest: (b,).
 
-    The last bits of a score may depend on the batch it was computed in. Where two of the k + 1 leading ones are as near
-    as `tie`, they are replaced by `again(rows)`, (len(rows), K): computed in a way that does not depend on the batch.
     Raises UserError where a score is not finite, or for k classes of no more than k.
     """
     if scores.ndim != 2 or scores.shape[1] <= k:
@@ -34,8 +30,24 @@ def settled(scores: Tensor, k: int, again: Callable[[Tensor], Tensor], tie: floa
         raise UserError("the model gives logits that are not finite")
     values = scores.topk(k + 1).values
     gaps = (values[:, :-1] - values[:, 1:]).amin(dim=1)
-    close = (gaps <= tie * scores.abs().amax(dim=1)).nonzero().flatten()
+    return (gaps <= tie * scores.abs().amax(dim=1)).nonzero().flatten()
+
+
+def settled(scores: Tensor, k: int, again: Callable[[Tensor], Tensor], tie: float = TIE["fp32"]) -> Tensor:
+    """Scores (B, K) of a batch such that which k classes lead an image does not depend on the images beside it.
+
+    The last bits of a score may depend on the batch it was computed in. Near ties are therefore replaced by
+    `again(rows)`, (len(rows), K): computed in a way that does not depend on the batch. Raises UserError as `near_ties`.
+    """
+    close = near_ties(scores, k, tie)
     return scores.index_copy(0, close, again(close)) if len(close) else scores
+
+
+def batch_logits(model: nn.Module, x: Tensor, precision: Precision) -> Tensor:
+    """Logits (B, K) in fp32 for x (B, C, H, W), computed in `precision`; their last bits may depend on the batch."""
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        logits: Tensor = model(x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x)
+    return logits.float()
 
 
 @torch.inference_mode()
@@ -43,76 +55,144 @@ def settled_logits(model: nn.Module, x: Tensor, k: int = 1, precision: Precision
     """Logits (B, K) in fp32 for x (B, C, H, W), model in eval mode; the order of the k largest is the image's own.
 
     Near ties are settled by a pass in fp32, and in fp32 by a pass of the image on its own. Raises UserError as
-    `settled` does.
+    `near_ties` does.
     """
-    x = x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        logits = model(x).float()
+    logits = batch_logits(model, x, precision)
     if precision == "bf16":
         return settled(logits, k, lambda rows: settled_logits(model, x[rows], k), TIE["bf16"])
     if len(x) == 1:
         return settled(logits, k, lambda rows: logits)
-    return settled(logits, k, lambda rows: torch.cat([model(x[row : row + 1]).float() for row in rows.tolist()]))
+    return settled(logits, k, lambda rows: torch.cat([batch_logits(model, x[[row]], "fp32") for row in rows.tolist()]))
 
 
 def top_classes(model: nn.Module, x: Tensor, k: int = 1, precision: Precision = "fp32") -> Tensor:
     """The k classes with the largest settled logits, largest first and of equals the lower class: (B, k) int64."""
-    return settled_logits(model, x, k, precision).sort(dim=1, descending=True, stable=True).indices[:, :k]
+    return leading(settled_logits(model, x, k, precision), k)
 
 
-Voter = Generator[Tensor, list[int], T]  # yields noisy images (b, C, H, W), is sent their classes, returns its result
+def leading(logits: Tensor, k: int) -> Tensor:
+    return logits.sort(dim=1, descending=True, stable=True).indices[:, :k]
 
 
-@dataclass
+# Asks about noisy images, given in blocks (b, C, H, W) that are made as they are needed; is sent an answer to each of
+# them; returns its result.
+Asking = Generator[Iterable[Tensor], list[Any], T]
+Voter = Generator[Iterable[Tensor], list[int], T]  # the answers are classes
+
+
 class _Waiting:
-    """A voter, the noisy images it waits for, the answers to them so far, and the time they took."""
+    """A voter that waits for answers: those it has so far, how many are `due`, and the block not yet in a batch."""
 
-    voter: Generator[Tensor, list[Any], Any]
-    noisy: Tensor
-    answers: list[Any] = field(default_factory=list)
-    seconds: float = 0.0
+    def __init__(self, voter: Asking[Any]):
+        self.voter, self.seconds = voter, 0.0
+        self.ask(next(voter))
+
+    def ask(self, blocks: Iterable[Tensor]) -> None:
+        self.answers: list[Any] = []
+        self.due, self.blocks = 0, iter(blocks)
+        self.block = next(self.blocks, None)
+
+    def put_into(self, batch: _Batch, room: int) -> None:
+        """Put the next noisy images into a batch, as far as the block and the room go."""
+        assert self.block is not None
+        taken, rest = self.block[:room], self.block[room:]
+        self.block = rest if len(rest) else next(self.blocks, None)
+        places = range(len(self.answers), len(self.answers) + len(taken))
+        batch.add(taken, [(self, place) for place in places])
+        self.answers += [None] * len(taken)
+        self.due += len(taken)
+
+
+class _Batch:
+    """Noisy images that are asked about at once; of each, whose it is and the place of the answer."""
+
+    def __init__(self) -> None:
+        self.parts, self.homes = list[Tensor](), list[tuple[_Waiting, int]]()
+
+    def add(self, noisy: Tensor, homes: list[tuple[_Waiting, int]]) -> None:
+        self.parts.append(noisy)
+        self.homes += homes
+
+    def pop(self, most: int) -> tuple[Tensor, list[tuple[_Waiting, int]]]:
+        """The first of them, at most this many."""
+        noisy, homes = torch.cat(self.parts), self.homes
+        self.parts, self.homes = [noisy[most:]], homes[most:]
+        return noisy[:most], homes[:most]
+
+    def __len__(self) -> int:
+        return len(self.homes)
 
 
 def together(
     voters: Iterable[Voter[T]], model: nn.Module, *, batch_size: int, precision: Precision = "fp32"
 ) -> Iterator[tuple[T, float]]:
-    """Let voters share batches of a model; each one's result and its share of the time in s, as soon as it has it."""
-    return share_batches(
-        voters, lambda noisy: top_classes(model, noisy, precision=precision)[:, 0].tolist(), batch_size=batch_size
-    )
+    """Let voters share batches of a model; each one's result and its share of the time in s, as soon as it has it.
+
+    In bf16 the near ties of many batches are settled together, by passes in fp32.
+    """
+
+    def settle(noisy: Tensor) -> list[int]:
+        classes: list[int] = top_classes(model, noisy)[:, 0].tolist()
+        return classes
+
+    @torch.inference_mode()
+    def in_bf16(noisy: Tensor) -> list[int | None]:
+        logits = batch_logits(model, noisy, "bf16")
+        classes: list[int | None] = leading(logits, 1)[:, 0].tolist()
+        for row in near_ties(logits, 1, TIE["bf16"]).tolist():
+            classes[row] = None
+        return classes
+
+    if precision == "bf16":
+        return share_batches(voters, in_bf16, settle, batch_size=batch_size)
+    return share_batches(voters, settle, batch_size=batch_size)
 
 
 def share_batches(
-    voters: Iterable[Generator[Tensor, list[Any], T]], answer: Callable[[Tensor], Iterable[Any]], *, batch_size: int
+    voters: Iterable[Asking[T]],
+    answer: Callable[[Tensor], Iterable[Any]],
+    again: Callable[[Tensor], Iterable[Any]] | None = None,
+    *,
+    batch_size: int,
 ) -> Iterator[tuple[T, float]]:
     """The same for any `answer` to a batch (b, C, H, W), one for each of its b noisy images, in place of their classes.
 
-    Every batch has `batch_size` noisy images until the voters run out, whatever number each asks for at a time. Voters
-    that ask for the same numbers finish in their order.
+    Where an answer is None it is `again`'s, which is asked about a full batch of such images, or about fewer when the
+    voters need them to go on. Every batch has `batch_size` noisy images until the voters run out, whatever number each
+    asks for at a time. Voters that ask for the same numbers finish in their order where no answer is None.
     """
-    fresh, waiting = iter(voters), deque[_Waiting]()
+    fresh, waiting = iter(voters), list[_Waiting]()
+    batch, doubts = _Batch(), _Batch()
     clock = time.perf_counter()
+
+    def begin(voter: Asking[T]) -> _Waiting:
+        waiting.append(_Waiting(voter))
+        return waiting[-1]
+
     while True:
-        while sum(len(each.noisy) - len(each.answers) for each in waiting) < batch_size:
-            if (voter := next(fresh, None)) is None:
-                break
-            waiting.append(_Waiting(voter, next(voter)))
-        if not waiting:
-            return
-        shares: list[Tensor] = []
-        room = batch_size
-        for each in waiting:
-            shares.append(each.noisy[len(each.answers) :][:room])
-            room -= len(shares[-1])
-        answers = iter(answer(torch.cat(shares)))
-        cost = (time.perf_counter() - clock) / (batch_size - room)
-        clock = time.perf_counter()
-        for each, share in zip(list(waiting), shares, strict=True):
-            each.answers += islice(answers, len(share))
-            each.seconds += cost * len(share)
-            if len(each.answers) == len(each.noisy):
+        for each in list(waiting):
+            if each.block is None and not each.due:
                 try:
-                    each.noisy, each.answers = each.voter.send(each.answers), []
+                    each.ask(each.voter.send(each.answers))
                 except StopIteration as done:
                     waiting.remove(each)
                     yield done.value, each.seconds
+        for each in chain(list(waiting), map(begin, fresh)):
+            while each.block is not None and len(batch) < batch_size:
+                each.put_into(batch, batch_size - len(batch))
+            if len(batch) == batch_size:
+                break
+        if not waiting:
+            return
+        hold = again and doubts and (len(batch) < batch_size or len(doubts) >= batch_size)
+        noisy, homes = (doubts if hold else batch).pop(batch_size)
+        answers = list((again if again and hold else answer)(noisy))
+        cost = (time.perf_counter() - clock) / len(homes)
+        clock = time.perf_counter()
+        for (each, place), given in zip(homes, answers, strict=True):
+            each.seconds += cost
+            if given is not None:
+                each.answers[place] = given
+                each.due -= 1
+        if open_rows := [row for row, given in enumerate(answers) if given is None]:
+            doubts.add(noisy[open_rows], [homes[row] for row in open_rows])
