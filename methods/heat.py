@@ -76,7 +76,10 @@ class Heat(Method):
             "training": {
                 "epochs": 1, "batch_size": 128, "lr": 0.03, "schedule": "one-cycle", "weight_decay": 0.0, "clip": 5.0,
             },
-            "parameters": {"kappa": 1, "normalise": "unbiased", "distance": "logits", "frozen_norm": True},
+            "parameters": {
+                "kappa": 1, "normalise": "unbiased", "projections": "orthogonal", "distance": "logits",
+                "frozen_norm": True,
+            },
         },
         "paper": {
             "training": {"epochs": 1, "lr": 0.01, "schedule": "constant", "momentum": 0.9, "weight_decay": 0.0},

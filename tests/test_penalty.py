@@ -102,7 +102,7 @@ def test_value_and_gradients_are_those_of_the_plain_loop(projections: Any) -> No
     torch.testing.assert_close(torch.autograd.grad(batched.sum(), weights), torch.autograd.grad(plain.sum(), weights))
 
 
-@pytest.mark.parametrize("statistics", ["frozen", "training", "untracked"])
+@pytest.mark.parametrize("statistics", ["frozen", "training", "partly", "untracked"])
 @pytest.mark.parametrize("kappa", [1, 5])
 def test_batch_norm_sees_what_it_sees_in_the_plain_loop(
     monkeypatch: pytest.MonkeyPatch, statistics: str, kappa: int
@@ -110,7 +110,9 @@ def test_batch_norm_sees_what_it_sees_in_the_plain_loop(
     """To 1e-10 in loss, weight gradient and running statistics; projections share passes where nothing is mixed."""
     monkeypatch.setattr(methods.penalty, "PASS", 10)
     torch.manual_seed(0)
-    v = build("resnet8-w4", 10, (3, 8, 8), (0.5,) * 3, (0.25,) * 3).double().train(statistics == "training")
+    v = build("resnet8-w4", 10, (3, 8, 8), (0.5,) * 3, (0.25,) * 3).double().train(statistics in ("training", "partly"))
+    if statistics == "partly":
+        v.get_submodule("network.bn1").eval()
     if statistics == "untracked":  # such a layer takes the batch's statistics in evaluation mode, too
         for layer in v.modules():
             if isinstance(layer, nn.BatchNorm2d):
@@ -129,6 +131,22 @@ def test_batch_norm_sees_what_it_sees_in_the_plain_loop(
         assert float((one - other).detach().double().norm()) <= 1e-10 * float(other.detach().double().norm())
     groups = {1: [5], 5: [10, 10, 5]}[kappa]
     assert passes == [5, *(groups if statistics == "frozen" else [5] * kappa)]
+
+
+def test_logits_of_less_precision_are_subtracted_in_that_of_the_images() -> None:
+    class Halved(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).bfloat16()
+
+    torch.manual_seed(0)
+    v, x = Halved(5, CLASSES), inputs(50).float().requires_grad_()
+    w = draw_projections("gaussian", 1, 50, CLASSES, generator=seeded(), dtype=x.dtype)[0]
+    vx = v(x)
+    (g,) = torch.autograd.grad(vx, x, w.bfloat16(), retain_graph=True)
+    moved = v(x + 2 * g / g.norm(dim=1, keepdim=True))
+    expected = ((w * (moved.double() - vx.double())).sum(1) / 2).square()
+    found = gradient_penalty(v, x, vx, kappa=1, delta=2.0, generator=seeded())
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("images_a_pass", [1, 10, 256])
