@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 # rows that differ in one of these stand in groups apart; read: from records (log), or read off a table or plot
-COMPARABLE = ("read", "data", "sigma", "top", "images", "every", "n", "alpha", "sampling", "precision")
+COMPARABLE = ("read", "data", "sigma", "top", "images", "every", "n", "alpha", "sampling", "noise", "precision")
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,13 @@ FIGURES = {
 CURVES = ("certified_accuracy", "certified_accuracy_paper")  # by radius
 SHARED = (
     "method", "dataset", "data", "arch", "variant", "sigma", "top", "images", "every", "n0", "n", "alpha", "sampling",
-    "precision", "read", "inference", "claim", "source", "citation", "note",
+    "noise", "precision", "read", "inference", "claim", "source", "citation", "note",
 )  # fmt: skip
 _made: dict[tuple[Any, ...], tuple[list[dict[str, Any]], dict[str, Any]]] = {}
-USUAL = {"variant": "", "every": 1, "sampling": "fixed", "precision": "fp32", "read": "log", "citation": "", "note": ""}
+USUAL = {
+    "variant": "", "every": 1, "sampling": "fixed", "noise": "gaussian", "precision": "fp32", "read": "log",
+    "citation": "", "note": "",
+}  # fmt: skip
 
 
 def board_rows(results: Iterable[dict[str, Any]], radii: Sequence[float]) -> list[dict[str, Any]]:
