@@ -1,20 +1,31 @@
-"""Certify's throughput, images × draws per second, side by side in one run.
+"""What a noisy pass of Certify costs: CPU time of one thread per draw, beside other people's and beside floors.
 
-(a) a loop as Cohen et al.'s published procedure has it: one image at a time, NCHW, float32, noise by torch.randn, in
-batches of 1,000 (their program's default; --published-batch);
-(b) ours in float32; (c) ours in bf16, only where the machine multiplies in it; (d) the floor: the bare forward passes
-of the same folded network, in the same precision, on batches that lie ready.
+The network is a trained one, so that near ties are as frequent as they are: somebody's checkpoint (--checkpoint or
+$SUITE_CHECKPOINT, with images under --data-root or $SUITE_DATA), or else a small network that is trained on the digits
+first, which measures little but overheads. Side by side, round after round:
 
-    python benchmarks/certify.py [--arch resnet20] [--batch 256] [--n 1024] [--images 4] [--repeats 5] [--device cpu]
+- Cohen et al.'s procedure as they published it (one image at a time, NCHW, fp32), at its best of several batch sizes,
+  with this process's allocator; a process of its own also tries them with the C library's usual one;
+- the Adversarial Robustness Toolbox's, at the same batch size, if it is installed (pip install -e .[bench]);
+- ours as `suite run` does it, as `suite.certify` does it, and with discrete noise; in bf16 where the machine has it;
+- floors: the bare passes of the same folded network on batches that lie ready, and OpenVINO's, if it is installed.
+
+    python benchmarks/certify.py --checkpoint FILE [--arch resnet20] [--dataset cifar10] [--mean R,G,B] [--std R,G,B]
+        [--sigma 0.1] [--images 3] [--n 1000] [--batch 256] [--rounds 5]
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import os
+import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing import get_context
+from pathlib import Path
 from statistics import median
+from typing import Any
 
 import suite  # noqa: F401  before torch: it says how torch's threads wait
 
@@ -22,83 +33,189 @@ import suite  # noqa: F401  before torch: it says how torch's threads wait
 import torch
 from torch import Tensor, nn
 
-from suite.models import build, folded
+from suite import api, data
+from suite.memory import keep_memory
+from suite.models import folded
 from suite.profiles import fast_precision
-from suite.protocols.certify import certificates
+from suite.progress import console
 from suite.protocols.voting import Precision
+from suite.record import Folder, environment
+from suite.run import Machine, measure, obtain
+from suite.spec import RunSpec, make_spec
 
-SIGMA = 0.25
+BATCHES = (32, 64, 100, 250, 500, 1_000)
+N0 = 100
+COHEN = "Cohen et al.'s procedure"
 
 
-def published(model: nn.Module, images: Tensor, n: int, batch: int) -> Tensor:
-    """SampleUnderNoise for one image after another: the counts of each."""
-    counts = torch.zeros(len(images), 10, dtype=torch.int64)
+def published(model: nn.Module, images: Tensor, sigma: float, n: int, batch: int) -> None:
+    """SampleUnderNoise for the n₀ and the n draws of one image after another."""
+
+    def counts(image: Tensor, left: int) -> Tensor:
+        found = torch.zeros(10, dtype=torch.int64)
+        while left:
+            size = min(batch, left)
+            noise = torch.randn(size, *image.shape) * sigma
+            found += torch.bincount(model(image.repeat(size, 1, 1, 1) + noise).argmax(1), minlength=10)
+            left -= size
+        return found
+
     with torch.no_grad():
-        for image, own in zip(images, counts, strict=True):
-            left = n
-            while left:
-                size = min(batch, left)
-                noise = torch.randn(size, *image.shape, device=image.device) * SIGMA
-                own += torch.bincount(model(image.repeat(size, 1, 1, 1) + noise).argmax(1).cpu(), minlength=10)
-                left -= size
-    return counts
+        for image in images:
+            int(counts(image, N0).argmax())
+            counts(image, n)
 
 
-def ours(model: nn.Module, images: Tensor, n: int, batch: int, precision: Precision) -> None:
-    stream = ((i, image, 0) for i, image in enumerate(images))
-    settings = {"sigma": SIGMA, "n0": 1, "n": n, "alpha": 0.001, "deterministic": True}
-    for _ in certificates(model, stream, **settings, precision=precision, batch_size=batch, device=images.device):  # type: ignore[arg-type]
-        pass
+def seconds(way: Callable[[], Any]) -> float:
+    begun = time.process_time()
+    way()
+    return time.process_time() - begun
+
+
+def in_rounds(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """CPU seconds of each way in each round; a round before them warms up."""
+    found = {name: [seconds(way)] for name, way in ways.items()}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            found[name].append(seconds(way))
+    return {name: times[1:] for name, times in found.items()}
+
+
+def try_batches(model: nn.Module, image: Tensor, sigma: float, keep: bool) -> dict[str, float]:
+    """CPU µs per draw of the published procedure by batch size; for a process of its own."""
+    torch.set_num_threads(1)
+    if keep:
+        keep_memory()
+    n = max(BATCHES)
+    ways = {str(batch): lambda batch=batch: published(model, image[None], sigma, n, batch) for batch in BATCHES}
+    return {batch: 1e6 * median(times) / (N0 + n) for batch, times in in_rounds(ways, 3).items()}
+
+
+def as_run(model: nn.Module, test: data.Dataset, spec: RunSpec, batch: int) -> None:
+    """Certify's part of `suite run`, records and all."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Folder(Path(place) / spec.name, spec)
+        folder.open(environment(torch.device("cpu")))
+        measure("certify", model, test, spec, folder, Machine(device="cpu", batch_size=batch))
 
 
 @torch.inference_mode()
-def bare(model: nn.Module, ready: Tensor, passes: int, precision: Precision) -> None:
-    with torch.autocast(ready.device.type, torch.bfloat16, enabled=precision == "bf16"):
+def bare(network: Callable[[Tensor], Tensor], ready: Tensor, passes: int, precision: Precision) -> None:
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
         for _ in range(passes):
-            last = model(ready)
-    last.sum().item()
+            network(ready)
+
+
+def toolbox(model: nn.Module, images: Tensor, sigma: float, n: int, batch: int) -> Callable[[], object] | None:
+    """The Adversarial Robustness Toolbox's Certify, or None where it is not installed."""
+    try:
+        from art.estimators.certification.randomized_smoothing import PyTorchRandomizedSmoothing
+    except ImportError as error:
+        print(f"without the Adversarial Robustness Toolbox: {error}")
+        return None
+    smoothed = PyTorchRandomizedSmoothing(
+        model, nn.CrossEntropyLoss(), tuple(images.shape[1:]), 10, device_type="cpu", sample_size=N0, scale=sigma
+    )
+    x = images.numpy()
+    return lambda: smoothed.certify(x, n, batch_size=batch)
+
+
+def openvino(model: nn.Module, ready: Tensor, passes: int, precision: Precision) -> Callable[[], object] | None:
+    """OpenVINO's forward passes, or None where it is not installed."""
+    try:
+        import openvino
+    except ImportError as error:
+        print(f"without OpenVINO: {error}")
+        return None
+    settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision]}
+    exported = torch.export.export(model, (ready,))
+    compiled = openvino.compile_model(openvino.convert_model(exported), "CPU", settings)
+    x = ready.contiguous().numpy()
+    return lambda: [compiled(x) for _ in range(passes)]
+
+
+def subject(given: argparse.Namespace, place: Path) -> tuple[nn.Module, data.Dataset, RunSpec]:
+    """The trained network, the data set and the run."""
+    settings: dict[str, Any] = {"sigma": given.sigma, "n0": N0, "n": given.n, "images": given.images}
+    if given.checkpoint:
+        settings |= {"method": "checkpoint", "file": given.checkpoint, "deployed": "vote", "profile": "quick"}
+        settings |= {"dataset": given.dataset, "arch": given.arch, "mean": given.mean, "std": given.std}
+    else:
+        print("no --checkpoint and no $SUITE_CHECKPOINT: a small network on the digits, trained now")
+        settings |= {"method": "randomized-smoothing", "dataset": "digits"}
+    spec = make_spec(**settings)
+    dataset = data.load(spec.dataset, given.data_root, download=False)
+    spec = spec.on(dataset.fingerprint)
+    return obtain(spec.model, dataset, Machine(runs=place, device="cpu")).eval(), dataset, spec
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Certify's throughput.")
+    def numbers(text: str) -> tuple[float, ...]:
+        return tuple(map(float, text.split(",")))
+
+    parser = argparse.ArgumentParser(description="CPU time of Certify per draw.")
+    parser.add_argument("--checkpoint", default=os.environ.get("SUITE_CHECKPOINT"))
+    parser.add_argument("--data-root", type=Path)
+    parser.add_argument("--dataset", default="cifar10")
     parser.add_argument("--arch", default="resnet20")
-    parser.add_argument("--device", default="cpu")
-    for name, default in (("batch", 256), ("published-batch", 1_000), ("n", 1_024), ("images", 4), ("repeats", 5)):
+    parser.add_argument("--mean", type=numbers, default=(0.485, 0.456, 0.406))
+    parser.add_argument("--std", type=numbers, default=(0.229, 0.224, 0.225))
+    parser.add_argument("--sigma", type=float, default=0.1)
+    for name, default in (("batch", 256), ("n", 1_000), ("images", 3), ("rounds", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)
     given = parser.parse_args()
-    torch.manual_seed(0)
-    device, draws = torch.device(given.device), given.images * given.n
-    model = build(given.arch, 10, (3, 32, 32), (0.5,) * 3, (0.25,) * 3).to(device)
-    images = torch.rand(given.images, 3, 32, 32, device=device)
-    many = images.repeat(16, 1, 1, 1)
-    with torch.no_grad():
-        model.train()(many)  # batch norm's statistics
-        *_, bias = model.eval().parameters()
-        bias -= model(many + SIGMA * torch.randn_like(many)).mean(dim=0)  # else one class leads everywhere by a little
+    torch.set_num_threads(1)
+    console.quiet = True
+    with tempfile.TemporaryDirectory() as place:
+        model, dataset, spec = subject(given, Path(place))
+    pixels = dataset.test[torch.arange(given.images)]
+    images, labels = pixels.float() / 255, dataset.test.labels[: given.images]
     usual = copy.deepcopy(model).to(memory_format=torch.contiguous_format).eval()
-    fast = folded(model.eval(), images[0])
-    ready = torch.rand(given.batch, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
-    ways: dict[str, Callable[[], object]] = {
-        "a: published loop, fp32": lambda: published(usual, images, given.n, given.published_batch)
+
+    speeds = {}
+    for keep in (True, False):
+        with get_context("spawn").Pool(1) as pool:
+            speeds[keep] = pool.apply(try_batches, (usual, images[0], given.sigma, keep))
+        said = ", ".join(f"{batch}: {speed:.0f}" for batch, speed in speeds[keep].items())
+        print(f"{COHEN} in batches of … takes µs, {'memory kept' if keep else 'usual allocator'}: {said}")
+    best = min(speeds[True], key=speeds[True].__getitem__)
+
+    keep_memory()
+    draws = given.images * (N0 + given.n)
+    passes = -(-draws // given.batch)
+    fast, ready = folded(model, images[0]), images[:1].repeat(given.batch, 1, 1, 1)
+    ready = ready.contiguous(memory_format=torch.channels_last)
+    settings: dict[str, Any] = {"sigma": given.sigma, "n0": N0, "n": given.n, "batch_size": given.batch}
+    ways: dict[str, Callable[[], Any] | None] = {
+        f"{COHEN}, batches of {best}": lambda: published(usual, images, given.sigma, given.n, int(best)),
+        "Adversarial Robustness Toolbox": toolbox(usual, images, given.sigma, given.n, int(best)),
     }
-    for mark, precision in (("b", "fp32"), ("c", "bf16")):
-        if precision in ("fp32", fast_precision()):
-            ways[f"{mark}: ours, {precision}"] = lambda p=precision: ours(model, images, given.n, given.batch, p)  # type: ignore[misc]
-            ways[f"d: floor, {precision}"] = lambda p=precision: bare(fast, ready, draws // given.batch, p)  # type: ignore[misc]
-    speeds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(given.repeats + 1):
-        for name, way in ways.items():
-            begun = time.perf_counter()
-            way()
-            speeds[name].append(draws / (time.perf_counter() - begun))
-    slow = speeds["a: published loop, fp32"][1:]  # the first of each is a warm-up
-    where = f"{device.type}, {torch.get_num_threads()} threads"
-    print(f"{given.arch}, batches of {given.batch}, {where}; medians of {given.repeats}")
-    print(f"{'':26} {'draws/s':>9} {'/ (a)':>7} {'/ (d)':>7}")
-    for name, found in speeds.items():
-        floor = speeds[f"d: floor, {name.rpartition(' ')[2]}"][1:]
-        beside = [median(x / y for x, y in zip(found[1:], other, strict=True)) for other in (slow, floor)]
-        print(f"{name:26} {median(found[1:]):9.0f} {beside[0]:7.2f} {beside[1]:7.2f}")
+    for precision in dict.fromkeys(("fp32", fast_precision())):
+        p: Precision = "bf16" if precision == "bf16" else "fp32"
+        chosen = spec.model_copy(update={"certify": spec.certify.model_copy(update={"precision": p})})
+        ways |= {
+            f"ours, {p}: suite run": lambda chosen=chosen: as_run(model, dataset, chosen, given.batch),
+            f"ours, {p}: suite.certify": lambda p=p: api.certify(model, pixels, labels, precision=p, **settings),
+            f"ours, {p}: discrete noise": lambda p=p: api.certify(
+                model, pixels, labels, precision=p, noise="discrete", **settings
+            ),
+            f"floor, {p}: bare folded passes": lambda p=p: bare(fast, ready, passes, p),
+            f"floor, {p}: OpenVINO's passes": openvino(model, ready, passes, p),
+        }
+    found = in_rounds({name: way for name, way in ways.items() if way}, given.rounds)
+    made = {name: passes * given.batch if name.startswith("floor") else draws for name in found}
+    costs = {name: [1e6 * time / made[name] for time in times] for name, times in found.items()}
+    print(
+        f"{spec.arch}, σ = {given.sigma:g}, {given.images} images of {N0} + {given.n} draws, batches of {given.batch}"
+    )
+    print(
+        f"CPU µs a draw, one thread, medians of {given.rounds} rounds; speed beside Cohen et al.'s and the bare passes'"
+    )
+    cohen = next(iter(costs.values()))
+    for name, own in costs.items():
+        floor = costs.get(f"floor, {name.partition(':')[0].rpartition(' ')[2]}: bare folded passes")
+        ratios = [median(a / b for a, b in zip(other, own, strict=True)) for other in (cohen, floor) if other]
+        print(f"{name:44} {median(own):6.0f} " + " ".join(f"{ratio:7.2f}" for ratio in ratios))
 
 
 if __name__ == "__main__":

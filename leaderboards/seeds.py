@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from suite.statistics import averaged_share, largest_radius, mean_interval, proportion_interval
 
 # rows that differ in one of these stand in groups apart; read: from records (log), or read off a table or plot
-COMPARABLE = ("read", "data", "sigma", "top", "images", "every", "n", "alpha", "sampling", "precision")
+COMPARABLE = ("read", "data", "sigma", "top", "images", "every", "n", "alpha", "sampling", "noise", "precision")
 # a row's single figures, and where a result has them; those of protocols that a run did not go through are not there
 FIGURES = {
     "clean_accuracy": "clean_accuracy",
@@ -29,11 +29,12 @@ FIGURES = {
 CURVES = ("certified_accuracy", "certified_accuracy_paper")  # by radius
 SHARED = (
     "method", "dataset", "data", "arch", "variant", "sigma", "top", "images", "every", "n0", "n", "alpha", "sampling",
-    "precision", "decided", "read", "inference", "claim", "source", "citation", "note",
+    "noise", "precision", "decided", "read", "inference", "claim", "source", "citation", "note",
 )  # fmt: skip
 _made: dict[tuple[Any, ...], tuple[list[dict[str, Any]], dict[str, Any]]] = {}
 USUAL = {
-    "variant": "", "every": 1, "sampling": "fixed", "precision": "fp32", "decided": None, "read": "log",
+    "variant": "", "every": 1, "sampling": "fixed", "noise": "gaussian", "precision": "fp32", "decided": None,
+    "read": "log",
     "citation": "", "note": "",
 }  # fmt: skip
 

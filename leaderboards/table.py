@@ -168,6 +168,8 @@ def title(row: Any) -> str:
         said.append(EARLIER)
     if pd.notna(row["alpha"]):
         said.append(f"α = {row['alpha']:g}")
+    if row["noise"] == "discrete":
+        said.append("discrete noise")
     if row["precision"] == "bf16":
         said.append(row["precision"])
     if row["read"] != "log":

@@ -12,7 +12,7 @@ from typing import Any
 from suite.profiles import PROFILES
 from suite.spec import PROTOCOLS, SECTIONS, RunSpec
 
-CERTIFY = tuple(f"certify.{name}" for name in ("n0", "n", "alpha", "images", "sampling", "radii", "precision"))
+CERTIFY = tuple(f"certify.{name}" for name in ("n0", "n", "alpha", "images", "sampling", "radii", "noise", "precision"))
 RUN = ("arch", "sigma", "seed", "training.epochs", "training.lr", "parameters.kappa", *CERTIFY)
 CHECKPOINT = ("parameters.mean", "parameters.std", "parameters.deployed", *CERTIFY)
 WORD = re.compile(r"(?!(true|false|null|NaN|Infinity)$)[A-Za-z_./~][\w./~-]*")

@@ -235,8 +235,8 @@ def watcher(work: Work, trial: Trial, spec: RunSpec) -> Watch | None:
         made = certificates(
             model, examples(work.data.test, range(min(LOOK_IMAGES, c.images, len(work.data.test)))),
             sigma=sigma, n0=c.n0, n=max(LOOK_DRAWS, smallest_n(c.alpha)), alpha=c.alpha, seed=spec.seed,
-            top=c.top, deterministic=method.deterministic, radii=c.radii or None, precision=c.precision,
-            batch_size=work.machine.batch_size, device=work.machine.torch_device,
+            top=c.top, deterministic=method.deterministic, radii=c.radii or None, noise=c.noise,
+            precision=c.precision, batch_size=work.machine.batch_size, device=work.machine.torch_device,
         )  # fmt: skip
         trial.report(wanted.value(pd.DataFrame(made), {}), step=100 * look // LOOKS)
         if trial.should_prune():

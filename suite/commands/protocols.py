@@ -81,6 +81,7 @@ def certify(
     alpha: Annotated[float | None, typer.Option(help="failure probability")] = None,
     sampling: Annotated[str | None, typer.Option(help="fixed or adaptive: as many draws as decide the radii")] = None,
     radii: Annotated[str | None, typer.Option(help="adaptive: the radii to decide, as 0.1,0.2 [the board's]")] = None,
+    noise: Annotated[str | None, typer.Option(help="gaussian, or discrete: exact for 8-bit images")] = None,
     precision: Annotated[str | None, typer.Option(help="fp32 or bf16, of the certified classifier")] = None,
     images: Count = None, settings: Settings = None, data_root: DataRoot = None, runs: Runs = RUNS,
     device: Device = "auto", batch_size: BatchSize = 256, track: Track = True, format: Output = Format.table,
@@ -90,9 +91,12 @@ def certify(
 
     about = subject(run, checkpoint, arch, dataset, sigma, mean, std, deployed)
     given: dict[str, Any] = {"n0": n0, "n": n, "alpha": alpha, "sampling": sampling}
-    given |= {"certify.precision": precision, "images": images, "radii": radii and radii.split(",")} | dict(
-        map(parse_setting, settings or ())
-    )
+    given |= {
+        "certify.noise": noise,
+        "certify.precision": precision,
+        "images": images,
+        "radii": radii and radii.split(","),
+    } | dict(map(parse_setting, settings or ()))
     machine = Machine(data_root=data_root, runs=runs, device=device, batch_size=batch_size, track=track)
     examine(about, ["accuracy", "certify"] if checkpoint else ["certify"], given, machine, format)
 

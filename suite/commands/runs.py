@@ -46,6 +46,7 @@ def run(
     images: Annotated[int | None, typer.Option(help="certify: how many test images")] = None,
     sampling: Annotated[str | None, typer.Option(help="certify: fixed, or adaptive with at most n draws")] = None,
     radii: Annotated[str | None, typer.Option(help="certify, adaptive: the radii to decide [the board's]")] = None,
+    noise: Annotated[str | None, typer.Option(help="certify: gaussian, or discrete: exact for 8-bit images")] = None,
     precision: Annotated[str | None, typer.Option(help="certify: fp32 or bf16")] = None,
     protocols: Annotated[
         str | None, typer.Option(help="comma-separated: accuracy,certify,lbound,attack,timing,agreement,audit; or all")
@@ -64,7 +65,8 @@ def run(
     options: dict[str, Any] = {
         "profile": profile, "arch": arch, "sigma": sigma, "init": init, "seed": seed, "epochs": epochs, "lr": lr,
         "kappa": kappa, "n0": n0, "n": n, "alpha": alpha, "images": images, "protocols": protocols,
-        "sampling": sampling, "radii": radii and radii.split(","), "certify.precision": precision,
+        "sampling": sampling, "radii": radii and radii.split(","), "certify.noise": noise,
+        "certify.precision": precision,
     }  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
     given |= {"method": method, "dataset": dataset} | dict(parse_setting(text) for text in settings or ())
