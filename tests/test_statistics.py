@@ -15,6 +15,7 @@ from statsmodels.stats.weightstats import DescrStatsW
 from suite.statistics import (
     BOLDEST,
     average_certified_radius,
+    averaged_share,
     certified_accuracy,
     certified_radius,
     l_bound,
@@ -152,6 +153,15 @@ def test_the_interval_of_a_mean_equals_statsmodels() -> None:
     assert mean_interval(values) == pytest.approx(DescrStatsW(values).zconfint_mean(0.05))
     assert mean_interval(values, 0.8) == pytest.approx(DescrStatsW(values).zconfint_mean(0.2))
     assert mean_interval([1.0]) is None
+
+
+def test_seeds_that_make_up_for_each_other_are_at_most_as_many_test_sets() -> None:
+    """Each image but two is right for one of two seeds alone: the variance over images is that of 5,000 images."""
+    hits = np.tile([[True], [False]], 100)
+    hits[:, 0], hits[:, 1] = True, False
+    share, low, high = averaged_share(hits, np.ones_like(hits))
+    assert share == 0.5
+    assert (low, high) == pytest.approx(proportion_confint(100, 200, method="wilson"))
 
 
 def test_a_share_comes_with_its_interval() -> None:
