@@ -169,7 +169,7 @@ def shown(name: str, item: Item, named: Mapping[str, list[Result]], records: Rec
     own = {called: rows for called, rows in own.items() if rows}
     if not own:
         return None
-    table = beside(name, own, records, item)
+    table = beside(name, own, records, item).dropna(axis="columns", how="all")
     figure = None
     if item.kind in ("certified", "attacked"):
         axes = ("ℓ2 radius", "certified, %") if item.kind == "certified" else ("ℓ2 distance", "attacked, %")
@@ -194,15 +194,18 @@ def said(name: str, judged: list[Verdict]) -> Iterator[Section]:
 
 def audits(named: Mapping[str, list[Result]]) -> Iterator[Section]:
     """What an attack on each certificate found on what the row deploys, and how far its pass is from an average."""
+    headings = {"certify": "Certify", "lbound": "L-bound", "probit": "L-bound, probit form"}
+    kinds = {kind for own in named.values() for row in own for kind in row.get("audit", {})}
     lines = []
     for name, own in named.items():
         audited = [row["audit"] for row in own if "audit" in row]
         if not audited:
             continue
         line = {"row": name, "deployed as": own[0]["inference"]}
-        for kind, heading in (("certify", "Certify"), ("lbound", "L-bound")):
-            line |= {f"{heading}: violated": violated([audit[kind] for audit in audited])}
-            ratios = [audit[kind]["smallest_ratio"] for audit in audited if audit[kind]["smallest_ratio"] is not None]
+        for kind, heading in ((kind, heading) for kind, heading in headings.items() if kind in kinds):
+            of_kind = [audit[kind] for audit in audited if kind in audit]
+            line |= {f"{heading}: violated": violated(of_kind)}
+            ratios = [audit["smallest_ratio"] for audit in of_kind if audit["smallest_ratio"] is not None]
             line |= {f"{heading}: nearest, of R": f"{min(ratios):.2f}" if ratios else "–"}
         averaged = [row["averaging"] for row in own if "averaging" in row]
         line["averaging error"] = f"{mean(a['distance'] for a in averaged):.3f}" if averaged else "–"

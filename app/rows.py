@@ -84,6 +84,7 @@ def shown_table(group: pd.DataFrame) -> pd.DataFrame:
     names = {
         "rank": "#", "method": "method", "arch": "arch", "variant": "variant", "seeds": "seeds", **shares, "acr": "ACR",
         "pgd": "PGD", "ddn": "DDN", "seconds_per_image": "s/image", "seconds": "s/certificate",
+        "lbound_radius": "L-bound", "probit_radius": "L-bound, probit form", "soft_radius": "certified average",
         "averaging": "averaging error", "audit": "audit", "draws": "draws", "inference": "deployed as",
         "source": "source", "date": "date", "command": "command",
     }  # fmt: skip
@@ -104,12 +105,13 @@ def shown_table(group: pd.DataFrame) -> pd.DataFrame:
 
 
 def audit_line(row: Mapping[str, Any]) -> str:
-    """What the audit of a row's certificates found, of the vote's radii and of the L-bound; empty without an audit."""
+    """What the audit of a row's certificates found, of the vote's radii and of the L-bounds; empty without an audit."""
     found = [
         f"an attack inside of its {name} violated {row[violations]:.0f} of {row[audited]:.0f}"
         for name, audited, violations in (
             ("certified radii", "audited", "violations"),
             ("L-bounds", "lbound_audited", "lbound_violations"),
+            ("L-bounds in probit form", "probit_audited", "probit_violations"),
         )
         if pd.notna(row.get(audited)) and row[audited]
     ]

@@ -45,8 +45,11 @@ class Item:
 CIFAR: dict[str, Any] = {"dataset": "cifar10", "sigma": 0.1, "top": 1}
 IMAGENET: dict[str, Any] = {"dataset": "imagenet", "sigma": 0.25, "top": 5}
 DISTANCES = {
-    "L-bound, mean": "lbound.mean", "L-bound, median": "lbound.median", "PGD, mean": "attack.pgd.mean",
-    "PGD, median": "attack.pgd.median", "DDN, mean": "attack.ddn.mean", "DDN, median": "attack.ddn.median",
+    "L-bound, mean": "lbound.mean", "L-bound, median": "lbound.median",
+    "L-bound, probit form, mean": "lbound.probit.mean", "L-bound, probit form, median": "lbound.probit.median",
+    "certified average, mean": "lbound.soft.mean", "certified average, median": "lbound.soft.median",
+    "PGD, mean": "attack.pgd.mean", "PGD, median": "attack.pgd.median",
+    "DDN, mean": "attack.ddn.mean", "DDN, median": "attack.ddn.median",
 }  # fmt: skip
 SECONDS = {
     "one pass, s": "timing.pass.1", "a vote of n₀, s": "timing.vote.1",

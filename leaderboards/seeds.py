@@ -24,6 +24,9 @@ FIGURES = {
     "seconds_per_image": "timing.deployed",
     "seconds_per_certificate": "seconds_per_certificate",
     "averaging_error": "averaging.distance",
+    "lbound_radius": "lbound.median",
+    "probit_radius": "lbound.probit.median",
+    "soft_radius": "lbound.soft.median",
     "draws": "draws",
 }
 CURVES = ("certified_accuracy", "certified_accuracy_paper")  # by radius
@@ -82,7 +85,7 @@ def board_row(results: Sequence[Mapping[str, Any]], radii: Sequence[float]) -> d
         row[name] = {r: mean for r, (mean, _) in found.items()}
         spread[name] = {r: deviation for r, (_, deviation) in found.items()}
     row |= {"intervals": intervals(results, row, radii), "spread": spread}
-    for name, radius in (("audit", "certify"), ("lbound_audit", "lbound")):
+    for name, radius in (("audit", "certify"), ("lbound_audit", "lbound"), ("probit_audit", "probit")):
         counts = {
             key: [number(result, f"audit.{radius}.{key}") for result in results] for key in ("attacked", "violations")
         }

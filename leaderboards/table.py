@@ -19,7 +19,8 @@ from suite.statistics import Convention
 COLUMNS = {"clean_accuracy": "clean", "seconds_per_certificate": "seconds", "averaging_error": "averaging"}
 TEXT = ("method", "arch", "variant", "inference", "seeds", "runs", "run_id", "claim", "source", "citation", "note",
         "date", "command", "device", "dataset", "decided")  # fmt: skip
-WHOLE = ("images", "every", "n", "seed", "audited", "violations", "lbound_audited", "lbound_violations")
+WHOLE = ("images", "every", "n", "seed", "audited", "violations", "lbound_audited", "lbound_violations",
+         "probit_audited", "probit_violations")  # fmt: skip
 
 
 def rows(dataset: str, runs: Path, published: Path | None = PUBLISHED) -> list[dict[str, Any]]:
@@ -59,8 +60,9 @@ def table(
     A row is the mean over the runs that differ in the seed alone (`leaderboards.seeds`). Columns: COMPARABLE, rank,
     method, arch, variant, seed (of a single run), seeds, runs, inference; clean, "r=…", acr, abstained (shares in
     [0,1], radii in pixels of [0,1]); pgd and ddn (median distances); seconds_per_image (as deployed, in full batches)
-    and device; seconds (per certificate); averaging (error of the single pass); draws (per certificate, mean); audited
-    and violations, lbound_audited and lbound_violations; claim, source ("run", "published", or "paper, table" and
+    and device; seconds (per certificate); averaging (error of the single pass); lbound_radius, probit_radius and
+    soft_radius (medians, of protocol lbound); draws (per certificate, mean); audited and violations, and the same of
+    the lbound_ and the probit_ radii; claim, source ("run", "published", or "paper, table" and
     "paper, plot" for figures without a log), citation, note, date, command (the shell line that makes it again), run_id
     (the first seed's). `intervals` (column → [low, high], 95 %) and `spread` (column → standard deviation over seeds)
     hold what is uncertain. What is not known is None or NaN. The convention decides how abstentions count in "r=…";
@@ -117,7 +119,7 @@ def table_line(row: dict[str, Any], board: Board, curve: str) -> dict[str, Any]:
         own = {COLUMNS.get(name, name): tree.get(name) for name in FIGURES if name in tree}
         return own | {f"r={radius}": value for radius, value in tree[curve].items()}
 
-    audits = {"": row["audit"] or {}, "lbound_": row["lbound_audit"] or {}}
+    audits = {prefix: row[f"{prefix}audit"] or {} for prefix in ("", "lbound_", "probit_")}
     return {
         **{name: row[name] for name in COMPARABLE},
         **{name: row[name] for name in TEXT},

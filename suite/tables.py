@@ -60,7 +60,10 @@ def measured(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
         )
 
     if bound := result.get("lbound"):
-        yield "L-bound, mean / median", f"{number(bound['mean'])} / {number(bound['median'])}"
+        radii = {"L-bound": bound, "L-bound, probit form": bound.get("probit"), "certified average": bound.get("soft")}
+        for said, radius in radii.items():
+            if radius and radius["mean"] is not None:
+                yield f"{said}, mean / median", f"{number(radius['mean'])} / {number(radius['median'])}"
         error = result["averaging"]
         yield "averaging error", f"{number(error['distance'])}  ({number(error['low'])} – {number(error['high'])})"
         yield "answers as the average does", interval(error["agreement"])

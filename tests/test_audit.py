@@ -141,6 +141,18 @@ def test_the_l_bound_of_a_single_pass_is_audited_beside_the_certificate() -> Non
     assert stochastic["lbound_radius"].isna().all()
 
 
+def test_the_probit_form_of_the_l_bound_is_audited_with_it() -> None:
+    model, spec = Planes(), digits_spec("baseline")
+    bound = pd.DataFrame({"idx": [0, 1], "radius": [0.15, 0.24], "probit_radius": [0.23, 0.26]})
+    found = records("audit", model, spec, model.between(0.2, 0.2), [0] * 2, certify=certified([0.0] * 2), lbound=bound)
+    assert (found["lbound_violated"].tolist(), found["probit_violated"].tolist()) == ([0, 1], [1, 1])
+    assert found["probit_ratio"].to_numpy() == pytest.approx([0.2 / 0.23, 0.2 / 0.26], rel=0.03)
+    figures = PROTOCOL.summarise(spec, found)["audit"]
+    assert (figures["lbound"]["violations"], figures["probit"]["violations"]) == (1, 2)
+    earlier = PROTOCOL.summarise(spec, found.drop(columns="probit_radius"))["audit"]
+    assert set(earlier) == {"certify", "lbound"}
+
+
 def test_under_the_top_k_rule_the_certificate_is_of_a_set_and_the_l_bound_of_the_order() -> None:
     """With logits 0.3, 0.2 and 0, class 2 takes its place among the two leaders before it leads."""
     model = Planes(classes=3)

@@ -30,7 +30,9 @@ def runs(tmp_path: Path) -> Path:
     """Two seeds of one recipe, one with all protocols' figures, and a run called anything."""
     attack = {"pgd": {"median": 0.7}, "ddn": {"median": 0.5}}
     audit = {"certify": {"attacked": 3, "violations": 1}, "lbound": {"attacked": 2, "violations": 0}}
+    audit["probit"] = {"attacked": 2, "violations": 2}
     measured = {"attack": attack, "audit": audit, "averaging": {"distance": 0.25, "low": 0.2, "high": 0.3}}
+    measured["lbound"] = {"median": 0.125, "probit": {"median": 0.375}, "soft": {"median": None}}
     timing = {"timing": {"deployed": 0.001, "device": "cpu"}}
     store(tmp_path, result() | measured | timing, result(seed=1) | {"acr": 0.2}, hostile())
     for run in tmp_path.iterdir():
@@ -68,6 +70,8 @@ def test_json_has_every_figure(runs: Path) -> None:
     assert row["intervals"]["averaging_error"] == [0.2, 0.3]
     assert row["audit"] == {"attacked": 3, "violations": 1}
     assert row["lbound_audit"] == {"attacked": 2, "violations": 0}
+    assert row["probit_audit"] == {"attacked": 2, "violations": 2}
+    assert (row["lbound_radius"], row["probit_radius"], row["soft_radius"]) == (0.125, 0.375, None)
     assert bad["method"] == HOSTILE
     assert set(bad["certified_accuracy_paper"].values()) == {None}
     assert bad["audit"] is None

@@ -28,6 +28,8 @@ def test_the_bound_never_exceeds_the_distance_to_another_answer() -> None:
     np.testing.assert_allclose(
         radius, SIGMA * math.sqrt(math.pi / 2) * (2 * stats.norm.cdf(distance / SIGMA) - 1), atol=1e-7
     )
+    np.testing.assert_allclose(found["probit_radius"], distance, atol=1e-7)  # exact on a half-space
+    assert found["soft_radius"].isna().all()
     assert found["predict"].tolist() == (t < 0).int().tolist()
 
 
@@ -56,8 +58,10 @@ def test_the_bound_holds_for_the_set_of_k_leading_classes(k: int) -> None:
     distances = np.abs(t.numpy()[:, None] - grid)
     nearest = np.where(differs, distances, np.inf).min(axis=1)
     assert np.isfinite(nearest).all()
-    assert (found["radius"] <= nearest).all()
+    assert (found["radius"] <= found["probit_radius"]).all()
+    assert (found["probit_radius"] <= nearest + 1e-7).all()
     assert (found["radius"] / nearest).max() > 0.6
+    assert (found["probit_radius"] / nearest).max() > {1: 0.8, 2: 0.9999}[k]  # k = 2: the outer slabs are half-spaces
 
 
 def test_the_exact_average_is_within_the_sampling_noise() -> None:
@@ -104,8 +108,32 @@ def test_a_stochastic_row_is_bounded_by_its_average() -> None:
     assert found["predict"].tolist() == [1, 1, 0, 0]
     assert found["correct"].tolist() == [1, 1, 0, 1]
     np.testing.assert_allclose(found["distance"], math.sqrt(2) * np.minimum(p, 1 - p), atol=5 * math.sqrt(0.5 / n))
-    assert "not a certificate at any confidence level" in found["claim"][0]
-    assert "assumption" in examine("lbound", subject(model, digits_spec()), model.at(t))["claim"][0]
+    assert (np.abs(found["probit_radius"] - np.abs(t.numpy())) < 5 * SIGMA * np.sqrt(2 * np.pi / n)).all()
+
+
+def test_the_average_of_a_stochastic_row_is_certified_below_the_distance_to_another_answer() -> None:
+    """α = 0.01, on images up to 0.3 from the plane: of those 60 the radius is 0 or too large for 3 at most."""
+    model, t = Step(), torch.linspace(-0.3, 0.3, 60)
+    spec = digits_spec("randomized-smoothing", **{"lbound.draws": 1_000, "certify.alpha": 0.01})
+    strict = digits_spec("randomized-smoothing", **{"lbound.draws": 1_000, "certify.alpha": 1e-6})
+    found, stricter = (examine("lbound", subject(model, own), model.at(t)) for own in (spec, strict))
+    distance, radius = t.abs().double().numpy(), found["soft_radius"].to_numpy()
+    assert ((radius > distance).sum(), (radius == 0).sum()) <= (3, 20)
+    sure = distance > 0.15
+    assert (radius[sure] > 0.6 * distance[sure]).all()
+    assert (stricter["soft_radius"][sure] < radius[sure]).all()
+    said = found["claim"][0]
+    assert said.startswith("with probability 0.99 per image, no perturbation of a smaller ℓ2 norm than soft_radius")
+    assert "of the vote that this row deploys none of them says anything" in said
+    assert "assumption" in examine("lbound", subject(model, digits_spec()), model.at(t[:1]))["claim"][0]
+
+
+def test_a_certificate_of_other_classes_than_the_answer_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, t = Step(), torch.tensor([0.2])
+    spec = digits_spec("randomized-smoothing", **{"lbound.draws": 50})
+    for chosen, radius in (([0], 0.1), ([1], 0.0)):
+        monkeypatch.setattr("suite.protocols.lbound.soft_certificate", lambda *_, c=chosen: (0.1, c))
+        assert examine("lbound", subject(model, spec), model.at(t))["soft_radius"].tolist() == [radius]
 
 
 def test_it_makes_one_clean_pass_and_the_draws() -> None:
@@ -140,12 +168,18 @@ def test_misclassified_images_are_left_out_of_the_radii() -> None:
     spec = digits_spec()
     found = pd.DataFrame({
         "idx": range(4), "radius": [0.1, 0.3, 0.9, 0.2], "correct": [1, 1, 0, 1],
+        "probit_radius": [0.2, 0.5, 1.2, 0.3], "soft_radius": [0.15, None, 0.8, 0.25],
         "distance": [0.0, 0.1, 0.2, 0.3], "noise": [0.01] * 4, "agrees": [1, 1, 0, 1],
     })  # fmt: skip
     row = protocol("lbound").summarise(spec, found)
     bound = row["lbound"]
     assert [bound[name] for name in ("mean", "median", "max")] == pytest.approx([0.2, 0.2, 0.3])
+    assert bound["probit"] == pytest.approx({"mean": 1 / 3, "median": 0.3, "max": 0.5})
+    assert bound["soft"] == pytest.approx({"mean": 0.2, "median": 0.2, "max": 0.25})
     assert (bound["images"], bound["misclassified"]) == (4, 1)
     assert row["averaging"]["distance"] == pytest.approx(0.15)
     none = protocol("lbound").summarise(spec, found.assign(correct=0))["lbound"]
     assert [none[name] for name in ("mean", "median", "max", "misclassified")] == [None, None, None, 4]
+    assert set(none["probit"].values()) == set(none["soft"].values()) == {None}
+    earlier = protocol("lbound").summarise(spec, found.drop(columns=["probit_radius", "soft_radius"]))["lbound"]
+    assert (earlier["median"], earlier["probit"]["median"]) == (bound["median"], None)

@@ -24,6 +24,11 @@ FORMATS = {
     "clean": st.column_config.NumberColumn(format="%.1f", help="accuracy of what the row deploys, %"),
     "PGD": st.column_config.NumberColumn(format="%.3f", help="median distance of adversarial examples found by PGD"),
     "DDN": st.column_config.NumberColumn(format="%.3f", help="median distance of adversarial examples found by DDN"),
+    "L-bound": st.column_config.NumberColumn(format="%.3f", help="median of Theorem 3's radius, under its premise"),
+    "L-bound, probit form": st.column_config.NumberColumn(format="%.3f", help="median, under the same premise"),
+    "certified average": st.column_config.NumberColumn(
+        format="%.3f", help="median radius that is certified for the average of the probabilities under noise"
+    ),
     "s/image": st.column_config.NumberColumn(format="%.2e", help="seconds to classify an image, as deployed"),
     "s/certificate": st.column_config.NumberColumn(format="%.3f", help="seconds to certify an image"),
     "audit": st.column_config.TextColumn(help="certificates violated by an attack inside of them, of those attacked"),

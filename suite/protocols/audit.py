@@ -32,18 +32,24 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     - radius: certify's, and attacked: whether there is one;
     - distance: of the nearest image with another answer (None: none was found), search: what found it;
     - ratio: distance / radius, and violated: whether it is below 1;
-    - lbound_radius, lbound_distance, lbound_ratio, lbound_violated: the same of the L-bound, for a single pass.
+    - lbound_radius, lbound_distance, lbound_ratio, lbound_violated: the same of the L-bound, for a single pass, and
+      probit_radius, ... of its probit form, which is no smaller: one search inside the larger is for both.
     """
     spec, m, k = subject.spec, draws_per_image("audit", subject.spec), subject.spec.certify.top
     if m and 0.5 ** (spec.audit.n - 1) > spec.certify.alpha:
         raise UserError(f"{spec.audit.n} votes can confirm nothing at alpha = {spec.certify.alpha:g}: raise audit.n")
     certificates = subject.records("certify").set_index("idx")
     bounds = pd.DataFrame() if m else subject.records("lbound")
-    bound = dict(zip(bounds["idx"], bounds["radius"], strict=True)) if "radius" in bounds else {}
+    columns = {"lbound": "radius", "probit": "probit_radius"}
+    bound = {
+        name: dict(zip(bounds["idx"], bounds[column], strict=True)) if column in bounds else {}
+        for name, column in columns.items()
+    }
     for numbers, x, labels in stacked(images, images_per_batch("audit", spec, subject.batch_size), subject.device):
         sets = [(classes * k)[:k] for classes in certificates.loc[numbers, "chosen"]]  # n₀ votes may name fewer than k
         chosen = torch.tensor(sets, device=subject.device)
-        radius, other = certificates.loc[numbers, "radius"].tolist(), [bound.get(index, 0.0) for index in numbers]
+        radius = certificates.loc[numbers, "radius"].tolist()
+        other = [max(own.get(index, 0.0) for own in bound.values()) for index in numbers]
         if k == 1:
             both = [max(pair) for pair in zip(radius, other, strict=True)]
             found = lbound_found = examine(subject, numbers, x, chosen, both, whole=False)
@@ -57,8 +63,12 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
                 "radius": radius[row],
                 "attacked": int(radius[row] > 0),
                 **beside(radius[row], found[row]),
-                "lbound_radius": bound.get(index),
-                **{f"lbound_{name}": value for name, value in beside(other[row], lbound_found[row]).items()},
+                **{f"{name}_radius": own.get(index) for name, own in bound.items()},
+                **{
+                    f"{name}_{field}": value
+                    for name, own in bound.items()
+                    for field, value in beside(own.get(index, 0.0), lbound_found[row]).items()
+                },
                 "claim": claim(spec),
             }
 
@@ -86,17 +96,19 @@ def claim(spec: RunSpec) -> str:
 
 
 def summarise(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
-    """For certify's radii and for the L-bounds: how many were attacked and violated, the smallest ratio, and the upper
-    bound on the rate of violations (one-sided Clopper–Pearson, 95 %)."""
+    """For certify's radii, the L-bounds and their probit form: how many were attacked and violated, the smallest ratio,
+    and the upper bound on the rate of violations (one-sided Clopper–Pearson, 95 %)."""
     return {
         "audit": {
-            "certify": figures(records[records["radius"] > 0], ""),
-            "lbound": figures(records[pd.to_numeric(records["lbound_radius"]) > 0], "lbound_"),
+            name: figures(records, prefix)
+            for name, prefix in (("certify", ""), ("lbound", "lbound_"), ("probit", "probit_"))
+            if f"{prefix}radius" in records  # records of earlier versions have no probit_radius
         }
     }
 
 
-def figures(attacked: pd.DataFrame, prefix: str) -> dict[str, Any]:
+def figures(records: pd.DataFrame, prefix: str) -> dict[str, Any]:
+    attacked = records[pd.to_numeric(records[f"{prefix}radius"]) > 0]
     total, violations = len(attacked), int(attacked[f"{prefix}violated"].sum())
     ratios = pd.to_numeric(attacked[f"{prefix}ratio"]).dropna()
     return {

@@ -1,10 +1,13 @@
 """L-bound: Theorem 3's radius of a row's probabilities, and how far they are from the average that it presumes.
 
 "Adversarial Boot Camp", Theorem 3 and Appendix C. If v is the average over N(0, σ²I) noise of a function into [0,1]^K,
-a perturbation that changes which k classes lead has an ℓ2 norm of σ√(π/2)·(v_(k) − v_(k+1)) at least. For a trained v
-the premise is an assumption. The averaging error tests it: the distance of v(x) from E[f(x + η)], where f is the model
-that v was trained to be the average of, both as probabilities (softmax outputs). A model trained to match f's average
-*logits* keeps a distance even where it succeeds: the softmax of an average is not the average of the softmax.
+a perturbation that changes which k classes lead has an ℓ2 norm of σ√(π/2)·(v_(k) − v_(k+1)) at least, and even of
+σ/2·(Φ⁻¹(v_(k)) − Φ⁻¹(v_(k+1))), the probit form. For a trained v the premise is an assumption; for the average of a
+stochastic row's softmax it is true, and finitely many draws give a certificate of that average.
+
+The averaging error tests the premise: the distance of v(x) from E[f(x + η)], where f is the model that v was trained to
+be the average of, both as probabilities (softmax outputs). A model trained to match f's average *logits* keeps a
+distance even where it succeeds: the softmax of an average is not the average of the softmax.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from suite.noise import noisy
 from suite.protocols import Example, Protocol, Record, Subject, stacked
 from suite.protocols.voting import TIE, Asking, settled_logits, share_batches
 from suite.spec import ModelSpec, RunSpec
-from suite.statistics import l_bound, mean_interval, share
+from suite.statistics import l_bound, mean_interval, probit_bound, share, soft_certificate
 
 
 def indices(spec: RunSpec, total: int) -> range:
@@ -44,7 +47,9 @@ def source(spec: RunSpec) -> ModelSpec | None:
 def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     """The bound and the averaging error of each image.
 
-    - predict, correct (top-k) and radius, pixel units: of v(x), or for a stochastic row of the mean of v over `draws`;
+    - predict, correct (top-k), radius and probit_radius, pixel units: of v(x), or for a stochastic row of the mean of v
+      over `draws`;
+    - soft_radius: of a stochastic row's exact average, with probability 1 − certify.alpha (None for other rows);
     - distance: ‖v(x) − mean of f over `draws`‖₂, of one pass in any row;
     - noise: √(trace of the draws' covariance / draws), the root mean square of the part of it that is sampling;
     - agrees: whether the leading class of v(x) is that of the mean, up to rounding.
@@ -81,12 +86,18 @@ def measured(spec: RunSpec, v: Tensor, example: Example, bounds_pass: bool) -> A
     mean = drawn.mean(dim=0)
     bounded = v if bounds_pass else mean
     leading = bounded.argsort(descending=True, stable=True)[:k].tolist()
+    soft_radius = None
+    if not bounds_pass:
+        certified, chosen = soft_certificate(drawn.numpy(), k, spec.certify.alpha, sigma)
+        soft_radius = certified if set(chosen) == set(leading) else 0.0
     return {
         "idx": index,
         "label": label,
         "predict": leading[0],
         "correct": int(label in leading),
         "radius": float(l_bound(bounded, k, sigma)),
+        "probit_radius": float(probit_bound(bounded, k, sigma)),
+        "soft_radius": soft_radius,
         "distance": float((v - mean).norm()),
         "noise": float((drawn.var(dim=0).sum() / n).sqrt()),
         "agrees": int(mean[v.argmax()] >= mean.max() - TIE["fp32"]),
@@ -94,31 +105,36 @@ def measured(spec: RunSpec, v: Tensor, example: Example, bounds_pass: bool) -> A
 
 
 def claim(spec: RunSpec) -> str:
-    """What the bound says, of which classifier, and what it presumes."""
-    what = f"no perturbation of a smaller ℓ2 norm changes the top-{spec.certify.top} answer of"
+    """What the radii say, of which classifier, and what they presume."""
+
+    def holds(radius: str) -> str:
+        return f"no perturbation of a smaller ℓ2 norm than {radius} changes the top-{spec.certify.top} answer of"
+
+    noise = f"N(0, {spec.sigma:g}²) noise"
     if spec.build_method().deterministic:
         return (
-            f"{what} the single pass that this row deploys, provided that its probabilities are the average over "
-            f"N(0, {spec.sigma:g}²) noise of a function into [0,1]; for a trained network that is an assumption"
+            f"{holds('radius or probit_radius')} the single pass that this row deploys, provided that its "
+            f"probabilities are the average over {noise} of a function into [0,1]; for a trained network that is an "
+            "assumption"
         )
     return (
-        f"{what} this model's exact average over N(0, {spec.sigma:g}²) noise, of which the radius is an estimate from "
-        f"{spec.lbound.draws} draws; their sampling error is not accounted for, so it is not a certificate at any "
-        "confidence level; of the vote that this row deploys it says nothing"
+        f"with probability {1 - spec.certify.alpha:g} per image, {holds('soft_radius')} the average of this model's "
+        f"probabilities over {noise}; radius and probit_radius are estimates from {spec.lbound.draws} draws, whose "
+        "sampling error is not accounted for; of the vote that this row deploys none of them says anything"
     )
 
 
 def summarise(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
     """The radii of the correctly classified images, as in the paper's Table 5, and the averaging error of all."""
-    radius = records.loc[records["correct"] == 1, "radius"].to_numpy()
-    radii = {"mean": radius.mean(), "median": np.median(radius), "max": radius.max()} if len(radius) else {}
+    right = records[records["correct"] == 1]
     distance = records["distance"].to_numpy()
     low, high = mean_interval(distance) or (None, None)
     return {
         "lbound": {
             "images": len(records),
-            "misclassified": len(records) - len(radius),
-            **{name: float(radii[name]) if radii else None for name in ("mean", "median", "max")},
+            "misclassified": len(records) - len(right),
+            **figures(right["radius"]),
+            **{name: figures(right.get(f"{name}_radius")) for name in ("probit", "soft")},
             "claim": claim(spec),
         },
         "averaging": {
@@ -130,6 +146,12 @@ def summarise(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
             "agreement": share(records["agrees"]),
         },
     }
+
+
+def figures(radius: pd.Series[float] | None) -> dict[str, float | None]:
+    """Mean, median and largest of the radii that there are; records of earlier versions have fewer."""
+    known = pd.to_numeric(radius).dropna() if radius is not None else pd.Series(dtype=float)
+    return {name: float(known.agg(name)) if len(known) else None for name in ("mean", "median", "max")}
 
 
 def passes(spec: RunSpec, total: int) -> float:

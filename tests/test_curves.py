@@ -1,0 +1,160 @@
+"""Curves against radius and distance, counted by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from leaderboards.board import load_board
+from statsmodels.stats.proportion import proportion_confint
+
+from leaderboards.curves import attack_curve, curve, decided, row_curve, row_records, upper_envelope
+from leaderboards.published import PUBLISHED, paper_rows
+from suite.statistics import largest_radius
+
+# wrong, abstained, and certified at three radii, one of them of two images
+RECORDS = pd.DataFrame(
+    {
+        "idx": range(6),
+        "predict": [1, -1, 0, 0, 0, 0],
+        "correct": [0, 0, 1, 1, 1, 1],
+        "radius": [0.5, 0.0, 0.125, 0.25, 0.25, 0.5],
+    }
+)
+
+
+def test_an_image_counts_at_its_own_radius_in_the_standard_convention_alone() -> None:
+    drawn = curve(RECORDS, points=5, largest=0.5)
+    assert drawn["radius"].tolist() == [0, 0.125, 0.25, 0.375, 0.5]
+    assert drawn["accuracy"].tolist() == [4 / 6, 4 / 6, 3 / 6, 1 / 6, 1 / 6]  # R ≥ r, of all images
+    paper = curve(RECORDS, "paper", points=5, largest=0.5)
+    assert paper["accuracy"].tolist() == [4 / 5, 3 / 5, 1 / 5, 1 / 5, 0]  # R > r, the abstention left out
+    for column, of in ((drawn, 6), (paper, 5)):
+        for share, low, high in zip(column["accuracy"], column["low"], column["high"], strict=True):
+            assert (low, high) == pytest.approx(proportion_confint(round(share * of), of, method="wilson"))
+
+
+def test_the_grid_is_even_and_ends_just_above_the_largest_radius() -> None:
+    drawn = curve(RECORDS)
+    assert drawn["radius"].to_numpy() == pytest.approx(np.linspace(0, 0.51, 101))
+    assert drawn["accuracy"].iloc[-1] == 0
+    nothing = curve(RECORDS[:2])
+    assert 0 < nothing["radius"].iloc[-1] < 1e-8
+    assert set(nothing["accuracy"]) == {0.0}
+
+
+def test_where_nothing_counts_there_is_nothing() -> None:
+    empty = curve(RECORDS[:0])
+    assert list(empty) == ["radius", "accuracy", "low", "high"]
+    assert empty.empty
+    assert curve(RECORDS[1:2], "paper")[["accuracy", "low", "high"]].isna().all(axis=None)
+
+
+def test_seeds_are_averaged_image_by_image() -> None:
+    """Seed b certifies images 4 and 5 alone: of the six images' shares two are 1 and two ½ at 0.25."""
+    second = RECORDS.assign(correct=[0, 0, 0, 0, 1, 1])
+    both = pd.concat([RECORDS.assign(run="a"), second.assign(run="b")])
+    at = curve(both, points=3, largest=0.5).set_index("radius").loc[0.25]
+    assert at["accuracy"] == pytest.approx((3 / 6 + 2 / 6) / 2)
+    p, alike = 2.5 / 6, 6 * (2.5 / 6) * (3.5 / 6) / np.var([0, 0, 0, 0.5, 1, 1])
+    z = 1.959964
+    half = z * np.sqrt(p * (1 - p) / alike + z**2 / (4 * alike**2)) / (1 + z**2 / alike)
+    assert at["high"] - at["low"] == pytest.approx(2 * half)
+
+
+def test_adaptive_sampling_is_drawn_where_it_decided() -> None:
+    largest = largest_radius(100, 0.01, 0.25)
+    settings: dict[str, Any] = {"n": 100, "alpha": 0.01, "sigma": 0.25}
+    adaptive = RECORDS.assign(draws=[100] * 5 + [60], **settings)
+    radii = [0.125, 0.25, largest, 1.1 * largest]
+    assert decided(adaptive, radii) == [0.0, 0.125, 0.25, largest]
+    drawn = curve(adaptive, radii=radii)
+    assert drawn["radius"].tolist() == [0.0, 0.125, 0.25, largest]
+    assert drawn["accuracy"].tolist()[:3] == [4 / 6, 4 / 6, 3 / 6]
+    assert decided(adaptive, ()) == decided(adaptive.assign(draws=100), radii) == decided(RECORDS, radii) == []
+    assert decided(adaptive.drop(columns="n"), radii) == []
+    assert len(curve(adaptive.assign(draws=100), radii=radii)) == 101
+
+
+def test_the_envelope_is_the_best_at_each_radius() -> None:
+    small = RECORDS.assign(radius=[0.1, 0, 0.1, 0.1, 0.1, 0.1])
+    large = RECORDS.assign(radius=[0.4, 0, 0.0, 0.05, 0.4, 0.4])
+    best = upper_envelope({0.25: small, 0.5: large}).set_index("radius")
+    assert best.index[-1] == pytest.approx(1.02 * 0.4)
+    assert (best["accuracy"].iloc[0], best["sigma"].iloc[0]) == (4 / 6, 0.25)  # of equals the first
+    between = best[(best.index > 0.05) & (best.index <= 0.1)]
+    assert set(zip(between["accuracy"], between["sigma"], strict=True)) == {(4 / 6, 0.25)}
+    beyond = best[(best.index > 0.1) & (best.index <= 0.4)]
+    assert set(zip(beyond["accuracy"], beyond["sigma"], strict=True)) == {(2 / 6, 0.5)}
+    assert best["accuracy"].iloc[-1] == 0
+    assert np.isnan(best["sigma"].iloc[-1])
+    strict = upper_envelope({0.25: small, 0.5: large}, "paper").set_index("radius")
+    assert strict["accuracy"].iloc[0] == 4 / 5
+
+
+def test_the_envelope_of_adaptive_rows_is_at_the_radii_that_any_decided() -> None:
+    def adaptive(sigma: float) -> pd.DataFrame:
+        return RECORDS.assign(draws=50, n=100, alpha=0.01, sigma=sigma, radius=1.69 * sigma)
+
+    best = upper_envelope({0.1: adaptive(0.1), 0.3: adaptive(0.3)}, radii=(0.15, 0.5))
+    assert best["radius"].tolist() == [0, 0.15, 0.5]
+    assert best["accuracy"].tolist() == [4 / 6] * 3
+    assert best["sigma"].tolist() == [0.1, 0.1, 0.3]  # 0.5 is beyond the reach of 100 draws at 0.1
+
+
+def test_an_attack_counts_from_its_distance_on() -> None:
+    records = pd.DataFrame({"correct": [1, 1, 1, 0], "pgd": [0.25, 0.5, None, 0.0], "ddn": [0.25, 1.0, 0.75, 0.0]})
+    drawn = attack_curve(records, points=103).set_index("distance")
+    assert drawn.index.to_numpy() == pytest.approx(np.linspace(0, 1.02, 103))  # 0.01 apart
+    for attack, shares in {"pgd": [0, 1 / 3, 2 / 3, 2 / 3, 2 / 3], "ddn": [0, 1 / 3, 1 / 3, 2 / 3, 1]}.items():
+        found = [drawn[attack][drawn.index <= d + 1e-9].iloc[-1] for d in (0.2, 0.3, 0.5, 0.8, 1.02)]
+        assert found == pytest.approx(shares)
+    exact = attack_curve(records.assign(ddn=[0.0, 0.0, 1 / 1.02, 0.0]), points=3)
+    assert exact["distance"].tolist() == [0, 0.5, 1]
+    assert exact["pgd"].tolist() == [0, 2 / 3, 2 / 3]  # at 0.5 too
+    assert len(attack_curve(records)) == 101
+    missed = attack_curve(records[2:3].assign(ddn=None))
+    assert set(missed["pgd"]) == set(missed["ddn"]) == {0.0}
+    assert attack_curve(records[3:])[["pgd", "ddn"]].isna().all(axis=None)
+
+
+def test_a_runs_curve_is_of_its_records_in_the_store_or_where_runs_are_kept(tmp_path: Path) -> None:
+    adaptive = RECORDS.assign(draws=50, n=1_000, alpha=0.001, sigma=0.25, radius=0.3)
+    for place, records in (("store/own", adaptive), ("published/runs/kept", RECORDS)):
+        folder = tmp_path / place
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text("{}")
+        records.to_json(folder / "certify.jsonl", orient="records", lines=True)
+    store, published = tmp_path / "store", tmp_path / "published"
+    row = {"source": "run", "dataset": "digits", "runs": ["own"]}
+    drawn = row_curve(row, store, "standard", published)
+    reached = [r for r in load_board("digits").radii if r <= largest_radius(1_000, 0.001, 0.25)]
+    assert drawn["radius"].tolist() == [0.0, *reached]
+    assert drawn["accuracy"].iloc[0] == 4 / 6
+    assert row_curve(row, store, "paper", published)["accuracy"].iloc[0] == 4 / 5
+    assert "run" not in row_records(row, store, published)
+    kept = {**row, "runs": ["kept"]}
+    assert row_records(kept, store, published)["radius"].tolist() == RECORDS["radius"].tolist()
+    assert row_curve(kept, store, "standard", published)["radius"].iloc[-1] == pytest.approx(0.51)
+    assert row_records({**row, "runs": ["gone"]}, store, published).empty
+    both = row_records({**row, "runs": ["own", "kept"]}, store, published)
+    assert both["run"].tolist() == ["own"] * 6 + ["kept"] * 6
+
+
+def test_a_published_rows_curve_is_of_its_log_or_of_the_points_that_were_read_off(tmp_path: Path) -> None:
+    (tmp_path / "cifar10").mkdir()
+    RECORDS.to_csv(tmp_path / "cifar10" / "mine.tsv.xz", sep="\t", index=False)
+    row = {"source": "published", "dataset": "cifar10", "run_id": "cifar10/mine"}
+    assert row_curve(row, tmp_path, "standard", tmp_path)["accuracy"].iloc[0] == 4 / 6
+    assert row_curve(row, tmp_path, "paper", tmp_path)["accuracy"].iloc[0] == 4 / 5
+    assert row_records(row, tmp_path, tmp_path, "attack").empty
+    plotted = next(row for row in paper_rows("cifar10", PUBLISHED) if row["source"] == "paper, plot")
+    drawn = row_curve(plotted, tmp_path, "paper")
+    assert dict(zip(drawn["radius"].map(str), drawn["accuracy"], strict=True)) == plotted["certified_accuracy_paper"]
+    assert (drawn["low"] == drawn["accuracy"]).all()
+    assert (drawn["high"] == drawn["accuracy"]).all()
+    assert row_curve(plotted, tmp_path).empty  # the plot has the paper's convention alone
+    assert row_records(plotted, tmp_path).empty
