@@ -16,6 +16,7 @@ from scipy import stats
 from scipy.special import ndtri
 
 Convention = Literal["standard", "paper"]
+FEWEST = 50  # values, for an interval of a mean or a median: of fewer skewed ones it falls short of its level
 
 
 def lower_confidence_bound(count: ArrayLike, n: ArrayLike, alpha: float) -> NDArray[np.float64]:
@@ -106,12 +107,41 @@ def share(hits: ArrayLike) -> dict[str, float] | None:
 
 
 def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float] | None:
-    """The interval mean ± z·s/√N of the mean of N values (normal approximation); None for fewer than two values."""
+    """Student's interval mean ± t·s/√N of the mean of N values; None for fewer than FEWEST."""
     values = np.asarray(values, float)
-    if values.size < 2:
+    if values.size < FEWEST:
         return None
-    half = float(ndtri((1 + level) / 2) * values.std(ddof=1) / math.sqrt(values.size))
+    half = float(stats.t.ppf((1 + level) / 2, values.size - 1) * values.std(ddof=1) / math.sqrt(values.size))
     return float(values.mean()) - half, float(values.mean()) + half
+
+
+def mean_difference(
+    a: ArrayLike, b: ArrayLike, level: float = 0.95, *, shares: bool = False
+) -> tuple[float, float, float]:
+    """The mean of `a` minus that of `b`, each (seeds, N) on the same N images, and its interval for a finite test set.
+
+    NaN where an image has no value: a mean is over the images that have one, then over the seeds. The interval is over
+    test sets, for these seeds: Student's, with the standard error by linearisation, each mean being a ratio (Särndal et
+    al. 1992, section 5.6). With `shares` the values are 0 or 1, and Bonett and Price's two images are added, one that
+    each side alone has: with one seed and no NaN it is `paired_interval`.
+    """
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    difference = float(np.nanmean(a, axis=1).mean() - np.nanmean(b, axis=1).mean())
+    quantile = stats.t.ppf((1 + level) / 2, a.shape[1] - 1)
+    if shares:
+        a, b = (np.c_[own, np.full(len(own), has), np.full(len(own), 1 - has)] for own, has in ((a, 1), (b, 0)))
+        quantile = ndtri((1 + level) / 2)
+    centre = float(np.nanmean(a, axis=1).mean() - np.nanmean(b, axis=1).mean())
+    each = _influence(a) - _influence(b)
+    half = float(quantile) * math.sqrt(np.sum(each**2) / (each.size - (not shares)) / each.size)
+    most = 1.0 if shares else math.inf
+    return difference, max(centre - half, -most), min(centre + half, most)
+
+
+def _influence(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By how much each image moves the mean of the values that are there (seeds, N), times N; averaged over seeds."""
+    rest = np.nan_to_num(values - np.nanmean(values, axis=1, keepdims=True))
+    return (rest / (~np.isnan(values)).mean(axis=1, keepdims=True)).mean(axis=0)
 
 
 def paired_interval(only_a: int, only_b: int, total: int, level: float = 0.95) -> tuple[float, float]:

@@ -13,13 +13,16 @@ from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
 from suite.statistics import (
+    FEWEST,
     average_certified_radius,
     certified_accuracy,
     certified_radius,
     l_bound,
     largest_radius,
     lower_confidence_bound,
+    mean_difference,
     mean_interval,
+    paired_interval,
     predict,
     proportion_interval,
     share,
@@ -144,10 +147,41 @@ def test_predict_answers_where_the_binomial_test_tells_the_leader_from_the_secon
 
 
 def test_the_interval_of_a_mean_equals_statsmodels() -> None:
-    values = np.random.default_rng(0).exponential(size=300)
-    assert mean_interval(values) == pytest.approx(DescrStatsW(values).zconfint_mean(0.05))
-    assert mean_interval(values, 0.8) == pytest.approx(DescrStatsW(values).zconfint_mean(0.2))
-    assert mean_interval([1.0]) is None
+    values = np.random.default_rng(0).exponential(size=FEWEST)
+    assert mean_interval(values) == pytest.approx(DescrStatsW(values).tconfint_mean(0.05))
+    assert mean_interval(values, 0.8) == pytest.approx(DescrStatsW(values).tconfint_mean(0.2))
+    assert mean_interval(values[1:]) is None
+
+
+def test_the_interval_of_a_difference_is_students_where_every_image_has_a_value() -> None:
+    a, b = np.random.default_rng(0).exponential(size=(2, 60))
+    theirs = stats.ttest_rel(a, b).confidence_interval(0.9)
+    assert mean_difference([a], [b], 0.9) == pytest.approx((a.mean() - b.mean(), theirs.low, theirs.high))
+
+
+def test_the_interval_of_a_difference_where_some_images_have_no_value_is_that_of_the_jackknife() -> None:
+    """Two seeds of one side and one of the other: each image in turn is left out, and all computed again."""
+    generator = np.random.default_rng(0)
+    a, b = generator.exponential(size=(2, 400)), generator.exponential(size=(1, 400))
+    a[generator.random(a.shape) < 0.3], b[generator.random(b.shape) < 0.2] = np.nan, np.nan
+
+    def difference(kept: np.ndarray) -> float:
+        return float(np.nanmean(a[0, kept]) + np.nanmean(a[1, kept])) / 2 - float(np.nanmean(b[0, kept]))
+
+    without = np.array([difference(np.arange(400) != i) for i in range(400)])
+    half = stats.t.ppf(0.975, 399) * math.sqrt(399 / 400 * np.sum((without - without.mean()) ** 2))
+    found, low, high = mean_difference(a, b)
+    assert found == pytest.approx(difference(np.arange(400) >= 0))
+    assert (low, high) == pytest.approx((found - half, found + half), rel=0.01)
+
+
+def test_the_interval_of_a_difference_of_shares_is_bonett_and_prices() -> None:
+    for both, only_a, only_b, neither in [(20, 9, 3, 28), (60, 0, 0, 0), (0, 60, 0, 0)]:
+        a = np.repeat([1.0, 1, 0, 0], [both, only_a, only_b, neither])
+        b = np.repeat([1.0, 0, 1, 0], [both, only_a, only_b, neither])
+        difference, *interval = mean_difference([a], [b], shares=True)
+        assert difference == pytest.approx((only_a - only_b) / a.size)
+        assert interval == pytest.approx(paired_interval(only_a, only_b, a.size))
 
 
 def test_a_share_comes_with_its_interval() -> None:
