@@ -122,7 +122,8 @@ def judged(claim: Claim, more: Sequence[pd.DataFrame], less: Sequence[pd.DataFra
     if claim.reduce == "median":
         return median_verdict(claim, a, b)
     difference, low, high = mean_difference(a, b, shares=claim.reduce == "share")
-    return Verdict(claim, *(float(np.nanmean(own, axis=1).mean()) for own in (a, b)), difference, (low, high))
+    x, y = (float(np.nanmean(own, axis=1).mean()) for own in (a, b))
+    return Verdict(claim, x, y, difference, (low, high))
 
 
 def median_verdict(claim: Claim, a: NDArray[np.float64], b: NDArray[np.float64]) -> Verdict | None:

@@ -125,17 +125,22 @@ def mean_difference(
     al. 1992, section 5.6). With `shares` the values are 0 or 1, and Bonett and Price's two images are added, one that
     each side alone has: with one seed and no NaN it is `paired_interval`.
     """
-    a, b = np.asarray(a, float), np.asarray(b, float)
-    difference = float(np.nanmean(a, axis=1).mean() - np.nanmean(b, axis=1).mean())
-    quantile = stats.t.ppf((1 + level) / 2, a.shape[1] - 1)
+    sides = np.asarray(a, float), np.asarray(b, float)
+    quantile = stats.t.ppf((1 + level) / 2, sides[0].shape[1] - 1)
+    difference = centre = _mean(sides[0]) - _mean(sides[1])
     if shares:
-        a, b = (np.c_[own, np.full(len(own), has), np.full(len(own), 1 - has)] for own, has in ((a, 1), (b, 0)))
-        quantile = ndtri((1 + level) / 2)
-    centre = float(np.nanmean(a, axis=1).mean() - np.nanmean(b, axis=1).mean())
-    each = _influence(a) - _influence(b)
+        added = ([1, 0], [0, 1])
+        sides = tuple(np.c_[own, np.tile(two, (len(own), 1))] for own, two in zip(sides, added, strict=True))
+        quantile, centre = ndtri((1 + level) / 2), _mean(sides[0]) - _mean(sides[1])
+    each = _influence(sides[0]) - _influence(sides[1])
     half = float(quantile) * math.sqrt(np.sum(each**2) / (each.size - (not shares)) / each.size)
     most = 1.0 if shares else math.inf
     return difference, max(centre - half, -most), min(centre + half, most)
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    """The mean of the values that are there (seeds, N), averaged over seeds."""
+    return float(np.nanmean(values, axis=1).mean())
 
 
 def _influence(values: NDArray[np.float64]) -> NDArray[np.float64]:
