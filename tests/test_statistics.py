@@ -146,11 +146,26 @@ def test_predict_answers_where_the_binomial_test_tells_the_leader_from_the_secon
     assert predict([20], 0.001) == 0
 
 
-def test_the_interval_of_a_mean_equals_statsmodels() -> None:
-    values = np.random.default_rng(0).exponential(size=FEWEST)
+def test_the_interval_of_the_mean_of_symmetric_values_equals_statsmodels() -> None:
+    half = np.random.default_rng(0).exponential(size=FEWEST // 2)
+    values = np.r_[half, 3 - half]
     assert mean_interval(values) == pytest.approx(DescrStatsW(values).tconfint_mean(0.05))
     assert mean_interval(values, 0.8) == pytest.approx(DescrStatsW(values).tconfint_mean(0.2))
     assert mean_interval(values[1:]) is None
+    assert mean_interval(np.full(100, 0.1)) is None
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_interval_of_the_mean_of_skewed_values_has_halls_pivot_at_students_quantiles(sign: int) -> None:
+    values = sign * np.random.default_rng(0).exponential(size=FEWEST)
+    interval = mean_interval(values)
+    assert interval is not None
+    n, deviations = FEWEST, values - values.mean()
+    c = np.mean(deviations**3) / np.mean(deviations**2) ** 1.5 / math.sqrt(n)
+    pivots = [(values.mean() - bound) / (values.std(ddof=1) / math.sqrt(n)) for bound in interval]
+    quantile = stats.t.ppf(0.975, n - 1)
+    assert [T + c * T**2 / 3 + c**2 * T**3 / 27 + c / 6 for T in pivots] == pytest.approx([quantile, -quantile])
+    assert (interval[1] - values.mean() > values.mean() - interval[0]) == (sign == 1)  # longer where the tail is
 
 
 def test_the_interval_of_a_difference_is_students_where_every_image_has_a_value() -> None:
