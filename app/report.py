@@ -136,6 +136,7 @@ def conclusions(judged: list[Verdict]) -> Iterator[Section]:
         ("borne out", "Agreement. These come out as the paper has them, over all of their 95 % interval"),
         ("the other way round", "Disagreement. These come out the other way round, over all of theirs"),
         ("undecided", "Undecided. The intervals of these have both signs"),
+        ("a median of ties", "Without an interval, because many images share the median's value"),
     ):
         found = [f"{claimed(v)} ({difference(v)})" for v in judged if v.outcome == outcome]
         paragraphs.append(f"{begins}: {'; '.join(found) or 'nothing'}.")
@@ -148,9 +149,12 @@ def claimed(verdict: Verdict) -> str:
 
 
 def difference(verdict: Verdict) -> str:
-    if "accuracy" in verdict.claim.figure:
-        return f"{100 * verdict.difference:+.1f} points, {100 * verdict.low:+.1f} to {100 * verdict.high:+.1f}"
-    return f"{verdict.difference:+.3f}, {verdict.low:+.3f} to {verdict.high:+.3f}"
+    if verdict.interval is None:
+        return f"{verdict.difference:+.3f}, no interval"
+    low, high = verdict.interval
+    if verdict.claim.reduce == "share":
+        return f"{100 * verdict.difference:+.1f} points, {100 * low:+.1f} to {100 * high:+.1f}"
+    return f"{verdict.difference:+.3f}, {low:+.3f} to {high:+.3f}"
 
 
 def items(row: Result) -> dict[str, Item]:

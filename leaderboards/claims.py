@@ -2,12 +2,15 @@
 bear it out: a difference on the same images, with its interval.
 
 Each comparison is of a figure that every image has or has not (misclassified, abstained on), averaged over the images
-that have it, or their median; over seeds it is the mean. Its 95 % interval is that of a percentile bootstrap over the
-images (Efron 1979), for these seeds: both rows are drawn with the same images.
+that have it, or their median; over seeds it is the mean. Its 95 % interval is over test sets, for these seeds, the same
+images for both rows: of means and shares `suite.statistics.mean_difference`, of medians a percentile bootstrap over the
+images (Efron 1979). What they cover is measured in `tests/test_coverage.py`. A median of ties has none: where many
+images share it, it moves in steps, and no interval from so few images says how far.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,9 +20,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from suite.statistics import FEWEST, mean_difference
+
 Values = Callable[[pd.DataFrame], "pd.Series[float]"]  # of a protocol's records: NaN where an image has none
 DRAWS = 1_000  # of the bootstrap
-FEWEST = 20  # images, for an interval
+SAME = 1e-3  # part of a median that its neighbours may differ from it and still be ties
 
 
 def certified(records: pd.DataFrame, r: float) -> pd.Series[float]:
@@ -51,14 +56,14 @@ class Claim:
     less: str
     protocol: str
     values: Values
-    reduce: Literal["mean", "median"] = "mean"
+    reduce: Literal["mean", "share", "median"] = "mean"
 
 
 def _claims() -> Iterator[Claim]:
     for other in ("randomized-smoothing", "smoothadv"):
         for r in (0.1, 0.15, 0.2, 0.25):  # at 0.05 the plot has heat and randomized smoothing together
             at = partial(certified, r=r)
-            yield Claim("Figure 1a", f"certified accuracy at {r:g}", "heat", other, "certify", at)
+            yield Claim("Figure 1a", f"certified accuracy at {r:g}", "heat", other, "certify", at, "share")
         pgd, ddn = (partial(attacked, attack=attack) for attack in ("pgd", "ddn"))
         yield Claim("Table 5", "mean L-bound", "heat", other, "lbound", bounded)
         yield Claim("Table 5", "median L-bound", "heat", other, "lbound", bounded, "median")
@@ -75,20 +80,22 @@ CLAIMS = tuple(_claims())
 
 @dataclass(frozen=True)
 class Verdict:
-    """What rows say of a claim: the figure of both methods, their difference and its 95 % interval."""
+    """What rows say of a claim: the figure of both methods, their difference and its 95 % interval, if it has one."""
 
     claim: Claim
     more: float
     less: float
     difference: float
-    low: float
-    high: float
+    interval: tuple[float, float] | None
 
     @property
-    def outcome(self) -> Literal["borne out", "the other way round", "undecided"]:
-        if self.low > 0:
+    def outcome(self) -> Literal["borne out", "the other way round", "undecided", "a median of ties"]:
+        if self.interval is None:
+            return "a median of ties"
+        low, high = self.interval
+        if low > 0:
             return "borne out"
-        return "the other way round" if self.high < 0 else "undecided"
+        return "the other way round" if high < 0 else "undecided"
 
 
 def verdicts(records: Mapping[str, Mapping[str, Sequence[pd.DataFrame]]]) -> list[Verdict]:
@@ -102,27 +109,43 @@ def verdicts(records: Mapping[str, Mapping[str, Sequence[pd.DataFrame]]]) -> lis
 
 
 def judged(claim: Claim, more: Sequence[pd.DataFrame], less: Sequence[pd.DataFrame]) -> Verdict | None:
-    """A claim on the images that all records have; None where these are too few for an interval."""
+    """A claim on the images that all records have; None where fewer than FEWEST of a row have the figure, or where a
+    median is of images that an attack did not change."""
     shared = sorted(set.intersection(*(set(own["idx"]) for own in (*more, *less))))
-    if len(shared) < FEWEST:
-        return None
 
     def matrix(seeds: Sequence[pd.DataFrame]) -> NDArray[np.float64]:  # (S, N)
         return np.stack([claim.values(own.set_index("idx").loc[shared]).to_numpy(float) for own in seeds])
 
     a, b = matrix(more), matrix(less)
-    drawn = np.random.default_rng(0).integers(len(shared), size=(DRAWS, len(shared)))
-    whole = np.arange(len(shared))[None]
-    [own_a], [own_b] = reduced(a, whole, claim.reduce), reduced(b, whole, claim.reduce)
-    differences = reduced(a, drawn, claim.reduce) - reduced(b, drawn, claim.reduce)
-    if not np.isfinite([own_a, own_b, *differences]).all():
+    if min((~np.isnan(own)).sum(axis=1).min() for own in (a, b)) < FEWEST:
+        return None
+    if claim.reduce == "median":
+        return median_verdict(claim, a, b)
+    difference, low, high = mean_difference(a, b, shares=claim.reduce == "share")
+    x, y = (float(np.nanmean(own, axis=1).mean()) for own in (a, b))
+    return Verdict(claim, x, y, difference, (low, high))
+
+
+def median_verdict(claim: Claim, a: NDArray[np.float64], b: NDArray[np.float64]) -> Verdict | None:
+    """The verdict on a difference of medians, over seeds their mean; a and b are (S, N)."""
+    drawn = np.random.default_rng(0).integers(a.shape[1], size=(DRAWS, a.shape[1]))
+    more, less = (float(np.nanmedian(own, axis=1).mean()) for own in (a, b))
+    differences = medians(a, drawn) - medians(b, drawn)
+    if not np.isfinite([more, less, *differences]).all():
         return None
     low, high = np.quantile(differences, [0.025, 0.975])
-    return Verdict(claim, float(own_a), float(own_b), float(own_a - own_b), float(low), float(high))
+    interval = None if any(map(tied, (*a, *b))) else (float(low), float(high))
+    return Verdict(claim, more, less, more - less, interval)
 
 
-def reduced(values: NDArray[np.float64], drawn: NDArray[np.int64], reduce: str) -> NDArray[np.float64]:
-    """The mean over seeds of the mean or median over the images drawn that have a value: (S, N), (B, N) → (B,)."""
-    over = np.nanmean if reduce == "mean" else np.nanmedian
+def medians(values: NDArray[np.float64], drawn: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The mean over seeds of the median over the images drawn that have a value: (S, N), (B, N) → (B,)."""
     with np.errstate(invalid="ignore"):
-        return np.mean([over(seed[drawn], axis=1) for seed in values], axis=0)
+        return np.mean([np.nanmedian(seed[drawn], axis=1) for seed in values], axis=0)
+
+
+def tied(values: NDArray[np.float64]) -> bool:
+    """Whether more images share the median than √N/2, the standard error of its rank among N values."""
+    known = values[~np.isnan(values)]
+    median = np.median(known)
+    return int((np.abs(known - median) <= SAME * abs(median)).sum()) > math.sqrt(known.size) / 2

@@ -12,6 +12,7 @@ from torch import nn
 from methods.method import Method, Settings
 from suite.checkpoints import adopt_foreign, file_digest
 from suite.errors import UserError
+from suite.ranges import Mean, Std, check
 
 
 class Checkpoint(Method):
@@ -25,10 +26,8 @@ class Checkpoint(Method):
 
         file: str = Field("", description="the checkpoint")
         sha256: str = Field("", description="of the file; filled in, and checked when it is read again")
-        mean: tuple[float, ...] | None = Field(
-            None, description="per channel, pixels in [0,1]; default: the data set's"
-        )
-        std: tuple[float, ...] | None = Field(None, description="likewise")
+        mean: tuple[Mean, ...] | None = Field(None, description="per channel, pixels in [0,1]; default: the data set's")
+        std: tuple[Std, ...] | None = Field(None, description="likewise")
         deployed: Literal["pass", "vote"] = Field("pass", description="what its row stands for")
 
         @model_validator(mode="before")
@@ -50,10 +49,10 @@ class Checkpoint(Method):
             raise UserError(f"{path} is not the file that this run was made with: its SHA-256 differs from {p.sha256}")
         adopt_foreign(model, path)
         normalize = model.get_submodule("normalize")
-        for name, constants in (("mean", p.mean), ("std", p.std)):
-            if constants is None:
-                continue
+        for name, constants, kind in (("mean", p.mean, list[Mean]), ("std", p.std, list[Std])):
             buffer = normalize.get_buffer(name)
-            if len(constants) != len(buffer):
-                raise UserError(f"{name} has {len(constants)} numbers for images of {len(buffer)} channels")
-            buffer.copy_(torch.tensor(constants).view_as(buffer))
+            if constants is not None:
+                if len(constants) != len(buffer):
+                    raise UserError(f"{name} has {len(constants)} numbers for images of {len(buffer)} channels")
+                buffer.copy_(torch.tensor(constants).view_as(buffer))
+            check(f"{path}: {name}", buffer.flatten().tolist(), kind)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from methods.method import Method, Settings
 from methods.penalty import Projections, gradient_penalty
+from suite.ranges import Scale
 
 # The minimiser of D + λ(hσ²/2)‖∇v‖² solves v − f = λhσ²Δv. The heat equation (6) in the steps of (11) asks for
 # (hσ²/2)Δv, which is λ = ½; the loss as printed (equations 3 and 15) has λ = 1 and averages over N(0, 2σ²I).
@@ -28,15 +29,15 @@ LAMBDA_FIELD: dict[str, Any] = {
 class HeatSettings(Settings):
     """The settings of Algorithm 1, in the paper's symbols."""
 
-    kappa: int = Field(10, ge=1, description="κ, random projections per image")
-    delta: float = Field(0.1, gt=0, description="δ, finite-difference step in pixel units")
+    kappa: int = Field(10, ge=1, le=10_000, description="κ, random projections per image")
+    delta: Scale = Field(0.1, description="δ, finite-difference step in pixel units")
     normalise: Literal["paper", "unbiased"] = Field("paper", description="P as printed, or times K/κ")
     projections: Projections = Field("gaussian", description="w_j: independent (the paper's), or orthonormal")
     weight: float = Field(1.0, gt=0, description="γ, multiplies the penalty (the paper's CIFAR runs used 5)")
     distance: Literal["softmax", "logits"] = Field("softmax", description="where D is measured")
     noisy: float = Field(0.5, ge=0, le=1, description="share of the batch that v sees with noise")
     frozen_norm: bool = Field(False, description="batch norm keeps f's statistics instead of the batch's")
-    timesteps: int = Field(1, ge=1, description="n_T, steps of the heat equation, which share the epochs")
+    timesteps: int = Field(1, ge=1, le=1_000, description="n_T, steps of the heat equation, which share the epochs")
     reinitialise: bool = Field(False, description="v starts every timestep at random weights, not at f_k's")
 
     @field_validator("reinitialise")

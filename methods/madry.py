@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from methods.attack import pgd
 from methods.baseline import PAPER_CIFAR
 from methods.method import Method, Settings
+from suite.ranges import Radius, Steps
 
 
 class Madry(Method):
@@ -29,9 +30,9 @@ class Madry(Method):
     class Parameters(Settings):
         """The settings of the attack, in the paper's symbols."""
 
-        epsilon: float = Field(0.5, gt=0, allow_inf_nan=False, description="ε, radius of the attack in pixel units")
-        steps: int = Field(7, ge=1, description="steps of PGD per batch")
-        step_factor: float = Field(2.5, gt=0, allow_inf_nan=False, description="a step is step_factor · ε/steps long")
+        epsilon: Radius = Field(0.5, description="ε, radius of the attack in pixel units")
+        steps: Steps = Field(7, description="steps of PGD per batch")
+        step_factor: float = Field(2.5, gt=0, le=1_000, description="a step is step_factor · ε/steps long")
 
     recipes: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {"parameters": {"steps": 3}},

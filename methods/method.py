@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class Settings(BaseModel):
     """A method's own settings. Subclass it as `Parameters` inside the method: every field is an option of a run."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Method:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from methods.attack import pgd
 from methods.method import Method, Settings
+from suite.ranges import Radius, Steps
 
 # the batch of 256 is cut into m = 2 parts, and each, at its m draws, is one step
 SALMAN_CIFAR = {
@@ -45,10 +46,12 @@ class SmoothAdv(Method):
     class Parameters(Settings):
         """The settings of SmoothAdv-PGD, in the paper's symbols."""
 
-        epsilon: float = Field(0.5, gt=0, allow_inf_nan=False, description="ε, radius of the attack in pixel units")
-        steps: int = Field(4, ge=1, description="T, steps of PGD per batch")
-        m: int = Field(2, ge=1, description="m, noise draws per image, for the attack and for the training pass")
-        warmup: float = Field(10.0, ge=0, allow_inf_nan=False, description="epochs over which ε grows from 0")
+        epsilon: Radius = Field(0.5, description="ε, radius of the attack in pixel units")
+        steps: Steps = Field(4, description="T, steps of PGD per batch")
+        m: int = Field(
+            2, ge=1, le=1_000, description="m, noise draws per image, in the attack and in the training pass"
+        )
+        warmup: float = Field(10.0, ge=0, le=100_000, description="epochs over which ε grows from 0")
         noisy_training: bool = Field(True, description="the training pass sees x' at the draws, not x' itself")
 
     recipes: ClassVar[dict[str, dict[str, Any]]] = {

@@ -14,6 +14,7 @@ from suite.noise import Noise
 from suite.progress import progress
 from suite.protocols.certify import certificates
 from suite.protocols.voting import Precision
+from suite.ranges import Draws, Scale, Steps, check
 from suite.statistics import smallest_n
 
 
@@ -33,13 +34,17 @@ def certify(
     noise: Noise = "gaussian",
     precision: Precision = "fp32",
     batch_size: int = 256,
+    idx: Sequence[int] | Tensor | None = None,
 ) -> pd.DataFrame:
     """Certified ℓ2 radii of `model` on `images` (N, C, H, W), by Cohen et al.'s Certify; one row per image.
 
     The model maps pixels in [0,1] to logits (B, K) and is put in evaluation mode; it stays on its device. uint8 images
     are divided by 255. `labels` is (N,). σ and the radii are in pixel units. With probability at least 1 − `alpha`
     per image, the vote of the model under N(0, σ²I) noise does not change within `radius`. `deterministic` takes the
-    class of a single clean pass in place of `n0` selection draws. An image's noise depends on `seed` and its position.
+    class of a single clean pass in place of `n0` selection draws.
+
+    `idx` (N,) are the images' numbers in their test set, by default their positions; the rows are in their order. An
+    image's noise depends on `seed` and its number. A log of every 20th image has to say so: idx=range(0, 10_000, 20).
 
     With `radii`, at most `n` draws are made per image, and fewer as soon as it is decided at which of these radii it is
     certified. `noise` "discrete" computes x + η, rounded to 1/255, in integers: for 8-bit images, and exact where
@@ -52,16 +57,24 @@ def certify(
 
     Source: Cohen, Rosenfeld and Kolter (2019), Algorithm 1; the deterministic variant: "Adversarial Boot Camp", 4.1.
     """
-    if not 0 < alpha < 1 or sigma <= 0 or n0 < 1 or batch_size < 1:
-        raise UserError("certify needs 0 < alpha < 1, sigma > 0, n0 >= 1 and batch_size >= 1")
+    ranges = {"sigma": (sigma, Scale), "n0": (n0, Draws), "n": (n, Draws), "batch_size": (batch_size, Steps)}
+    for name, (value, kind) in ranges.items():
+        check(name, value, kind)
+    if not 0 < alpha < 1:
+        raise UserError("certify needs 0 < alpha < 1")
     if n < (least := smallest_n(alpha)):
         raise UserError(f"n = {n} draws can certify nothing at alpha = {alpha:g}: the smallest is {least}")
     if len(images) != len(labels):
         raise UserError(f"{len(images)} images but {len(labels)} labels")
     keep_memory()
     parameter = next(model.parameters(), None)
+    numbers = list(map(int, range(len(images)) if idx is None else idx))
+    if len(numbers) != len(images) or len(set(numbers)) < len(numbers) or min(numbers, default=0) < 0:
+        raise UserError(f"idx needs a number of its own for each of the {len(images)} images, 0 or more")
+    if images.is_floating_point() and len(images) and images.max() > 2:
+        raise UserError(f"images reach {images.max():g}: their pixels have to be in [0,1]; divide by 255")
     pixels = images.float() / 255 if images.dtype == torch.uint8 else images
-    examples = ((i, pixels[i], int(labels[i])) for i in range(len(images)))
+    examples = ((number, pixels[i], int(labels[i])) for i, number in enumerate(numbers))
     records = certificates(
         model,
         examples,

@@ -7,18 +7,19 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator, model_validator
 
+from suite.ranges import Distance, Draws, Images, Steps
 from suite.statistics import smallest_n
 
 
 class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 class Training(Frozen):
     """How the weights are found: SGD on augmented batches."""
 
-    epochs: float = Field(gt=0, description="passes over the training images; a fraction stops inside one")
-    batch_size: int = Field(ge=2)
+    epochs: float = Field(gt=0, le=100_000, description="passes over the training images; a fraction stops inside one")
+    batch_size: int = Field(ge=2, le=100_000)
     lr: float = Field(gt=0, description="the highest learning rate of the schedule")
     schedule: Literal["constant", "cosine", "linear", "one-cycle", "steps"] = "cosine"
     milestones: tuple[PositiveFloat, ...] = Field(
@@ -44,12 +45,12 @@ class Training(Frozen):
 class Certify(Frozen):
     """Cohen et al.'s Certify: n₀ draws select the class, n fresh ones estimate its probability."""
 
-    n0: int = Field(100, ge=1, description="selection draws; deterministic methods make none")
-    n: int = Field(10_000, ge=1, description="estimation draws")
+    n0: Draws = Field(100, description="selection draws; deterministic methods make none")
+    n: Draws = Field(10_000, description="estimation draws")
     alpha: float = Field(0.001, gt=0, lt=1, description="failure probability of each certificate")
-    images: int = Field(1_000, ge=1, description="how many test images, at most")
-    every: int = Field(1, ge=1, description="take every k-th test image")
-    top: int = Field(1, ge=1, description="a draw counts if its class is among the top this many")
+    images: Images = Field(1_000, description="how many test images, at most")
+    every: int = Field(1, ge=1, le=10**7, description="take every k-th test image")
+    top: int = Field(1, ge=1, le=100_000, description="a draw counts if its class is among the top this many")
     sampling: Literal["fixed", "adaptive"] = Field("fixed", description="n draws, or only as many as decide the radii")
     radii: tuple[PositiveFloat, ...] = Field((), description="adaptive: what to decide; default: the board's of now")
     noise: Literal["gaussian", "discrete"] = Field(
@@ -74,31 +75,31 @@ class Certify(Frozen):
 class LBound(Frozen):
     """Theorem 3's bound on one pass, and how far that pass is from the Gaussian average it stands for."""
 
-    images: int = Field(1_000, ge=1, description="how many test images, at most")
-    draws: int = Field(1_000, ge=2, description="of the noise, for the average E[f(x + η)]")
+    images: Images = Field(1_000, description="how many test images, at most")
+    draws: Draws = Field(1_000, ge=2, description="of the noise, for the average E[f(x + η)]")
 
 
 class Attack(Frozen):
     """Adversarial distance by PGD and DDN."""
 
-    images: int = Field(1_000, ge=1, description="how many test images, at most")
-    steps: int = Field(20, ge=1)
-    max_norm: float = Field(4.0, gt=0, description="largest ℓ2 norm of a perturbation, pixels in [0,1]")
-    draws: int = Field(100, ge=1, description="of the noise, for the gradient and answer of a stochastic row")
+    images: Images = Field(1_000, description="how many test images, at most")
+    steps: Steps = 20
+    max_norm: Distance = Field(4.0, description="largest ℓ2 norm of a perturbation, pixels in [0,1]")
+    draws: Draws = Field(100, description="of the noise, for the gradient and answer of a stochastic row")
 
 
 class Timing(Frozen):
     """Seconds to classify an image, and to certify one."""
 
-    repeats: int = Field(20, ge=3, description="timed calls; their median counts")
-    batch: int = Field(128, ge=1, description="images in the full batch")
+    repeats: int = Field(20, ge=3, le=100_000, description="timed calls; their median counts")
+    batch: int = Field(128, ge=1, le=100_000, description="images in the full batch")
 
 
 class Agreement(Frozen):
     """How often the single pass answers as a vote does."""
 
-    images: int = Field(1_000, ge=1, description="how many test images, at most")
-    n: int = Field(100, ge=1, description="votes of Predict")
+    images: Images = Field(1_000, description="how many test images, at most")
+    n: Draws = Field(100, description="votes of Predict")
     alpha: float = Field(0.001, gt=0, lt=1, description="failure probability of Predict")
     against: dict[str, Any] | None = Field(None, description="the stochastic model that the single pass stands for")
 
@@ -115,9 +116,9 @@ class Agreement(Frozen):
 class Audit(Frozen):
     """The search for an adversarial example of what the row deploys inside of each certificate."""
 
-    images: int = Field(200, ge=1, description="how many of the certified test images, at most")
-    restarts: int = Field(5, ge=1, description="of PGD, the first at the image itself")
-    steps: int = Field(50, ge=1, description="of each search")
-    draws: int = Field(32, ge=1, description="of the noise, for the gradient of a stochastic row")
-    n: int = Field(1_000, ge=1, description="fresh votes that confirm a hit on a stochastic row")
+    images: Images = Field(200, description="how many of the certified test images, at most")
+    restarts: int = Field(5, ge=1, le=1_000, description="of PGD, the first at the image itself")
+    steps: Steps = Field(50, description="of each search")
+    draws: Draws = Field(32, description="of the noise, for the gradient of a stochastic row")
+    n: Draws = Field(1_000, description="fresh votes that confirm a hit on a stochastic row")
     searches: tuple[Literal["pgd", "ddn", "fmn"], ...] = Field(("pgd", "ddn", "fmn"), min_length=1)

@@ -15,6 +15,7 @@ from suite.boards import load_board
 from suite.errors import UserError, unknown
 from suite.models import split_arch
 from suite.profiles import PROFILES, default_profile, fast_precision
+from suite.ranges import Scale, one_line
 from suite.registry import Registry
 from suite.settings import Agreement, Attack, Audit, Certify, Frozen, LBound, Timing, Training
 
@@ -38,7 +39,7 @@ class ModelSpec(Frozen):
     dataset: str
     data: str = Field("", description="fingerprint of the images, filled in once they are loaded")
     arch: str
-    sigma: float | None = Field(gt=0, allow_inf_nan=False, description="σ of the noise, pixels in [0,1]")
+    sigma: Scale | None = Field(description="σ of the noise, pixels in [0,1]")
     seed: int = Field(0, ge=0, lt=2**31)
     parameters: dict[str, Any] = Field(default_factory=dict, description="the method's own settings")
     training: Training
@@ -114,6 +115,15 @@ class RunSpec(ModelSpec):
             raise ValueError("a run needs the sigma that it certifies at")
         return sigma
 
+    @model_validator(mode="after")
+    def _stochastic_model_in_range(self) -> Self:
+        if self.agreement.against:
+            try:
+                ModelSpec(**self.agreement.against)
+            except ValidationError as error:
+                raise ValueError(f"agreement.against.{one_line(error)}") from error
+        return self
+
     @property
     def model(self) -> ModelSpec:
         """The model of this run; without σ where training does not depend on it, so that runs share the model."""
@@ -146,11 +156,7 @@ def make_spec(**given: Any) -> RunSpec:
     try:
         return RunSpec(**given)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        said = first["msg"].removeprefix("Value error, ")
-        value = f" (got {first['input']!r})" if where and not isinstance(first["input"], dict) else ""
-        raise UserError(f"{where}: {said}{value}" if where else said) from error
+        raise UserError(one_line(error)) from error
 
 
 def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -184,8 +190,7 @@ def fill_in(given: dict[str, Any]) -> dict[str, Any]:
     try:
         settings["parameters"] = kind.Parameters(**settings.get("parameters", {})).model_dump()
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"{kind.__name__} {first['loc'][0]}: {first['msg']} (got {first['input']!r})") from error
+        raise UserError(f"{kind.__name__} {one_line(error)}") from error
     if kind.starts_from or settings.get("start"):
         settings["start"] = start_settings(kind.starts_from, settings)
     settings = merge({section: {} for section in SECTIONS}, settings)

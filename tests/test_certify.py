@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import stats
@@ -162,6 +163,21 @@ def test_folding_changes_no_answer_and_foreign_models_stay_whole() -> None:
     assert folded(untraceable := Always([0.0, 1.0]), images[0]) is untraceable
 
 
+def test_idx_are_the_images_numbers_and_key_their_noise() -> None:
+    """Every other image by its number has the records that it has among all of them; the rows are in that order."""
+
+    def records(order: list[int], **idx: Any) -> pd.DataFrame:
+        found = certify(small_model(), small_images()[order], torch.tensor(order), sigma=0.3, n0=20, n=100, **idx)
+        return found.drop(columns="time")
+
+    everything = records([0, 1, 2, 3, 4, 5])
+    assert everything["idx"].tolist() == [0, 1, 2, 3, 4, 5]
+    wanted = everything[everything["idx"] % 2 == 0].reset_index(drop=True)
+    pd.testing.assert_frame_equal(records([0, 2, 4], idx=range(0, 6, 2)), wanted)
+    pd.testing.assert_frame_equal(records([4, 0, 2], idx=torch.tensor([4, 0, 2])), wanted)
+    assert records([0, 2, 4])["votes"].tolist()[1:] != wanted["votes"].tolist()[1:]
+
+
 def test_a_record_holds_what_its_radius_is_computed_from() -> None:
     for record in run([0, 1, 2], 64):
         votes = record["votes"]
@@ -255,11 +271,25 @@ def test_a_near_tie_is_settled_by_the_image_alone() -> None:
         ({"alpha": 1.5}, "alpha"),
         ({"sigma": 0.0}, "sigma"),
         ({"n0": 0}, "n0"),
+        ({"sigma": 63.75}, "give 0.25"),
+        ({"sigma": float("inf")}, "sigma: .*finite"),
+        ({"n": 10**30}, "n: "),
+        ({"batch_size": 10**9}, "batch_size"),
+        ({"idx": [0, 1]}, "idx"),
+        ({"idx": [-1]}, "idx"),
     ],
 )
 def test_settings_out_of_range(settings: dict[str, float], said: str) -> None:
     with pytest.raises(UserError, match=said):
         certify(Always([0.0, 1.0, 0.5]), small_images(1), torch.zeros(1), **{"sigma": 0.5, **settings})  # type: ignore[arg-type]
+
+
+def test_images_of_pixels_up_to_255_are_refused() -> None:
+    model, images = small_model(), (255 * small_images(1)).round()
+    with pytest.raises(UserError, match="divide by 255"):
+        certify(model, images, torch.zeros(1), sigma=0.5, n=50)
+    votes = [certify(model, x, torch.zeros(1), sigma=0.5, n=50)["votes"][0] for x in (images.byte(), images / 255)]
+    assert votes[0] == votes[1]
 
 
 def test_logits_that_are_not_finite_are_refused() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import SHARED
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from suite import RunSpec, UserError, cli, run
 from suite import data as datasets
@@ -30,8 +30,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
 
 def network(checkpoint: Path, prefix: str = "") -> dict[str, torch.Tensor]:
     """The network's own weights, as somebody would have saved them who normalises elsewhere."""
-    from safetensors.torch import load_file
-
     state = load_file(checkpoint)
     return {prefix + k.removeprefix("network."): v for k, v in state.items() if k.startswith("network.")}
 
@@ -74,6 +72,31 @@ def test_normalisation_constants_are_supplied(trained: tuple[Path, dict[str, Any
     assert wrong["clean_accuracy"] < same["clean_accuracy"] - 0.2
     with pytest.raises(UserError, match="3 numbers for images of 1 channels"):
         row(tmp_path / "c", file=str(path), mean=[0.5, 0.5, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("constants", "said"),
+    [
+        ({"mean": [125.3]}, r"mean\.0: at most 1, .*0\.\.255, give 0\.4914 "),
+        ({"std": [63.0]}, r"std\.0: at most 1, .*give 0\.2471 "),
+        ({"mean": [-0.1]}, r"mean\.0"),
+        ({"std": [0.0]}, r"std\.0"),
+        ({"std": [float("inf")]}, r"std\.0: .*finite"),
+        ({"mean": [float("nan")]}, r"mean\.0: .*finite"),
+    ],
+)
+def test_constants_that_are_none_of_pixels_are_refused(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path, constants: dict[str, list[float]], said: str
+) -> None:
+    """Given, or in the checkpoint itself; before any record is made."""
+    given = {name: [str(value) for value in values] for name, values in constants.items()}  # as the command line does
+    with pytest.raises(UserError, match=f"Checkpoint {said}"):
+        row(tmp_path / "given", file=str(trained[0]), **given)
+    own = load_file(trained[0]) | {f"normalize.{k}": torch.tensor(v).view(-1, 1, 1) for k, v in constants.items()}
+    save_file(own, tmp_path / "theirs.safetensors")
+    with pytest.raises(UserError, match=said):
+        row(tmp_path / "own", file=str(tmp_path / "theirs.safetensors"))
+    assert not list(tmp_path.rglob("*.jsonl"))
 
 
 def test_a_method_starts_from_it(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:

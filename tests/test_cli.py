@@ -16,6 +16,8 @@ import pytest
 import torch
 from conftest import TINY, Cli, options
 
+from suite import data as datasets
+
 
 def tiny(runs: Path, **changed: Any) -> list[str]:
     return ["run", *options({**TINY, **changed}), "--no-track", "--runs", str(runs)]
@@ -111,12 +113,22 @@ def test_boards_are_written_filtered_and_sorted(suite: Cli, tmp_path: Path) -> N
 
 def test_published_logs_are_imported_and_shown(suite: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log, root = tmp_path / "cnn_noise_0.25_sigma_0.25.tsv", tmp_path / "boards"
-    log.write_text("idx\tlabel\tpredict\tradius\tcorrect\ttime\n0\t3\t3\t0.953\t1\t0:00:14.5\n")
+    label = int(datasets.load("digits").test.labels[0])
+
+    def write(said: int) -> None:
+        log.write_text(f"idx\tlabel\tpredict\tradius\tcorrect\ttime\n0\t{said}\t{said}\t0.953\t1\t0:00:14.5\n")
+
+    write(label)
     reference = ["--method", "mine", "--citation", "A. Author. A Title. A Venue, 2021.", "--board-root", str(root)]
-    command = ["import", str(log), "--board", "digits", *reference]
+    assert "has 1 images" in suite.mistake("import", str(log), "--board", "digits", *reference)
+    command = ["import", str(log), "--board", "digits", "--few", *reference]
     assert "alpha = 0.001 fits every radius" in suite.mistake(*command, "--alpha", "0.05")
     code, out, _ = suite(*command)
-    assert (code, "mine-cnn_noise_0.25_sigma_0.25: 1 images" in out) == (0, True)
+    assert (code, "mine-cnn_noise_0.25_sigma_0.25: 1 images; arbitrary radii would have been taken" in out) == (0, True)
+    assert "labels as in scikit-learn's load_digits" in out
+    write((label + 1) % 10)
+    assert f"line 2: label {(label + 1) % 10} of image 0, whose label is {label} in" in suite.mistake(*command)
+    write(label)
     [again] = json.loads(suite(*command, "--format", "json")[1])
     assert (again["images"], again["new"]) == (1, False)
     board = ["leaderboard", "digits", "--runs", str(tmp_path), "--board-root", str(root)]

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from leaderboards.board import load_board
 from statsmodels.stats.proportion import proportion_confint
 
 from leaderboards.curves import attack_curve, curve, decided, row_curve, row_records, upper_envelope
 from leaderboards.published import PUBLISHED, paper_rows
+from suite.boards import load_board
 from suite.statistics import largest_radius
 
 # wrong, abstained, and certified at three radii, one of them of two images

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import lzma
+import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from leaderboards.cache import EARLIER
 from leaderboards.curves import row_curve, row_records
 from leaderboards.kept import KEPT
 from leaderboards.published import PUBLISHED, Entry, paper_figures, published_records, published_rows
-from leaderboards.published.log import fits, read_log, rounding
+from leaderboards.published.log import Log, evidence, fits, read_log, rounding
 from leaderboards.published.store import import_logs
 from suite.errors import UserError
 from suite.files import read_records
@@ -40,7 +41,7 @@ ROWS = sorted(PUBLISHED.glob("*/*.tsv.xz"))
 HEADER = "idx\tlabel\tpredict\tradius\tcorrect\ttime\n"
 GIVEN: dict[str, Any] = {
     "method": "mine", "citation": "A. Author. A Title. A Venue, 2021.", "arch": "cnn", "sigma": 0.25,
-    "trained_sigma": None, "n0": 100, "n": 1_000, "alpha": 0.001, "top": 1, "note": None,
+    "trained_sigma": None, "n0": 100, "n": 1_000, "alpha": 0.001, "top": 1, "note": None, "few": True,
 }  # fmt: skip
 
 
@@ -109,6 +110,106 @@ def test_each_kept_radius_is_that_of_a_count_as_printed(file: Path) -> None:
     nearest = np.where(radius - every[above - 1] < every[above] - radius, every[above - 1], every[above])
     form = ".4f" if row["method"] == "smoothadv" and row["dataset"] == "imagenet" else ".3"
     assert [float(f"{r:{form}}") for r in nearest] == radius.tolist()
+
+
+def chance(*printed: str, n: int) -> float:
+    return evidence(Log(Path(), pd.DataFrame({"radius": printed}), "", ""), n, 0.001, 0.25)
+
+
+@pytest.mark.parametrize("middle", [0.2, 0.4, 0.5, 0.6, 0.7, 0.8])
+def test_the_chance_of_a_radius_is_the_share_of_the_numbers_there_that_a_count_gives(middle: float) -> None:
+    """All 200 numbers of four digits around it are tried one after another, and so is each count's radius."""
+    every = certified_radius(np.arange(5_000, 10_001), 10_000, 0.001, 0.25)
+    given = {f"{r:.4f}" for r in every}
+    share = np.mean([f"{middle + i / 10_000:.4f}" in given for i in range(-100, 100)])
+    assert 10 ** chance(f"{middle + 0.0001:.4f}", n=10_000) == pytest.approx(share, abs=1.5 / 200)
+
+
+def test_arbitrary_radii_are_taken_as_often_as_is_said() -> None:
+    """Four radii of each of 10,000 logs, drawn near their places between radii of counts."""
+    n = 10_000
+    places = certified_radius([9_000, 9_500, 9_600, 9_700], n, 0.001, 0.25)
+    drawn = places + np.random.default_rng(0).uniform(-0.005, 0.005, (10_000, 4))
+    texts = [f"{r:.4f}" for r in drawn.ravel()]
+    taken = fits(np.array(texts, float), rounding(texts), n, 0.001, 0.25).reshape(drawn.shape).all(axis=1)
+    said = chance(*(f"{r:.4f}" for r in places), n=n)
+    assert said < -1
+    assert np.log10(taken.mean()) == pytest.approx(said, abs=0.08)
+
+
+def test_repeated_radii_and_abstentions_are_no_evidence() -> None:
+    one = chance("0.953", n=100_000)
+    assert chance("0.953", "0.900", n=100_000) < one < -0.5
+    assert chance("0.953", "0.953", "0.0", "0.953", n=100_000) == one
+    assert chance("0.0", "0.0", n=100_000) == 0
+    assert chance("0.100", "0.0", n=100_000) == 0  # every number of three digits is some count's there
+    assert chance("0.1000000000000000", n=100_000) < -1  # and few of sixteen
+
+
+def test_a_log_whose_radii_are_no_check_says_so(tmp_path: Path) -> None:
+    given = GIVEN | {"n": 100_000}
+    coarse = counted(tmp_path / "coarse.tsv", [60_000, 80_000, 90_000], n=100_000)
+    [row] = import_logs([coarse], "cifar10", tmp_path, **given)
+    assert row["chance"] > -3
+    assert row["note"].endswith("radii too coarse to check n, α and σ: arbitrary ones fit with probability 1")
+    fine = counted(tmp_path / "fine.tsv", list(range(99_900, 99_999)), n=100_000)
+    [row] = import_logs([fine], "cifar10", tmp_path, **given)
+    assert row["chance"] < -10
+    assert "coarse" not in row["note"]
+
+
+def test_a_log_of_few_images_needs_a_word(tmp_path: Path) -> None:
+    few = counted(tmp_path / "few.tsv", list(range(900, 949)))
+    with pytest.raises(UserError, match=r"few\.tsv has 49 images.*--few"):
+        import_logs([few], "cifar10", tmp_path, **GIVEN | {"few": False})
+    [row] = import_logs([few], "cifar10", tmp_path, **GIVEN)
+    assert row["new"]
+    assert published_rows("cifar10", tmp_path)[0]["command"].count("--few") == 1
+    enough = counted(tmp_path / "enough.tsv", list(range(900, 950)))
+    assert import_logs([enough], "cifar10", tmp_path / "b", **GIVEN | {"few": False})[0]["new"]
+    assert "--few" not in published_rows("cifar10", tmp_path / "b")[0]["command"]
+
+
+def test_labels_are_those_of_the_test_set(tmp_path: Path) -> None:
+    path = counted(tmp_path / "log.tsv", [1_000, 990, 980, 970])  # all of label 3
+    numbered = [3, 3, 3, 3, 5, 1]
+    assert import_logs([path], "cifar10", tmp_path, labels=(numbered, "there"), **GIVEN)[0]["new"]
+    shifted = [3, 3, 5, 3, 3, 1]
+    with pytest.raises(UserError, match=r"log\.tsv, line 4: label 3 of image 2, whose label is 5 in there"):
+        import_logs([path], "cifar10", tmp_path / "b", labels=(shifted, "there"), **GIVEN)
+    by_class = [4, 3, 5, 3, 3, 3]  # ImageNet's are numbered by file name, or class after class
+    assert import_logs([path], "cifar10", tmp_path / "c", labels=(by_class, "there"), **GIVEN)[0]["new"]
+    part = [3, 3]  # of the images that are there
+    assert import_logs([path], "cifar10", tmp_path / "d", labels=(part, "there"), **GIVEN)[0]["new"]
+
+
+FIELD = LOGS / "field"
+
+
+@pytest.mark.skipif(not FIELD.is_dir(), reason="the logs of the field do not lie beside this checkout (../shared)")
+def test_where_the_randomized_smoothing_rows_on_cifar10_are_from() -> None:
+    """Salman et al.'s repository, byte for byte. Cohen et al.'s own logs are of every 20th image, most at α = 0.01."""
+    catalogue = pd.read_csv(FIELD / "catalogue.tsv", sep="\t", dtype=str, keep_default_na=False)
+    entries = [
+        Entry(**tomllib.loads(file.read_text())) for file in PUBLISHED.glob("cifar10/randomized-smoothing*.toml")
+    ]
+    sources = catalogue[catalogue["sha256"].isin([entry.sha256 for entry in entries])]
+    assert len(sources) == len(entries) == 4
+    assert set(sources["repository"]) == {"Hadisalman/smoothing-adversarial"}
+    assert all(entry.citation.startswith("Hadi Salman") and "Cohen" in entry.note for entry in entries)
+    fitting = {}
+    for log in catalogue[
+        (catalogue["repository"] == "locuslab/smoothing") & (catalogue["dataset"] == "cifar10")
+    ].itertuples():
+        records = pd.read_csv(FIELD / log.file, sep="\t", dtype={"radius": str})
+        assert records["idx"].tolist() == list(range(0, 10_000, 20))
+        radius, half = records["radius"].astype(float), rounding(records["radius"].tolist())
+        levels = [a for a in (0.05, 0.01, 0.001) if fits(radius, half, 100_000, a, float(log.sigma)).all()]
+        fitting[float(log.trained_sigma), float(log.sigma)] = levels
+    assert fitting == {
+        (0.12, 0.12): [0.001], (0.25, 0.25): [0.01], (0.5, 0.5): [0.01], (1.0, 1.0): [0.01],
+        (0.12, 0.5): [0.05, 0.01, 0.001], (0.25, 0.5): [0.001], (1.0, 0.5): [0.001],
+    }  # fmt: skip
 
 
 def test_the_fewest_votes_are_those_of_a_table() -> None:
@@ -242,6 +343,9 @@ def test_a_wrong_sigma_or_n_is_refused(tmp_path: Path) -> None:
         ("cifar10", {"arch": None}, "give --arch"),
         ("cifar10", {"sigma": None}, "give --sigma"),
         ("cifar10", {"sigma": float("nan")}, "sigma"),
+        ("cifar10", {"sigma": 63.75}, "give 0.25"),
+        ("cifar10", {"trained_sigma": float("inf")}, "trained-sigma"),
+        ("cifar10", {"n": 10**30}, "n: "),
         ("cifar10", {"citation": "Somebody"}, "no year"),
         ("cifar10", {"method": "../mine"}, "method '../mine'"),
         ("cifar10", {"alpha": 0.0}, "0 < alpha < 1"),
@@ -326,8 +430,6 @@ def test_a_damaged_row_is_named(tmp_path: Path) -> None:
 
 
 def test_every_entry_cites_a_whole_reference() -> None:
-    import tomllib
-
     entries = [Entry(**tomllib.loads(file.read_text())) for board in ("cifar10", "imagenet")
                for file in PUBLISHED.glob(f"{board}/*.toml")]  # fmt: skip
     assert len(entries) == len(ROWS) == 15

@@ -64,6 +64,7 @@ def test_every_method_declares_ranges_that_its_settings_take() -> None:
         (["--search", "lr=0.1:0.2:log:1"], "at least 2 points"),
         (["--search", "kappa=1:2.5"], "kappa is a whole number"),
         (["--search", "kappa=0:5"], "greater than or equal to 1"),
+        (["--search", "sigma=1:64"], "give 0.251"),
         (["--search", "distance=softmax,logit"], "distance"),
         (["--search", "lr=0.1:0.2 lr=0.1:0.3"], "'lr' twice"),
         (["--search", "epochs=1:2"], "'epochs' is both set and searched"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from suite import RunSpec, UserError
 from suite.boards import load_board
 from suite.command import command
+from suite.grid import load_grid, runs_of
 from suite.spec import make_spec
 
 
@@ -83,6 +86,50 @@ def test_from_python_too_mistakes_are_said() -> None:
         RunSpec(method="haet", dataset="digits")
     with pytest.raises(ValueError, match="n = 3 draws can certify nothing"):
         RunSpec(method="heat", dataset="digits", n=3)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"sigma": 63.75}, r"sigma: at most 10, .*0\.\.255, give 0\.25 \(got 63\.75\)"),
+        ({"sigma": 1e9}, r"sigma: at most 10, with pixels in \[0,1\] \(got"),  # no 0..255 either
+        ({"method": "madry", "epsilon": 128}, "epsilon: at most 20, .*give 0.502"),
+        ({"method": "smoothadv", "epsilon": 64}, "epsilon: at most 20, .*give 0.251"),
+        ({"attack.max_norm": 1020}, r"attack\.max_norm: at most 400, .*give 4 "),
+        ({"delta": 25.5}, "delta: at most 10, .*give 0.1 "),
+        ({"sigma": math.inf}, "sigma: .*finite"),
+        ({"epochs": math.inf}, r"training\.epochs: .*finite"),
+        ({"epochs": 10**9}, r"training\.epochs: .*100000"),
+        ({"start.training.epochs": math.inf}, r"start\.training\.epochs: .*finite"),
+        ({"agreement.against.training.epochs": math.inf}, r"agreement\.against\.training\.epochs: .*finite"),
+        ({"weight": math.nan}, "weight: .*finite"),
+        ({"lr": math.nan}, r"training\.lr: .*finite"),
+        ({"training.clip": math.inf}, r"training\.clip: .*finite"),
+        ({"batch_size": 10**7}, r"training\.batch_size"),
+        ({"kappa": 10**6}, "kappa"),
+        ({"timesteps": 10**5}, "timesteps"),
+        ({"n": 10**30}, r"certify\.n"),
+        ({"n0": 10**12}, r"certify\.n0"),
+        ({"images": 10**12}, r"certify\.images"),
+        ({"lbound.draws": 10**12}, r"lbound\.draws"),
+        ({"attack.steps": 10**9}, r"attack\.steps"),
+        ({"audit.n": 10**12}, r"audit\.n"),
+        ({"audit.restarts": 10**6}, r"audit\.restarts"),
+        ({"timing.batch": 10**9}, r"timing\.batch"),
+    ],
+    ids=str,
+)
+def test_settings_that_make_the_work_worthless_are_refused(given: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError, match=said) as error:
+        make_spec(**{"method": "heat", "dataset": "digits", **given})
+    assert "\n" not in str(error.value)
+
+
+def test_a_study_with_such_a_setting_has_no_runs(tmp_path: Path) -> None:
+    file = tmp_path / "grid.toml"
+    file.write_text('title = "t"\nmethods = ["baseline"]\nsigmas = [0.25, 63.75]\n')
+    with pytest.raises(UserError, match=r"give 0\.25"):
+        runs_of(load_grid(str(file)), "digits")
 
 
 def test_agreement_needs_a_method_to_compare_with() -> None:

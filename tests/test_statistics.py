@@ -14,6 +14,7 @@ from statsmodels.stats.weightstats import DescrStatsW
 
 from suite.statistics import (
     BOLDEST,
+    FEWEST,
     average_certified_radius,
     averaged_share,
     certified_accuracy,
@@ -22,7 +23,9 @@ from suite.statistics import (
     largest_radius,
     least_mean_bound,
     lower_confidence_bound,
+    mean_difference,
     mean_interval,
+    paired_interval,
     predict,
     probit_bound,
     proportion_interval,
@@ -148,11 +151,57 @@ def test_predict_answers_where_the_binomial_test_tells_the_leader_from_the_secon
     assert predict([20], 0.001) == 0
 
 
-def test_the_interval_of_a_mean_equals_statsmodels() -> None:
-    values = np.random.default_rng(0).exponential(size=300)
-    assert mean_interval(values) == pytest.approx(DescrStatsW(values).zconfint_mean(0.05))
-    assert mean_interval(values, 0.8) == pytest.approx(DescrStatsW(values).zconfint_mean(0.2))
-    assert mean_interval([1.0]) is None
+def test_the_interval_of_the_mean_of_symmetric_values_equals_statsmodels() -> None:
+    half = np.random.default_rng(0).exponential(size=FEWEST // 2)
+    values = np.r_[half, 3 - half]
+    assert mean_interval(values) == pytest.approx(DescrStatsW(values).tconfint_mean(0.05))
+    assert mean_interval(values, 0.8) == pytest.approx(DescrStatsW(values).tconfint_mean(0.2))
+    assert mean_interval(values[1:]) is None
+    assert mean_interval(np.full(100, 0.1)) is None
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_interval_of_the_mean_of_skewed_values_has_halls_pivot_at_students_quantiles(sign: int) -> None:
+    values = sign * np.random.default_rng(0).exponential(size=FEWEST)
+    interval = mean_interval(values)
+    assert interval is not None
+    n, deviations = FEWEST, values - values.mean()
+    c = np.mean(deviations**3) / np.mean(deviations**2) ** 1.5 / math.sqrt(n)
+    pivots = [(values.mean() - bound) / (values.std(ddof=1) / math.sqrt(n)) for bound in interval]
+    quantile = stats.t.ppf(0.975, n - 1)
+    assert [T + c * T**2 / 3 + c**2 * T**3 / 27 + c / 6 for T in pivots] == pytest.approx([quantile, -quantile])
+    assert (interval[1] - values.mean() > values.mean() - interval[0]) == (sign == 1)  # longer where the tail is
+
+
+def test_the_interval_of_a_difference_is_students_where_every_image_has_a_value() -> None:
+    a, b = np.random.default_rng(0).exponential(size=(2, 60))
+    theirs = stats.ttest_rel(a, b).confidence_interval(0.9)
+    assert mean_difference([a], [b], 0.9) == pytest.approx((a.mean() - b.mean(), theirs.low, theirs.high))
+
+
+def test_the_interval_of_a_difference_where_some_images_have_no_value_is_that_of_the_jackknife() -> None:
+    """Two seeds of one side and one of the other: each image in turn is left out, and all computed again."""
+    generator = np.random.default_rng(0)
+    a, b = generator.exponential(size=(2, 400)), generator.exponential(size=(1, 400))
+    a[generator.random(a.shape) < 0.3], b[generator.random(b.shape) < 0.2] = np.nan, np.nan
+
+    def difference(kept: np.ndarray) -> float:
+        return float(np.nanmean(a[0, kept]) + np.nanmean(a[1, kept])) / 2 - float(np.nanmean(b[0, kept]))
+
+    without = np.array([difference(np.arange(400) != i) for i in range(400)])
+    half = stats.t.ppf(0.975, 399) * math.sqrt(399 / 400 * np.sum((without - without.mean()) ** 2))
+    found, low, high = mean_difference(a, b)
+    assert found == pytest.approx(difference(np.arange(400) >= 0))
+    assert (low, high) == pytest.approx((found - half, found + half), rel=0.01)
+
+
+def test_the_interval_of_a_difference_of_shares_is_bonett_and_prices() -> None:
+    for both, only_a, only_b, neither in [(20, 9, 3, 28), (60, 0, 0, 0), (0, 60, 0, 0)]:
+        a = np.repeat([1.0, 1, 0, 0], [both, only_a, only_b, neither])
+        b = np.repeat([1.0, 0, 1, 0], [both, only_a, only_b, neither])
+        difference, *interval = mean_difference([a], [b], shares=True)
+        assert difference == pytest.approx((only_a - only_b) / a.size)
+        assert interval == pytest.approx(paired_interval(only_a, only_b, a.size))
 
 
 def test_seeds_that_make_up_for_each_other_are_at_most_as_many_test_sets() -> None:

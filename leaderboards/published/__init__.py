@@ -21,6 +21,7 @@ import pandas as pd
 from leaderboards.figures import figures
 from suite.boards import Board, boards, load_board
 from suite.errors import UserError
+from suite.statistics import FEWEST
 
 PUBLISHED = Path(__file__).parent
 
@@ -105,6 +106,7 @@ def import_command(entry: Entry, board: str) -> str:
     words += ["--sigma", str(entry.sigma)]
     words += [] if entry.trained_sigma is None else ["--trained-sigma", str(entry.trained_sigma)]
     words += ["--n0", str(entry.n0), "--n", str(entry.n), "--alpha", str(entry.alpha), "--top", str(entry.top)]
+    words += ["--few"] * (entry.images < FEWEST)
     return shlex.join([*words, "--citation", entry.citation])
 
 

@@ -26,6 +26,7 @@ INTEGER = re.compile(r"-?[0-9]+")
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 CLOCK = re.compile(r"([0-9]+):([0-5][0-9]):([0-5][0-9](\.[0-9]*)?)")
 ALPHAS = (0.05, 0.01, 0.001)  # levels that are in use: what a wrong one may have been meant to be
+WEAK = -3.0  # log10 of a chance; below it, none of ten other n, α and σ that a log might be of fits by chance, at 1 %
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,36 @@ def fits(radius: ArrayLike, half: ArrayLike, n: int, alpha: float, sigma: float)
     count = smallest_count(np.maximum(radius - half, 0), n, alpha, sigma)
     nearest = certified_radius(np.minimum(count, n), n, alpha, sigma)
     return (radius == 0) | ((count <= n) & (nearest <= radius + half))
+
+
+def evidence(log: Log, n: int, alpha: float, sigma: float) -> float:
+    """log10 of the chance that arbitrary radii in the place of a log's would be those of counts of n votes, too.
+
+    Each different radius counts once, as if it had fallen anywhere near its place: its chance is the share of the
+    numbers there that counts have, which is what its rounding covers of the way from one count's radius to the next,
+    at most 1. Near R = 0 radii of counts lie so close that every printed number is one, and near the largest far apart.
+    """
+    values, first = np.unique(log.records["radius"].astype(float), return_index=True)
+    radius, half = values[values > 0], rounding(log.records["radius"].tolist())[first][values > 0]
+    count = np.minimum(smallest_count(np.maximum(radius - half, 0), n, alpha, sigma), n)
+    above, below = (certified_radius(k, n, alpha, sigma) for k in (np.minimum(count + 1, n), count - 1))
+    apart = (above - below) / np.where(count < n, 2, 1)
+    return float(np.log10(np.minimum(2 * half / apart, 1)).sum())
+
+
+def check_labels(log: Log, labels: ArrayLike, source: str) -> None:
+    """Raise UserError unless the log's labels are the test set's (N,), numbered as they are there or by class."""
+    labels = np.asarray(labels)
+    idx, label = log.records["idx"].to_numpy(), log.records["label"].to_numpy()
+    known = idx < len(labels)
+    wrong = known.copy()
+    wrong[known] = labels[idx[known]] != label[known]
+    if wrong.any() and (np.sort(labels)[idx[known]] != label[known]).any():
+        first = int(wrong.argmax())
+        raise UserError(
+            f"{log.path}, line {first + 2}: label {label[first]} of image {idx[first]}, whose label is "
+            f"{labels[idx[first]]} in {source}; idx has to be the image's number in the test set"
+        )
 
 
 def rounding(printed: list[str]) -> NDArray[np.float64]:

@@ -7,29 +7,40 @@ import lzma
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import ArrayLike
+
 from leaderboards.published import PUBLISHED, Entry
-from leaderboards.published.log import check_level, read_log
+from leaderboards.published.log import WEAK, check_labels, check_level, evidence, read_log
 from suite.boards import boards, load_board
 from suite.errors import UserError, unknown
 from suite.files import write_atomically
-from suite.statistics import smallest_n
+from suite.ranges import Draws, Scale
+from suite.ranges import check as check_range
+from suite.statistics import FEWEST, smallest_n
 
 NAMED = re.compile(
     r"(?P<arch>[a-z]+[0-9]*)(_(?P<variant>.+))?_noise_(?P<trained_sigma>[0-9.]+)_sigma_(?P<sigma>[0-9.]+)"
 )
+Labels = tuple[ArrayLike, str]  # of the test set's images (N,), and where they are from
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is to be written for one log."""
+    """What is to be written for one log, and log10 of the chance with which arbitrary radii would have been taken."""
 
     file: Path
-    settings: bytes
+    entry: Entry
     lines: bytes
+    chance: float
+
+    @property
+    def settings(self) -> bytes:
+        """The entry as TOML, whose strings and numbers are JSON's; what is not known or empty is left out."""
+        known = {name: value for name, value in asdict(self.entry).items() if value not in (None, "")}
+        return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in known.items()).encode()
 
     @property
     def log(self) -> Path:
@@ -50,22 +61,29 @@ class Row:
 
 
 def import_logs(
-    paths: Iterable[Path], dataset: str, root: Path = PUBLISHED, *, replace: bool = False, **given: Any
+    paths: Iterable[Path],
+    dataset: str,
+    root: Path = PUBLISHED,
+    *,
+    replace: bool = False,
+    few: bool = False,
+    labels: Labels | None = None,
+    **given: Any,
 ) -> list[dict[str, Any]]:
     """Put certification logs in Cohen et al.'s layout on a board, all or none.
 
     `given` are the fields of `Entry` that a log does not say itself: method, citation, n0, n, alpha, top, note; arch,
-    sigma and trained_sigma where the file is not called ARCH[_VARIANT]_noise_SIGMA_sigma_SIGMA. Gives for each log its
-    row's name, file, number of images, note, and whether it was new. Raises UserError for a log with a line that
-    cannot be, with radii that n, α and σ do not give, or with the name of a row that has other content.
+    sigma and trained_sigma where the file is not called ARCH[_VARIANT]_noise_SIGMA_sigma_SIGMA. `labels` are the test
+    set's (N,) and where they are from. Gives for each log its row's name, file, number of images, note, whether it was
+    new, and `chance`: log10 of that with which arbitrary radii would have been taken (`evidence`).
+
+    Raises UserError for a log with a line that cannot be, with radii that n, α and σ do not give, with labels that are
+    not the test set's, of fewer than FEWEST images unless `few`, or with the name of a row that has other content.
     """
     if dataset not in boards():
         raise unknown("board", dataset, boards())
     check(given)
-    entries = [(path, *read(path, dataset, given)) for path in paths]
-    rows = [
-        Row(root / dataset / f"{entry.method}-{path.stem}.toml", toml(entry), lines) for path, entry, lines in entries
-    ]
+    rows = [read(path, dataset, root, given, few, labels) for path in paths]
     if len({row.file for row in rows}) < len(rows):
         raise UserError("two of these files have the same name, and a row is called by it; rename one")
     new = [not row.there() for row in rows]
@@ -76,8 +94,9 @@ def import_logs(
         if changed:
             row.write()
     return [
-        {"row": row.file.stem, "file": str(row.file), "images": entry.images, "note": entry.note, "new": changed}
-        for row, (_, entry, _), changed in zip(rows, entries, new, strict=True)
+        {"row": row.file.stem, "file": str(row.file), "images": row.entry.images, "note": row.entry.note}
+        | {"new": changed, "chance": row.chance}
+        for row, changed in zip(rows, new, strict=True)
     ]
 
 
@@ -89,13 +108,14 @@ def check(given: dict[str, Any]) -> None:
         raise UserError("the citation needs authors, title, venue and year; it has no year")
     if not 0 < given["alpha"] < 1 or given["n0"] < 0 or given["top"] < 1:
         raise UserError("a log is certified with 0 < alpha < 1, n0 >= 0 and top >= 1")
+    check_range("n", given["n"], Draws)
     if given["n"] < (least := smallest_n(given["alpha"])):
         raise UserError(
             f"n = {given['n']} draws can certify nothing at alpha = {given['alpha']:g}: the least is {least}"
         )
 
 
-def read(path: Path, dataset: str, given: dict[str, Any]) -> tuple[Entry, bytes]:
+def read(path: Path, dataset: str, root: Path, given: dict[str, Any], few: bool, labels: Labels | None) -> Row:
     """A log's settings, partly from its file's name, and its lines without times. UserError for what does not hold."""
     board = load_board(dataset)
     named = NAMED.fullmatch(path.stem)
@@ -107,12 +127,20 @@ def read(path: Path, dataset: str, given: dict[str, Any]) -> tuple[Entry, bytes]
     for name in ("sigma", "trained_sigma"):
         if name in said:
             said[name] = float(said[name])
-    if not (isfinite(said["sigma"]) and said["sigma"] > 0 and said.get("trained_sigma", 0) >= 0):
-        raise UserError("sigma is the noise of the certificate, above 0; trained-sigma that of training, 0 or more")
+    check_range("sigma", said["sigma"], Scale)
+    if said.get("trained_sigma"):
+        check_range("trained-sigma", said["trained_sigma"], Scale)
     said["variant"] = said.get("variant", "").replace("_", " ")
     log = read_log(path, board, said["top"])
-    check_level(log, said["n"], said["alpha"], said["sigma"])
-    said["note"] = "; ".join(filter(None, (said.get("note"), log.note)))
+    level = said["n"], said["alpha"], said["sigma"]
+    check_level(log, *level)
+    if labels:
+        check_labels(log, *labels)
+    if len(log.records) < FEWEST and not few:
+        raise UserError(f"{path} has {len(log.records)} images, too few for a row; --few takes fewer than {FEWEST}")
+    chance = evidence(log, *level)
+    weak = f"radii too coarse to check n, α and σ: arbitrary ones fit with probability {10**chance:.2g}"
+    said["note"] = "; ".join(filter(None, (said.get("note"), log.note, weak if chance > WEAK else "")))
     entry = Entry(
         **said,
         data=board.title,
@@ -122,10 +150,5 @@ def read(path: Path, dataset: str, given: dict[str, Any]) -> tuple[Entry, bytes]
         sha256=log.sha256,
         seconds=round(float(log.records["time"].mean()), 3),
     )
-    return entry, log.records.drop(columns="time").to_csv(sep="\t", index=False, lineterminator="\n").encode()
-
-
-def toml(entry: Entry) -> bytes:
-    """An entry as TOML, whose strings and numbers are JSON's; what is not known or empty is left out."""
-    known = {name: value for name, value in asdict(entry).items() if value not in (None, "")}
-    return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in known.items()).encode()
+    lines = log.records.drop(columns="time").to_csv(sep="\t", index=False, lineterminator="\n").encode()
+    return Row(root / dataset / f"{entry.method}-{path.stem}.toml", entry, lines, chance)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -126,6 +127,8 @@ def import_published(
     alpha: Annotated[float, typer.Option(help="failure probability; the radii have to fit it")] = 0.001,
     top: Annotated[int, typer.Option(help="a draw counts if its class is among the top this many")] = 1,
     note: Annotated[str | None, typer.Option(help="what else a reader has to know")] = None,
+    few: Annotated[bool, typer.Option("--few", help="take a log of fewer than 50 images, too")] = False,
+    data_root: DataRoot = None,
     board_root: BoardRoot = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="put new content in the place of rows that are there")
@@ -138,14 +141,36 @@ def import_published(
 
     given = {"method": method, "citation": citation, "arch": arch, "sigma": sigma, "trained_sigma": trained_sigma}
     given |= {"n0": n0, "n": n, "alpha": alpha, "top": top, "note": note}
-    done = import_logs(files, board, board_root or PUBLISHED, replace=replace, **given)
+    labels = labels_at_hand(board, data_root)
+    done = import_logs(files, board, board_root or PUBLISHED, replace=replace, few=few, labels=labels, **given)
     if format is Format.json:
         print(json.dumps(done))
         return
     for row in done:
-        said = f"{row['row']}: {row['images']} images{'' if row['new'] else ', there already'}"
-        out.print(f"{said}{'; ' * bool(row['note'])}{row['note']}", highlight=False, markup=False, soft_wrap=True)
+        said = [f"{row['row']}: {row['images']} images{'' if row['new'] else ', there already'}"]
+        said.append(f"arbitrary radii would have been taken with probability {probability(row['chance'])}")
+        said.append(f"labels {'not checked: no such test set here' if labels is None else f'as in {labels[1]}'}")
+        out.print("; ".join([*said, *filter(None, [row["note"]])]), highlight=False, markup=False, soft_wrap=True)
     out.print(f"next: suite leaderboard {board}", highlight=False)
+
+
+def labels_at_hand(board: str, data_root: Path | None) -> tuple[Any, str] | None:
+    """The labels of the board's test set and where they are from; None where it is not here in this variant."""
+    from suite.boards import load_board
+    from suite.data import DATASETS, load
+
+    if board not in DATASETS.paths():
+        return None
+    try:
+        data = load(board, data_root, download=False)
+    except UserError:
+        return None
+    return (data.test.labels.numpy(), data.source) if data.title == load_board(board).title else None
+
+
+def probability(exponent: float) -> str:
+    """10 to `exponent`, as it is read: 0.13, or < 1e-57."""
+    return f"{10**exponent:.2g}" if exponent > -3 else f"< 1e{math.floor(exponent) + 1}"
 
 
 def publish(

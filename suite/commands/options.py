@@ -33,7 +33,7 @@ Paper = Annotated[bool, typer.Option(help="certified accuracy as in the paper: a
 BoardRoot = Annotated[Path | None, typer.Option(help="where published rows are kept [default: in the package]")]
 Profile = Annotated[str | None, typer.Option(help="demo, quick or paper [default: what fits the machine]")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any other setting")]
-BatchSize = Annotated[int, typer.Option(min=1, help="images in a pass; changes the speed only")]
+BatchSize = Annotated[int, typer.Option(min=1, max=100_000, help="images in a pass; changes the speed only")]
 RUNS = Path("runs")
 
 
