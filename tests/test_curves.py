@@ -10,10 +10,9 @@ import pandas as pd
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from leaderboards.curves import attack_curve, curve, decided, row_curve, row_records, upper_envelope
+from leaderboards.compare import decided_by_all
+from leaderboards.curves import attack_curve, curve, row_curve, row_records, upper_envelope
 from leaderboards.published import PUBLISHED, paper_rows
-from suite.boards import load_board
-from suite.statistics import largest_radius
 
 # wrong, abstained, and certified at three radii, one of them of two images
 RECORDS = pd.DataFrame(
@@ -66,17 +65,10 @@ def test_seeds_are_averaged_image_by_image() -> None:
 
 
 def test_adaptive_sampling_is_drawn_where_it_decided() -> None:
-    largest = largest_radius(100, 0.01, 0.25)
-    settings: dict[str, Any] = {"n": 100, "alpha": 0.01, "sigma": 0.25}
-    adaptive = RECORDS.assign(draws=[100] * 5 + [60], **settings)
-    radii = [0.125, 0.25, largest, 1.1 * largest]
-    assert decided(adaptive, radii) == [0.0, 0.125, 0.25, largest]
-    drawn = curve(adaptive, radii=radii)
-    assert drawn["radius"].tolist() == [0.0, 0.125, 0.25, largest]
-    assert drawn["accuracy"].tolist()[:3] == [4 / 6, 4 / 6, 3 / 6]
-    assert decided(adaptive, ()) == decided(adaptive.assign(draws=100), radii) == decided(RECORDS, radii) == []
-    assert decided(adaptive.drop(columns="n"), radii) == []
-    assert len(curve(adaptive.assign(draws=100), radii=radii)) == 101
+    drawn = curve(RECORDS, decided=[0.0, 0.125, 0.25])
+    assert drawn["radius"].tolist() == [0.0, 0.125, 0.25]
+    assert drawn["accuracy"].tolist() == [4 / 6, 4 / 6, 3 / 6]
+    assert len(curve(RECORDS, decided=None)) == 101
 
 
 def test_the_envelope_is_the_best_at_each_radius() -> None:
@@ -95,14 +87,17 @@ def test_the_envelope_is_the_best_at_each_radius() -> None:
     assert strict["accuracy"].iloc[0] == 4 / 5
 
 
-def test_the_envelope_of_adaptive_rows_is_at_the_radii_that_any_decided() -> None:
-    def adaptive(sigma: float) -> pd.DataFrame:
-        return RECORDS.assign(draws=50, n=100, alpha=0.01, sigma=sigma, radius=1.69 * sigma)
+def test_the_envelope_of_adaptive_rows_is_at_the_radii_that_all_decided() -> None:
+    def adaptive(sigma: float) -> dict[str, Any]:
+        return {"n": 100, "alpha": 0.01, "sigma": sigma, "decided": [0.0, *(r for r in (0.15, 0.5) if r < 1.7 * sigma)]}
 
-    best = upper_envelope({0.1: adaptive(0.1), 0.3: adaptive(0.3)}, radii=(0.15, 0.5))
+    decided = decided_by_all([adaptive(0.1), adaptive(0.3)])
+    assert decided == [0, 0.15, 0.5]  # 0.5 is beyond the reach of 100 draws at 0.1
+    records = {sigma: RECORDS.assign(radius=1.69 * sigma) for sigma in (0.1, 0.3)}
+    best = upper_envelope(records, decided=decided)
     assert best["radius"].tolist() == [0, 0.15, 0.5]
     assert best["accuracy"].tolist() == [4 / 6] * 3
-    assert best["sigma"].tolist() == [0.1, 0.1, 0.3]  # 0.5 is beyond the reach of 100 draws at 0.1
+    assert best["sigma"].tolist() == [0.1, 0.1, 0.3]
 
 
 def test_an_attack_counts_from_its_distance_on() -> None:
@@ -122,21 +117,20 @@ def test_an_attack_counts_from_its_distance_on() -> None:
 
 
 def test_a_runs_curve_is_of_its_records_in_the_store_or_where_runs_are_kept(tmp_path: Path) -> None:
-    adaptive = RECORDS.assign(draws=50, n=1_000, alpha=0.001, sigma=0.25, radius=0.3)
+    adaptive = RECORDS.assign(radius=0.3)
     for place, records in (("store/own", adaptive), ("published/runs/kept", RECORDS)):
         folder = tmp_path / place
         folder.mkdir(parents=True)
         (folder / "result.json").write_text("{}")
         records.to_json(folder / "certify.jsonl", orient="records", lines=True)
     store, published = tmp_path / "store", tmp_path / "published"
-    row = {"source": "run", "dataset": "digits", "runs": ["own"]}
+    row = {"source": "run", "dataset": "digits", "runs": ["own"], "decided": [0.0, 0.1, 0.3]}
     drawn = row_curve(row, store, "standard", published)
-    reached = [r for r in load_board("digits").radii if r <= largest_radius(1_000, 0.001, 0.25)]
-    assert drawn["radius"].tolist() == [0.0, *reached]
+    assert drawn["radius"].tolist() == [0.0, 0.1, 0.3]
     assert drawn["accuracy"].iloc[0] == 4 / 6
     assert row_curve(row, store, "paper", published)["accuracy"].iloc[0] == 4 / 5
     assert "run" not in row_records(row, store, published)
-    kept = {**row, "runs": ["kept"]}
+    kept = {**row, "runs": ["kept"], "decided": None}
     assert row_records(kept, store, published)["radius"].tolist() == RECORDS["radius"].tolist()
     assert row_curve(kept, store, "standard", published)["radius"].iloc[-1] == pytest.approx(0.51)
     assert row_records({**row, "runs": ["gone"]}, store, published).empty
@@ -147,7 +141,7 @@ def test_a_runs_curve_is_of_its_records_in_the_store_or_where_runs_are_kept(tmp_
 def test_a_published_rows_curve_is_of_its_log_or_of_the_points_that_were_read_off(tmp_path: Path) -> None:
     (tmp_path / "cifar10").mkdir()
     RECORDS.to_csv(tmp_path / "cifar10" / "mine.tsv.xz", sep="\t", index=False)
-    row = {"source": "published", "dataset": "cifar10", "run_id": "cifar10/mine"}
+    row = {"source": "published", "dataset": "cifar10", "run_id": "cifar10/mine", "decided": None}
     assert row_curve(row, tmp_path, "standard", tmp_path)["accuracy"].iloc[0] == 4 / 6
     assert row_curve(row, tmp_path, "paper", tmp_path)["accuracy"].iloc[0] == 4 / 5
     assert row_records(row, tmp_path, tmp_path, "attack").empty
