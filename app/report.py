@@ -178,6 +178,8 @@ def shown(name: str, item: Item, named: Mapping[str, list[Result]], records: Rec
         given = paper_figures()
         same = item == ITEMS[name]
         figure = paper_figure(given[given["item"] == (name if same else "")], lines, *axes)
+    if item.kind == "figures":
+        table = table.dropna(axis="columns", how="all")
     figures = [column for column in table if column not in ("row", "source")]
     form = ".1f" if item.kind in ("certified", "attacked") or all("%" in str(c) for c in figures) else ".3g"
     for column in figures:

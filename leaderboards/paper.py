@@ -46,6 +46,7 @@ IMAGENET: dict[str, Any] = {"dataset": "imagenet", "sigma": 0.25, "top": 5}
 DISTANCES = {
     "L-bound, mean": "lbound.mean", "L-bound, median": "lbound.median", "PGD, mean": "attack.pgd.mean",
     "PGD, median": "attack.pgd.median", "DDN, mean": "attack.ddn.mean", "DDN, median": "attack.ddn.median",
+    "nearest found, mean": "attack.best.mean", "nearest found, median": "attack.best.median",
 }  # fmt: skip
 SECONDS = {
     "one pass, s": "timing.pass.1", "a vote of n₀, s": "timing.vote.1",

@@ -15,7 +15,8 @@ from leaderboards.seeds import CURVES, FIGURES, board_rows
 from suite.errors import UserError
 from suite.statistics import Convention
 
-COLUMNS = {"clean_accuracy": "clean", "seconds_per_certificate": "seconds", "averaging_error": "averaging"}
+COLUMNS = {"clean_accuracy": "clean", "seconds_per_certificate": "seconds", "averaging_error": "averaging",
+           "adversarial_distance": "distance"}  # fmt: skip
 TEXT = ("method", "arch", "variant", "inference", "seeds", "runs", "run_id", "claim", "source", "citation", "note",
         "date", "command", "device", "dataset")  # fmt: skip
 WHOLE = ("images", "every", "n", "seed", "audited", "violations", "lbound_audited", "lbound_violations")
@@ -57,7 +58,8 @@ def table(
 
     A row is the mean over the runs that differ in the seed alone (`leaderboards.seeds`). Columns: COMPARABLE, rank,
     method, arch, variant, seed (of a single run), seeds, runs, inference; clean, "r=…", acr, abstained (shares in
-    [0,1], radii in pixels of [0,1]); pgd and ddn (median distances); seconds_per_image (as deployed, in full batches)
+    [0,1], radii in pixels of [0,1]); distance, pgd and ddn (median distances of adversarial examples: the smallest found,
+    and by the paper's two attacks); seconds_per_image (as deployed, in full batches)
     and device; seconds (per certificate); averaging (error of the single pass); draws (per certificate, mean); audited
     and violations, lbound_audited and lbound_violations; claim, source ("run", "published", or "paper, table" and
     "paper, plot" for figures without a log), citation, note, date, command (the shell line that makes it again), run_id

@@ -64,10 +64,11 @@ class LBound(Frozen):
 
 
 class Attack(Frozen):
-    """Adversarial distance by PGD and DDN."""
+    """Adversarial distance: the paper's PGD and DDN, and the smallest distance found."""
 
     images: int = Field(1_000, ge=1, description="how many test images, at most")
-    steps: int = Field(20, ge=1)
+    steps: int = Field(20, ge=1, description="of the paper's PGD and DDN")
+    best_steps: int = Field(50, ge=2, description="of DDN and of FMN each, for the best distance")
     max_norm: float = Field(4.0, gt=0, description="largest ℓ2 norm of a perturbation, pixels in [0,1]")
     draws: int = Field(100, ge=1, description="of the noise, for the gradient and answer of a stochastic row")
 
@@ -105,4 +106,7 @@ class Audit(Frozen):
     steps: int = Field(50, ge=1, description="of each search")
     draws: int = Field(32, ge=1, description="of the noise, for the gradient of a stochastic row")
     n: int = Field(1_000, ge=1, description="fresh votes that confirm a hit on a stochastic row")
-    searches: tuple[Literal["pgd", "ddn", "fmn"], ...] = Field(("pgd", "ddn", "fmn"), min_length=1)
+    queries: int = Field(5_000, ge=100, description="of hopskipjump: answers asked for, at most")
+    searches: tuple[Literal["pgd", "ddn", "fmn", "apgd-ce", "apgd-t", "hopskipjump"], ...] = Field(
+        ("pgd", "ddn", "fmn", "apgd-ce", "apgd-t", "hopskipjump"), min_length=1
+    )

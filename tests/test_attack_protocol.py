@@ -1,4 +1,8 @@
-"""Adversarial distances: against foolbox, against known ones, and eq. 9 against its formula."""
+"""Adversarial distances: against foolbox, against known ones, and eq. 9 against its formula.
+
+foolbox's attacks ascend a cross-entropy. That of two logits, the label's and the largest other, has the direction of
+their difference, the margin: on such a model its attacks are ours.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +19,8 @@ from known import digits_spec
 from planes import Planes, assert_same, records
 from test_adversarial_training import smooth_model
 from torch import Tensor, nn
-from torch.nn import functional as F
-
 from leaderboards.curves import attack_curve
-from suite.attacks import Seen, Target, ddn, distances, first_success_pgd, keyed_noise
+from suite.attacks import Seen, Target, bisected, ddn, distances, first_success_pgd, fmn, keyed_noise
 from suite.models import build
 from suite.noise import draws
 from suite.protocols.attack import PROTOCOL
@@ -37,8 +39,13 @@ def attacked_images(total: int = 40) -> tuple[nn.Module, Tensor, Tensor]:
 
 
 def single_pass(model: nn.Module, x: Tensor, y: Tensor, top: int = 1) -> tuple[Target, Seen]:
-    target = Target(model, y, x.new_zeros(len(x), 1, 1, 1, 1), top=top, batch_size=256)
-    return target, target.see(x, torch.arange(len(x)))
+    target = target_of(model, y, x.new_zeros(len(x), 1, 1, 1, 1), top=top)
+    return target, target.see(x, torch.arange(len(x)), "clean")
+
+
+def target_of(model: nn.Module, y: Tensor, noise: Tensor, top: int = 1, batch_size: int = 256) -> Target:
+    numbers = list(range(len(y)))
+    return Target(model, y, noise, numbers, seed=3, purpose="attack", top=top, batch_size=batch_size)
 
 
 def ball(x: Tensor, radius: float) -> Tensor:
@@ -48,15 +55,32 @@ def ball(x: Tensor, radius: float) -> Tensor:
 # against foolbox
 
 
+class LabelAndRival(nn.Module):
+    """The logits of the label and of the largest other class, of images whose labels are known by their order."""
+
+    def __init__(self, model: nn.Module, y: Tensor):
+        super().__init__()
+        self.model, self.y = model, y
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits, own = self.model(x), self.y[:, None]
+        return torch.cat((logits.gather(1, own), logits.scatter(1, own, -torch.inf).amax(dim=1, keepdim=True)), dim=1)
+
+
+def in_foolbox(model: nn.Module, y: Tensor) -> tuple[foolbox.PyTorchModel, foolbox.criteria.Misclassification]:
+    wrapped = foolbox.PyTorchModel(LabelAndRival(model, y).eval(), bounds=(0, 1), device="cpu")
+    return wrapped, foolbox.criteria.Misclassification(torch.zeros_like(y))
+
+
 def test_pgd_stops_where_foolbox_first_succeeds() -> None:
     model, x, y = attacked_images()
     x_adv, found = first_success_pgd(*arguments(model, x, y), epsilon=ball(x, MAX_NORM), steps=STEPS)
-    wrapped, first = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu"), torch.full((len(x),), math.nan).double()
+    (wrapped, criterion), first = in_foolbox(model, y), torch.full((len(x),), math.nan).double()
     for steps in range(1, STEPS + 1):
         attack = foolbox.attacks.L2ProjectedGradientDescentAttack(
             steps=steps, abs_stepsize=2 * MAX_NORM / STEPS, random_start=False
         )
-        theirs = attack.run(wrapped, x, foolbox.criteria.Misclassification(y), epsilon=MAX_NORM)
+        theirs = attack.run(wrapped, x, criterion, epsilon=MAX_NORM)
         new = first.isnan() & (model(theirs).argmax(dim=1) != y)
         first[new] = (theirs - x).flatten(1).norm(dim=1)[new]
     assert found.sum() > 30
@@ -72,7 +96,8 @@ def arguments(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Target, Tensor, S
 
 def foolbox_ddn(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     attack = foolbox.attacks.DDNAttack(init_epsilon=1.0, gamma=0.05, steps=STEPS)
-    theirs = attack.run(foolbox.PyTorchModel(model, (0, 1), "cpu"), x, foolbox.criteria.Misclassification(y))
+    wrapped, criterion = in_foolbox(model, y)
+    theirs = attack.run(wrapped, x, criterion)
     return (theirs - x).flatten(1).norm(dim=1)
 
 
@@ -140,28 +165,37 @@ def test_the_top_k_rule_asks_for_the_label_to_leave_the_k_leading_classes() -> N
 
 def noisy_target(model: nn.Module, x: Tensor, y: Tensor, m: int, batch_size: int = 256) -> Target:
     noise = keyed_noise(x, list(range(len(x))), m, sigma=0.2, seed=3, purpose="attack")
-    return Target(model, y, noise, top=1, batch_size=batch_size)
+    return target_of(model, y, noise, batch_size=batch_size)
 
 
 @pytest.mark.parametrize("batch_size", [256, 5])
 def test_the_step_of_a_stochastic_row_is_eq_9(batch_size: int) -> None:
-    """The gradient of Σᵢ L(f(x + ηᵢ), y) by central differences in float64, over draws made one by one."""
+    """The gradient of Σᵢ M(f(x + ηᵢ), y) by central differences in float64, over draws made one by one."""
     model, (m, eps) = smooth_model().requires_grad_(False), (7, 1e-5)
     x = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     y = torch.tensor([1, 4])
-    seen = noisy_target(model, x, y, m, batch_size).see(x, torch.arange(2))
+    seen = noisy_target(model, x, y, m, batch_size).see(x, torch.arange(2), "here")
     eta = [0.2 * torch.cat(list(draws(3, "attack", i, m, like=x[i]))) for i in range(2)]
 
     def total(image: int, at: Tensor) -> float:
-        return sum(float(F.cross_entropy(model((at + one)[None]), y[image : image + 1])) for one in eta[image])
+        return float(sum(margin(model((at + one)[None])[0], int(y[image])) for one in eta[image]))
 
-    for image, pixel in [(0, 0), (0, 77), (1, 13), (1, 191)]:
-        step = torch.zeros(192, dtype=torch.float64)
-        step[pixel] = eps
-        difference = (total(image, x[image] + step.view(3, 8, 8)) - total(image, x[image] - step.view(3, 8, 8))) / 2
-        assert seen.gradient[image].flatten()[pixel] == pytest.approx(difference / eps, rel=1e-6)
+    for image in range(2):
+        differences = torch.zeros(192, dtype=torch.float64)
+        for pixel in range(192):
+            step = torch.zeros(192, dtype=torch.float64)
+            step[pixel] = eps
+            differences[pixel] = total(image, x[image] + step.view(3, 8, 8)) - total(
+                image, x[image] - step.view(3, 8, 8)
+            )
+        known = nn.functional.normalize(differences, dim=0)
+        assert torch.allclose(seen.direction[image].flatten(), known, atol=1e-6)
     averaged = torch.stack([model(x[i] + eta[i]).softmax(dim=1).mean(dim=0) for i in range(2)])
     assert seen.classes[:, 0].tolist() == averaged.argmax(dim=1).tolist()
+
+
+def margin(logits: Tensor, label: int) -> Tensor:
+    return torch.cat((logits[:label], logits[label + 1 :])).max() - logits[label]
 
 
 class Sigmoid(nn.Module):
@@ -181,7 +215,7 @@ class Sigmoid(nn.Module):
 )
 def test_the_answer_of_a_stochastic_row_is_that_of_the_averaged_softmax(eta: list[float], hit: bool) -> None:
     x, noise = torch.zeros(1, 1, 1, 1), torch.tensor(eta).view(1, -1, 1, 1, 1)
-    target = Target(Sigmoid(), torch.tensor([0]), noise, top=1, batch_size=2)
+    target = target_of(Sigmoid(), torch.tensor([0]), noise, batch_size=2)
     assert target.see(x, torch.arange(1)).hit.tolist() == [hit]
 
 
