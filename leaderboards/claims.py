@@ -109,7 +109,7 @@ def verdicts(records: Mapping[str, Mapping[str, Sequence[pd.DataFrame]]]) -> lis
 
 
 def judged(claim: Claim, more: Sequence[pd.DataFrame], less: Sequence[pd.DataFrame]) -> Verdict | None:
-    """A claim on the images that all records have; None where these are too few for an interval, or none has a value."""
+    """A claim on the images that all records have; None where these are too few, or none has a value."""
     shared = sorted(set.intersection(*(set(own["idx"]) for own in (*more, *less))))
     if len(shared) < FEWEST:
         return None

@@ -16,7 +16,6 @@ from leaderboards.published import PUBLISHED, paper_rows, published_records
 from suite.files import read_records
 from suite.statistics import Convention, averaged_share, largest_radius
 
-
 ATTACKS = {"best": "the nearest found", "pgd": "PGD", "ddn": "DDN"}  # what distances records of `attack` may have
 
 
@@ -109,8 +108,8 @@ def upper_envelope(
 def attack_curve(records: pd.DataFrame, points: int = 101) -> pd.DataFrame:
     """The share of the attacked images that each attack changes within a distance ("Adversarial Boot Camp", Figure 2).
 
-    `records` has a row per image with correct and distances of ATTACKS (none where an attack found nothing); images that
-    are misclassified as they are do not count. Columns: distance, on an even grid from 0 to just above the largest, and
+    `records` has a row per image with correct and distances of ATTACKS (none where nothing was found); images that are
+    misclassified as they are do not count. Columns: distance, on an even grid from 0 to just above the largest, and
     those of ATTACKS that the records have; NaN where no image was attacked.
     """
     attacked = records[records["correct"] == 1]

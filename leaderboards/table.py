@@ -58,12 +58,12 @@ def table(
 
     A row is the mean over the runs that differ in the seed alone (`leaderboards.seeds`). Columns: COMPARABLE, rank,
     method, arch, variant, seed (of a single run), seeds, runs, inference; clean, "r=…", acr, abstained (shares in
-    [0,1], radii in pixels of [0,1]); distance, pgd and ddn (median distances of adversarial examples: the smallest found,
-    and by the paper's two attacks); seconds_per_image (as deployed, in full batches)
-    and device; seconds (per certificate); averaging (error of the single pass); draws (per certificate, mean); audited
-    and violations, lbound_audited and lbound_violations; claim, source ("run", "published", or "paper, table" and
-    "paper, plot" for figures without a log), citation, note, date, command (the shell line that makes it again), run_id
-    (the first seed's). `intervals` (column → [low, high], 95 %) and `spread` (column → standard deviation over seeds)
+    [0,1], radii in pixels of [0,1]); distance, pgd and ddn (median distances of adversarial examples: of the nearest
+    found, and of the paper's two attacks); seconds_per_image (as deployed, in full batches) and device; seconds (per
+    certificate); averaging (error of the single pass); draws (per certificate, mean); audited and violations,
+    lbound_audited and lbound_violations; claim, source ("run", "published", or "paper, table" and "paper, plot" for
+    figures without a log), citation, note, date, command (the shell line that makes it again), run_id (the first
+    seed's). `intervals` (column → [low, high], 95 %) and `spread` (column → standard deviation over seeds)
     hold what is uncertain. What is not known is None or NaN. The convention decides how abstentions count in "r=…";
     `sort` is "acr", "clean" or a radius, by default the board's. Rows without a figure in this convention are left out.
     """

@@ -74,20 +74,20 @@ class Target:
         g, parts = torch.zeros_like(points), []
         for eta in self.noise[rows].split(self.batch_size, dim=1):
             with torch.set_grad_enabled(bool(look)):
-                log_p = self.log_p(leaf, rows, eta)
-                total = self.margins(log_p, rows).sum()
+                scores = self.scores(leaf, rows, eta)
+                total = self.margins(scores, rows).sum()
             if total.requires_grad:
                 (own,) = torch.autograd.grad(total, leaf, allow_unused=True)
                 g += 0 if own is None else own
-            parts.append(log_p.detach())
+            parts.append(scores.detach())
 
         @torch.no_grad()
         def alone(close: Tensor) -> Tensor:
             ones = ((points[row : row + 1], rows[row : row + 1]) for row in close.tolist())
-            return torch.cat([log_mean(self.log_p(point, one, self.noise[one])) for point, one in ones])
+            return torch.cat([log_mean(self.scores(point, one, self.noise[one])) for point, one in ones])
 
-        scores = settled(log_mean(torch.cat(parts, dim=1)), self.top, alone)
-        classes = scores.sort(dim=1, descending=True, stable=True).indices[:, : self.top]
+        answer = settled(log_mean(torch.cat(parts, dim=1)), self.top, alone)
+        classes = answer.sort(dim=1, descending=True, stable=True).indices[:, : self.top]
         direction = self.direction(g, rows, look) if look else g.double()
         return Seen(rows, points, direction, classes, (classes != self.labels[rows, None]).all(dim=1))
 
@@ -99,16 +99,20 @@ class Target:
             g[row] = next(draws(self.seed, f"{self.purpose}, {look}", number, 1, like=g[row]))[0]
         return unit(g)
 
-    def log_p(self, points: Tensor, rows: Tensor, eta: Tensor) -> Tensor:
-        """log softmax(f(x' + η)), (B, m, K): the logits but for a constant, which no margin depends on."""
-        noisy = (points[:, None] + eta).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        return self.model(noisy).unflatten(0, (len(points), -1)).log_softmax(dim=-1)
+    def scores(self, points: Tensor, rows: Tensor, eta: Tensor) -> Tensor:
+        """log softmax(f(x' + η)), (B, m, K): the logits but for a constant, which no margin depends on.
 
-    def margins(self, log_p: Tensor, rows: Tensor) -> Tensor:
+        Of a single pass the logits themselves, whose differences the softmax would round.
+        """
+        noisy = (points[:, None] + eta).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        logits = self.model(noisy).unflatten(0, (len(points), -1))
+        return logits if self.noise.shape[1] == 1 else logits.log_softmax(dim=-1)
+
+    def margins(self, scores: Tensor, rows: Tensor) -> Tensor:
         """M for each draw, (B, m): by how much the `top`-th of the other classes exceeds the label."""
-        label = self.labels[rows, None, None].expand(-1, log_p.shape[1], 1)
-        others = log_p.scatter(2, label, -torch.inf)
-        return others.topk(self.top, dim=2).values[..., -1] - log_p.gather(2, label)[..., 0]
+        label = self.labels[rows, None, None].expand(-1, scores.shape[1], 1)
+        others = scores.scatter(2, label, -torch.inf)
+        return others.topk(self.top, dim=2).values[..., -1] - scores.gather(2, label)[..., 0]
 
 
 def keyed_noise(x: Tensor, indices: list[int], m: int, *, sigma: float, seed: int, purpose: str) -> Tensor:
@@ -195,7 +199,7 @@ def fmn(
 ) -> tuple[Tensor, Tensor]:
     """Fast minimum norm (Pintor et al. 2021), with steps in proportion to the norm: (x', found), as the others.
 
-    It sets out from the hits `start` (B, C, H, W) where they are `found` (B,), elsewhere from x with ε = `epsilon` (B,).
+    It sets out from the hits `start` (B, C, H, W) where `found` (B,) says so, elsewhere from x with ε = `epsilon` (B,).
     δ ← δ + αεg/‖g‖₂, cut to the norm ε and to the box; ε shrinks by γ after a hit, and to that of the nearest, else it
     grows. α falls from 1 to 0.01 and γ from 0.05 to 0.001 along a cosine. In the original the length of a step is α:
     where distances are far below 1, most of its steps forget where they set out from. Makes `steps` looks.
@@ -227,8 +231,8 @@ def fmn(
 def bisected(hits: Callable[[Tensor, Tensor], Tensor], x: Tensor, x_adv: Tensor, found: Tensor) -> Tensor:
     """Hits x' moved towards x as far as halving the way to them goes on finding hits: (B, C, H, W).
 
-    `hits(points, rows)` says which points (b, C, H, W), of the images `rows` (b,), are hits; only those `found` (B,) are
-    moved. Makes HALVINGS passes of each.
+    `hits(points, rows)` says which points (b, C, H, W), of the images `rows` (b,), are hits; images that were not
+    `found` (B,) stay. Makes HALVINGS passes of each of the others.
     """
     nearest, rows = x_adv.clone(), found.nonzero().flatten()
     low = torch.zeros(len(rows), 1, 1, 1, dtype=torch.float64, device=x.device)

@@ -6,6 +6,7 @@ image counts only where another class significantly outvotes the certified one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import count
 
 import numpy as np
@@ -65,18 +66,18 @@ def examine(
     return found
 
 
-def searches_of(spec: RunSpec) -> list[str]:
+def searches_of(spec: RunSpec) -> Sequence[str]:
     """The searches of a row: some are of a single pass alone. Raises UserError where none is left for a vote."""
-    found = [
-        search for search in spec.audit.searches if spec.build_method().deterministic or search not in OF_A_PASS
-    ]
+    found = [search for search in spec.audit.searches if spec.build_method().deterministic or search not in OF_A_PASS]
     if not found:
-        raise UserError(f"{', '.join(OF_A_PASS)} search a single pass, and this row deploys a vote: add one of pgd, ddn, fmn")
+        raise UserError(
+            f"{', '.join(OF_A_PASS)} search a single pass, and this row deploys a vote: add one of pgd, ddn, fmn"
+        )
     return found
 
 
 def starts(subject: Subject, numbers: list[int], x: Tensor, radius: Tensor) -> Tensor:
-    """Where PGD starts again, and APGD: x moved by its radius in random directions and clipped, (restarts, B, C, H, W)."""
+    """Where PGD starts again, and APGD: x moved by its radius in random directions, clipped, (restarts, B, C, H, W)."""
     total = subject.spec.audit.restarts
     moved = x.new_empty(total, *x.shape)
     for i, index in enumerate(numbers):

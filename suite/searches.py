@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from suite.attacks import HALVINGS, Seen, Target, bisected, ddn, first_success_pgd, fmn, log_mean, norm, unit
+from suite.attacks import HALVINGS, Seen, Target, bisected, ddn, first_success_pgd, fmn, norm, unit
 from suite.errors import UserError
 from suite.noise import draws
 
@@ -42,18 +42,18 @@ class Certified(Target):
         super().__init__(model, labels, noise, numbers, seed=seed, purpose="audit", top=1, batch_size=batch_size)
         self.classes, self.whole = classes, whole
 
-    def log_p(self, points: Tensor, rows: Tensor, eta: Tensor) -> Tensor:
-        """log of the probability of the certified classes as one, then of each other class: (B, m, 1 + K).
+    def scores(self, points: Tensor, rows: Tensor, eta: Tensor) -> Tensor:
+        """Those of the certified classes as one, then of each other class: (B, m, 1 + K).
 
         The places of the certified classes among the others are taken by a constant as far below the least as that is
         below the largest.
         """
-        log_p = super().log_p(points, rows, eta)
-        inside = torch.zeros_like(log_p[:, 0]).scatter(1, self.classes[rows], 1.0).bool()[:, None]
-        own = log_p.masked_fill(~inside, torch.inf if self.whole else -torch.inf)
+        scores = super().scores(points, rows, eta)
+        inside = torch.zeros_like(scores[:, 0]).scatter(1, self.classes[rows], 1.0).bool()[:, None]
+        own = scores.masked_fill(~inside, torch.inf if self.whole else -torch.inf)
         ours = own.amin(dim=2) if self.whole else own.amax(dim=2)
-        least, largest = log_p.detach().amin(dim=2, keepdim=True), log_p.detach().amax(dim=2, keepdim=True)
-        return torch.cat((ours[..., None], torch.where(inside, 2 * least - largest, log_p)), dim=2)
+        least, largest = scores.detach().amin(dim=2, keepdim=True), scores.detach().amax(dim=2, keepdim=True)
+        return torch.cat((ours[..., None], torch.where(inside, 2 * least - largest, scores)), dim=2)
 
 
 def candidates(
@@ -121,8 +121,9 @@ def apgd(
     """APGD of AutoAttack (Croce and Hein 2020), its authors' code, on one pass: hits inside the ball, x where none is.
 
     It ascends the cross-entropy, or with `targeted` the difference-of-logits ratio for each of the likeliest other
-    classes. Logits are divided by their standard deviation, which changes no answer: then a scale of theirs, which
-    makes the cross-entropy's gradient round to 0, changes nothing. Raises UserError where it cannot be imported.
+    classes. An image's logits are divided by their standard deviation at x, which changes no answer: a scale of theirs,
+    which could make the cross-entropy's gradient round to 0, then changes nothing. Raises UserError where APGD cannot
+    be imported.
     """
     try:
         from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
@@ -132,19 +133,21 @@ def apgd(
             """or leave them out with --set 'audit.searches=["pgd","ddn","fmn","hopskipjump"]'"""
         ) from error
     rows = torch.arange(len(x), device=x.device)
+    with torch.no_grad():
+        clean = target.scores(x, rows, target.noise)[:, 0]
+    deviation = clean.std(dim=1, keepdim=True)
 
-    def scores(points: Tensor) -> Tensor:
-        log_p = target.log_p(points, rows, target.noise)[:, 0]
-        return log_p / log_p.std(dim=1, keepdim=True) + 0 * points.sum()  # which has a gradient in any case
+    def predict(points: Tensor) -> Tensor:
+        scores = target.scores(points, rows, target.noise)[:, 0] / deviation
+        return scores + 0 * points.sum()  # which has a gradient in any case
 
-    x_adv, found, aims = x.clone(), torch.zeros_like(radius, dtype=torch.bool), [None]
     attack = (APGDAttack_targeted if targeted else APGDAttack)(
-        scores, n_iter=steps, norm="L2", eps=radius.to(x.dtype).view(-1, 1, 1, 1)
+        predict, n_iter=steps, norm="L2", eps=radius.to(x.dtype).view(-1, 1, 1, 1)
     )
     attack.init_hyperparam(x)
+    x_adv, found, aims = x.clone(), torch.zeros_like(radius, dtype=torch.bool), [None]
     if targeted:
-        with torch.no_grad():
-            others = target.log_p(x, rows, target.noise)[:, 0, 1:].scatter(1, target.classes, -torch.inf)
+        others = clean[:, 1:].scatter(1, target.classes, -torch.inf)
         total = min(TARGETS, others.shape[1] - target.classes.shape[1])
         aims = list(1 + others.topk(total).indices.T) if others.shape[1] > 2 else []  # its ratio is of four columns
     for aim in aims:

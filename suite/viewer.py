@@ -77,11 +77,20 @@ def view(model: nn.Module, spec: RunSpec, data: Dataset, index: int, *, n: int =
         x[None], [index], draws_per_image("attack", spec), sigma=sigma, seed=spec.seed, purpose="attack"
     )
     target = Target(
-        model, torch.tensor([label]), noise, [index], seed=spec.seed, purpose="attack", top=spec.certify.top, batch_size=256
+        model,
+        torch.tensor([label]),
+        noise,
+        [index],
+        seed=spec.seed,
+        purpose="attack",
+        top=spec.certify.top,
+        batch_size=256,
     )
     row = torch.tensor([0])
     epsilon = torch.tensor([spec.attack.max_norm], dtype=torch.float64)
-    found, hit = first_success_pgd(target, x[None], target.see(x[None], row, "clean"), epsilon=epsilon, steps=spec.attack.steps)
+    found, hit = first_success_pgd(
+        target, x[None], target.see(x[None], row, "clean"), epsilon=epsilon, steps=spec.attack.steps
+    )
     success = bool(hit)
     return View(
         label=label,

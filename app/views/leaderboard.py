@@ -21,7 +21,9 @@ FORMATS = {
     "method": st.column_config.TextColumn(width=160),
     "ACR": st.column_config.NumberColumn(format="%.4f", help="average certified radius, wrong answers at 0"),
     "clean": st.column_config.NumberColumn(format="%.1f", help="accuracy of what the row deploys, %"),
-    "distance": st.column_config.NumberColumn(format="%.3f", help="median distance of the nearest adversarial examples"),
+    "distance": st.column_config.NumberColumn(
+        format="%.3f", help="median distance of the nearest adversarial examples"
+    ),
     "PGD": st.column_config.NumberColumn(format="%.3f", help="the same by the paper's PGD: multiples of its step, 0.4"),
     "DDN": st.column_config.NumberColumn(format="%.3f", help="the same by the paper's DDN: no lower than about 0.43"),
     "s/image": st.column_config.NumberColumn(format="%.2e", help="seconds to classify an image, as deployed"),

@@ -1,9 +1,9 @@
 """Attack: the ℓ2 norm of the smallest perturbation found to change a row's answer.
 
-PGD and DDN as "Adversarial Boot Camp" runs them, section 3.4, Tables 3 and 5 and Figures 2 and 6: PGD stops at its first
-success, so its distances are those of its steps, and 20 steps of DDN from norm 1 go no lower than about 0.43. The best
-distance, from a search that goes on from theirs, has no such floor. An image that is misclassified already has distance
-0; it is left out of the mean, the median and the curve.
+PGD and DDN are run as "Adversarial Boot Camp" runs them: section 3.4, Tables 3 and 5, Figures 2 and 6. PGD stops at its
+first success, so its distances are those of its steps, and 20 steps of DDN from norm 1 go no lower than about 0.43. The
+best distance, of searches that go on from theirs, has no such floor. An image that is misclassified already has
+distance 0; it is left out of the mean, the median and the curve.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-
 from torch import Tensor
 
 from suite.attacks import HALVINGS, Seen, Target, bisected, ddn, distances, first_success_pgd, fmn, keyed_noise, norm

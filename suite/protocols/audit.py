@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 import torch
 
-from suite.errors import UserError
 from suite.attacks import HALVINGS as SEGMENT
+from suite.errors import UserError
 from suite.findings import HALVINGS, Finding, examine, searches_of
 from suite.protocols import Example, Protocol, Record, Subject, certify, draws_per_image, images_per_batch, stacked
 from suite.searches import TARGETS
