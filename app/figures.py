@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from leaderboards.curves import ATTACKS
+
 # Okabe and Ito's colours, told apart by the colour-blind; their black would be lost on a dark page
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
 DASHES = (
@@ -52,11 +54,11 @@ def certified_accuracy_figure(
 
 
 def attack_figure(curves: Mapping[str, pd.DataFrame], attack: str) -> go.Figure:
-    """The share (%) of images that an attack, "pgd" or "ddn", changes within a distance; a line for each name."""
+    """The share (%) of images that an attack, one of ATTACKS, changes within a distance; a line for each name."""
     figure = go.Figure()
     for number, (name, curve) in enumerate(curves.items()):
         _line(figure, number, name, curve["distance"], 100 * curve[attack], "distance")
-    return finish(figure, "ℓ2 distance, pixels in [0,1]", f"attacked by {attack.upper()}, %", [0, 101])
+    return finish(figure, "ℓ2 distance, pixels in [0,1]", f"attacked by {ATTACKS[attack]}, %", [0, 101])
 
 
 def difference_figure(difference: pd.DataFrame) -> go.Figure:

@@ -16,7 +16,7 @@ from leaderboards.claims import Verdict, verdicts
 from leaderboards.kept import results, run_folder
 from leaderboards.paper import ITEMS, Item, Records, beside, comparable, row_line
 from leaderboards.published import PUBLISHED, paper_figures
-from leaderboards.seeds import COMPARABLE, USUAL
+from leaderboards.seeds import COMPARABLE, USUAL, is_decided
 from leaderboards.table import title
 from suite.errors import UserError
 from suite.files import read_json, read_records
@@ -72,6 +72,7 @@ def part(rows: list[Result], runs: Path, published: Path) -> Iterator[Section]:
         }
         for own in reversed(named.values())
     })  # fmt: skip
+    judged = [v for v in judged if v.claim.radius is None or all(is_decided(row, v.claim.radius) for row in rows)]
     yield from conclusions(judged)
     for name, item in items(first).items():
         section = shown(name, item, named, records)
@@ -181,6 +182,8 @@ def shown(name: str, item: Item, named: Mapping[str, list[Result]], records: Rec
         given = paper_figures()
         same = item == ITEMS[name]
         figure = paper_figure(given[given["item"] == (name if same else "")], lines, *axes)
+    if item.kind == "figures":
+        table = table.dropna(axis="columns", how="all")
     figures = [column for column in table if column not in ("row", "source")]
     form = ".1f" if item.kind in ("certified", "attacked") or all("%" in str(c) for c in figures) else ".3g"
     for column in figures:

@@ -83,7 +83,8 @@ def shown_table(group: pd.DataFrame) -> pd.DataFrame:
     shares = {"clean": "clean", **radii, "abstained": "abstained"}
     names = {
         "rank": "#", "method": "method", "arch": "arch", "variant": "variant", "seeds": "seeds", **shares, "acr": "ACR",
-        "pgd": "PGD", "ddn": "DDN", "seconds_per_image": "s/image", "seconds": "s/certificate",
+        "distance": "distance", "pgd": "PGD", "ddn": "DDN", "seconds_per_image": "s/image",
+        "seconds": "s/certificate",
         "lbound_radius": "L-bound", "probit_radius": "L-bound, probit form", "soft_radius": "certified average",
         "averaging": "averaging error", "audit": "audit", "draws": "draws", "inference": "deployed as",
         "source": "source", "date": "date", "command": "command",

@@ -15,6 +15,8 @@ from leaderboards.published import PUBLISHED, paper_rows, published_records
 from suite.files import read_records
 from suite.statistics import Convention, averaged_share
 
+ATTACKS = {"best": "the nearest found", "pgd": "PGD", "ddn": "DDN"}  # what distances records of `attack` may have
+
 
 def curve(
     records: pd.DataFrame,
@@ -99,12 +101,12 @@ def upper_envelope(
 def attack_curve(records: pd.DataFrame, points: int = 101) -> pd.DataFrame:
     """The share of the attacked images that each attack changes within a distance ("Adversarial Boot Camp", Figure 2).
 
-    `records` has a row per image with correct, pgd and ddn (distances; none where an attack found nothing); images that
-    are misclassified as they are do not count. Columns: distance, on an even grid from 0 to just above the largest,
-    pgd and ddn; NaN where no image was attacked.
+    `records` has a row per image with correct and distances of ATTACKS (none where nothing was found); images that are
+    misclassified as they are do not count. Columns: distance, on an even grid from 0 to just above the largest, and
+    those of ATTACKS that the records have; NaN where no image was attacked.
     """
     attacked = records[records["correct"] == 1]
-    found = {name: pd.to_numeric(attacked[name]).to_numpy(float) for name in ("pgd", "ddn")}
+    found = {name: pd.to_numeric(attacked[name]).to_numpy(float) for name in ATTACKS if name in records}
     largest = max(np.nanmax(r, initial=0.0) for r in found.values())
     grid = np.linspace(0, 1.02 * max(largest, 1e-9), points)
     shares = {name: [(r <= d).mean() if len(r) else np.nan for d in grid] for name, r in found.items()}

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
-from leaderboards.curves import attack_curve, row_curve, row_records
+from leaderboards.curves import ATTACKS, attack_curve, row_curve, row_records
 from leaderboards.export import remarks
 from leaderboards.published import PUBLISHED
 from leaderboards.text import Shown, shown_groups
@@ -78,8 +78,8 @@ def drawn(group: Shown, runs: Path, convention: Convention, published: Path) -> 
         records = row_records(row, runs, published, "attack")
         if len(records):
             distances = attack_curve(records)
-            for dash, attack in enumerate(("pgd", "ddn")):
-                line = {"name": escape(f"{name}: {attack.upper()}"), "colour": number, "dash": dash}
+            for dash, attack in enumerate(["best"] if "best" in distances else ["pgd", "ddn"]):
+                line = {"name": escape(f"{name}: {ATTACKS[attack]}"), "colour": number, "dash": dash}
                 line |= {"x": values(distances["distance"], 1), "accuracy": values(distances[attack])}
                 attacked.append(line | {"low": [], "high": []})
     axes = {"x": "ℓ2 radius, pixels in [0,1]", "y": "certified accuracy, %"}

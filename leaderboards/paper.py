@@ -50,6 +50,7 @@ DISTANCES = {
     "certified average, mean": "lbound.soft.mean", "certified average, median": "lbound.soft.median",
     "PGD, mean": "attack.pgd.mean", "PGD, median": "attack.pgd.median",
     "DDN, mean": "attack.ddn.mean", "DDN, median": "attack.ddn.median",
+    "nearest found, mean": "attack.best.mean", "nearest found, median": "attack.best.median",
 }  # fmt: skip
 SECONDS = {
     "one pass, s": "timing.pass.1", "a vote of n₀, s": "timing.vote.1",

@@ -19,6 +19,7 @@ FIGURES = {
     "clean_accuracy": "clean_accuracy",
     "acr": "acr",
     "abstained": "abstained",
+    "adversarial_distance": "attack.best.median",
     "pgd": "attack.pgd.median",
     "ddn": "attack.ddn.median",
     "seconds_per_image": "timing.deployed",

@@ -16,7 +16,8 @@ from suite.boards import Board, load_board
 from suite.errors import UserError
 from suite.statistics import Convention
 
-COLUMNS = {"clean_accuracy": "clean", "seconds_per_certificate": "seconds", "averaging_error": "averaging"}
+COLUMNS = {"clean_accuracy": "clean", "seconds_per_certificate": "seconds", "averaging_error": "averaging",
+           "adversarial_distance": "distance"}  # fmt: skip
 TEXT = ("method", "arch", "variant", "inference", "seeds", "runs", "run_id", "claim", "source", "citation", "note",
         "date", "command", "device", "dataset", "decided")  # fmt: skip
 WHOLE = ("images", "every", "n", "seed", "audited", "violations", "lbound_audited", "lbound_violations",
@@ -59,14 +60,16 @@ def table(
 
     A row is the mean over the runs that differ in the seed alone (`leaderboards.seeds`). Columns: COMPARABLE, rank,
     method, arch, variant, seed (of a single run), seeds, runs, inference; clean, "r=…", acr, abstained (shares in
-    [0,1], radii in pixels of [0,1]); pgd and ddn (median distances); seconds_per_image (as deployed, in full batches)
-    and device; seconds (per certificate); averaging (error of the single pass); lbound_radius, probit_radius and
-    soft_radius (medians, of protocol lbound); draws (per certificate, mean); audited and violations, and the same of
-    the lbound_ and the probit_ radii; claim, source ("run", "published", or "paper, table" and
-    "paper, plot" for figures without a log), citation, note, date, command (the shell line that makes it again), run_id
-    (the first seed's). `intervals` (column → [low, high], 95 %) and `spread` (column → standard deviation over seeds)
-    hold what is uncertain. What is not known is None or NaN. The convention decides how abstentions count in "r=…";
-    `sort` is "acr", "clean" or a radius, by default the board's. Rows without a figure in this convention are left out.
+    [0,1], radii in pixels of [0,1]); distance, pgd and ddn (median distances of adversarial examples: of the nearest
+    found, and of the paper's two attacks); seconds_per_image (as deployed, in full batches) and device; seconds (per
+    certificate); averaging (error of the single pass); lbound_radius, probit_radius and soft_radius (medians, of
+    protocol lbound); draws (per certificate, mean); audited and violations, and the same of the lbound_ and the probit_
+    radii; claim, source ("run", "published", or "paper, table" and "paper, plot" for figures without a log), citation,
+    note, date, command (the shell line that makes it again), run_id (the first seed's), decided (those that
+    adaptive sampling did). `intervals` (column → [low, high], 95 %) and `spread` (column → standard deviation over
+    seeds) hold what is uncertain. What is not known is None or NaN. The convention decides how abstentions count in
+    "r=…"; `sort` is "acr", "clean" or a radius, by default the board's. Rows without a figure in this convention are left
+    out.
     """
     board = load_board(dataset)
     lines = [line for _, line in ordered(dataset, runs, convention, published, sort)]

@@ -1,13 +1,17 @@
 """Attacks on what a row deploys: perturbations of small ℓ2 norm that change the answer to an image.
 
-f is a network, L(f(x), y) the cross-entropy of its softmax, δ a perturbation; the noise η₁, …, η_m is drawn once for
-each image. Where a row deploys one pass, an attack steps along ∇L(f(x + δ), y) ("Adversarial Boot Camp", eq. 8). Where
-it deploys a vote, it steps along Σᵢ ∇L(f(x + δ + ηᵢ), y) (eq. 9), and the answer is that of the average of softmax(f).
+f is a network, δ a perturbation; the noise η₁, …, η_m is drawn once for each image. The margin of logits z is
+M(z, y) = max_{j ≠ y} z_j − z_y, above 0 where the label y does not lead. Where a row deploys one pass, an attack steps
+along ∇M(f(x + δ), y); where it deploys a vote, along Σᵢ ∇M(f(x + δ + ηᵢ), y), and the answer is that of the average of
+softmax(f). These are eqs. 8 and 9 of "Adversarial Boot Camp" with the margin for the loss L. The cross-entropy, which
+the paper takes, has a gradient that rounds to 0 where logits are large: the margin's has the same direction whatever
+they are multiplied by.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,6 +21,7 @@ from suite.noise import draws
 from suite.protocols.voting import settled
 
 GAMMA = 0.05  # of DDN: by what the radius grows or shrinks in a step
+HALVINGS = 10  # of the way from an image to a hit: what is left is a thousandth of it
 
 
 class Seen(NamedTuple):
@@ -24,8 +29,8 @@ class Seen(NamedTuple):
 
     rows: Tensor
     points: Tensor
-    gradient: Tensor
-    """of the images' losses, (B, C, H, W); zero where it was not asked for"""
+    direction: Tensor
+    """in which the images' margins grow fastest: unit vectors, float64 (B, C, H, W); 0 where it was not asked for"""
     classes: Tensor
     """the answer, int64 (B, top), likeliest class first"""
     hit: Tensor
@@ -41,39 +46,73 @@ class Target:
 
     `model` is in evaluation mode; `noise` (B, m, C, H, W) holds each image's draws of η in pixel units, or zeros that
     broadcast, (B, 1, 1, 1, 1), for a single pass. A hit is an answer whose `top` classes do not contain the label. No
-    more than `batch_size` draws of an image go through the model at once.
+    more than `batch_size` draws of an image go through the model at once. `numbers` are the images' indices in the test
+    set: with `seed` and `purpose` they key the directions that replace a gradient of 0.
     """
 
-    def __init__(self, model: nn.Module, labels: Tensor, noise: Tensor, *, top: int, batch_size: int):
-        self.model, self.labels, self.noise, self.top, self.batch_size = model, labels, noise, top, batch_size
+    def __init__(
+        self,
+        model: nn.Module,
+        labels: Tensor,
+        noise: Tensor,
+        numbers: Sequence[int],
+        *,
+        seed: int,
+        purpose: str,
+        top: int,
+        batch_size: int,
+    ):
+        self.model, self.labels, self.noise, self.numbers = model, labels, noise, numbers
+        self.seed, self.purpose, self.top, self.batch_size = seed, purpose, top, batch_size
 
-    def see(self, points: Tensor, rows: Tensor, *, gradient: bool = True) -> Seen:
-        """The images `rows` (B,) at `points`: one forward pass per draw and, with `gradient`, one backward pass."""
-        leaf = points.detach().requires_grad_(gradient)
+    def see(self, points: Tensor, rows: Tensor, look: str = "") -> Seen:
+        """The images `rows` (B,) at `points`: one forward pass per draw and, for a direction, one backward pass.
+
+        A `look` that has a name asks for the direction. Where the gradient is 0 it is a random one, keyed by the name.
+        """
+        leaf = points.detach().requires_grad_(bool(look))
         g, parts = torch.zeros_like(points), []
         for eta in self.noise[rows].split(self.batch_size, dim=1):
-            with torch.set_grad_enabled(gradient):
-                log_p = self.log_p(leaf, rows, eta)
-                if gradient:
-                    g += torch.autograd.grad(self.loss(log_p, rows), leaf)[0]
-            parts.append(log_p.detach())
+            with torch.set_grad_enabled(bool(look)):
+                scores = self.scores(leaf, rows, eta)
+                total = self.margins(scores, rows).sum()
+            if total.requires_grad:
+                (own,) = torch.autograd.grad(total, leaf, allow_unused=True)
+                g += 0 if own is None else own
+            parts.append(scores.detach())
 
         @torch.no_grad()
         def alone(close: Tensor) -> Tensor:
             ones = ((points[row : row + 1], rows[row : row + 1]) for row in close.tolist())
-            return torch.cat([log_mean(self.log_p(point, one, self.noise[one])) for point, one in ones])
+            return torch.cat([log_mean(self.scores(point, one, self.noise[one])) for point, one in ones])
 
-        classes = settled(log_mean(torch.cat(parts, dim=1)), self.top, alone).topk(self.top).indices
-        return Seen(rows, points, g, classes, (classes != self.labels[rows, None]).all(dim=1))
+        answer = settled(log_mean(torch.cat(parts, dim=1)), self.top, alone)
+        classes = answer.sort(dim=1, descending=True, stable=True).indices[:, : self.top]
+        direction = self.direction(g, rows, look) if look else g.double()
+        return Seen(rows, points, direction, classes, (classes != self.labels[rows, None]).all(dim=1))
 
-    def log_p(self, points: Tensor, rows: Tensor, eta: Tensor) -> Tensor:
-        """log softmax(f(x' + η)), (B, m, K)."""
+    def direction(self, g: Tensor, rows: Tensor, look: str) -> Tensor:
+        """Each gradient divided by its norm, and a random direction in place of 0 and of what is not finite."""
+        length = norm(g)
+        for row in (~((length > 0) & length.isfinite())).flatten().nonzero().flatten().tolist():
+            number = self.numbers[int(rows[row])]
+            g[row] = next(draws(self.seed, f"{self.purpose}, {look}", number, 1, like=g[row]))[0]
+        return unit(g)
+
+    def scores(self, points: Tensor, rows: Tensor, eta: Tensor) -> Tensor:
+        """log softmax(f(x' + η)), (B, m, K): the logits but for a constant, which no margin depends on.
+
+        Of a single pass the logits themselves, whose differences the softmax would round.
+        """
         noisy = (points[:, None] + eta).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        return self.model(noisy).unflatten(0, (len(points), -1)).log_softmax(dim=-1)
+        logits = self.model(noisy).unflatten(0, (len(points), -1))
+        return logits if self.noise.shape[1] == 1 else logits.log_softmax(dim=-1)
 
-    def loss(self, log_p: Tensor, rows: Tensor) -> Tensor:
-        """The sum over images and draws whose gradient is eq. 9; with one draw without noise, eq. 8."""
-        return -log_p.gather(2, self.labels[rows, None, None].expand(-1, log_p.shape[1], 1)).sum()
+    def margins(self, scores: Tensor, rows: Tensor) -> Tensor:
+        """M for each draw, (B, m): by how much the `top`-th of the other classes exceeds the label."""
+        label = self.labels[rows, None, None].expand(-1, scores.shape[1], 1)
+        others = scores.scatter(2, label, -torch.inf)
+        return others.topk(self.top, dim=2).values[..., -1] - scores.gather(2, label)[..., 0]
 
 
 def keyed_noise(x: Tensor, indices: list[int], m: int, *, sigma: float, seed: int, purpose: str) -> Tensor:
@@ -89,12 +128,14 @@ def log_mean(log_p: Tensor) -> Tensor:
     return log_p.logsumexp(dim=1) - math.log(log_p.shape[1])
 
 
-def first_success_pgd(target: Target, x: Tensor, seen: Seen, *, epsilon: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+def first_success_pgd(
+    target: Target, x: Tensor, seen: Seen, *, epsilon: Tensor, steps: int, name: str = "pgd"
+) -> tuple[Tensor, Tensor]:
     """PGD (Kurakin et al. 2017; Madry et al. 2018) until the answer changes: (x', found), (B, C, H, W) and bool (B,).
 
     From `seen.points`, where a hit ends the search at once, `steps` times x' ← x' + (2ε/steps)·g/‖g‖₂, clipped to [0,1]
     and projected on the ball of radius ε (B,) around x. x' is the first hit of each image, x where there is none. An
-    image leaves the batch with its first hit.
+    image leaves the batch with its first hit. `name` tells its looks from those of other searches.
     """
     x_adv, found = torch.where(seen.hit.view(-1, 1, 1, 1), seen.points, x), seen.hit.clone()
     left, now = (~seen.hit).nonzero().flatten(), seen.only(~seen.hit)
@@ -102,9 +143,9 @@ def first_success_pgd(target: Target, x: Tensor, seen: Seen, *, epsilon: Tensor,
         if not len(left):
             break
         radius, centre = epsilon[left].view(-1, 1, 1, 1), x[left]
-        delta = (now.points + (2 / steps) * radius * unit(now.gradient)).clamp(0, 1) - centre
+        delta = (now.points + (2 / steps) * radius * now.direction).clamp(0, 1) - centre
         points = (centre + delta * (radius / norm(delta)).clamp(max=1)).to(x.dtype).clamp(0, 1)
-        now = target.see(points, now.rows, gradient=step < steps)
+        now = target.see(points, now.rows, f"{name} {step}" if step < steps else "")
         x_adv[left[now.hit]], found[left[now.hit]] = now.points[now.hit], True
         left, now = left[~now.hit], now.only(~now.hit)
     return x_adv, found
@@ -135,15 +176,75 @@ def ddn(
     for step in range(steps - 1 if len(left) else 0):
         alpha = 0.01 + 0.99 * (1 + math.cos(math.pi * step / steps)) / 2
         norms = (norms * torch.where(now.hit, 1 - GAMMA, 1 + GAMMA).view(-1, 1, 1, 1)).minimum(limit)
-        points = centre + norms * unit(now.points - centre + alpha * unit(now.gradient))
+        points = centre + norms * unit(now.points - centre + alpha * now.direction)
         if levels:
             points = (points * (levels - 1)).round() / (levels - 1)
-        now = target.see(points.to(x.dtype).clamp(0, 1), now.rows, gradient=step + 2 < steps)
+        now = target.see(points.to(x.dtype).clamp(0, 1), now.rows, f"ddn {step + 1}" if step + 2 < steps else "")
         length = norm(now.points - centre)
         nearer = now.hit & (length < best).flatten()
         best[nearer] = length[nearer]
         x_adv[left[nearer]], found[left[nearer]] = now.points[nearer], True
     return x_adv, found
+
+
+def fmn(
+    target: Target,
+    x: Tensor,
+    start: Tensor,
+    found: Tensor,
+    *,
+    epsilon: Tensor,
+    steps: int,
+    max_norm: float = math.inf,
+) -> tuple[Tensor, Tensor]:
+    """Fast minimum norm (Pintor et al. 2021), with steps in proportion to the norm: (x', found), as the others.
+
+    It sets out from the hits `start` (B, C, H, W) where `found` (B,) says so, elsewhere from x with ε = `epsilon` (B,).
+    δ ← δ + αεg/‖g‖₂, cut to the norm ε and to the box; ε shrinks by γ after a hit, and to that of the nearest, else it
+    grows. α falls from 1 to 0.01 and γ from 0.05 to 0.001 along a cosine. In the original the length of a step is α:
+    where distances are far below 1, most of its steps forget where they set out from. Makes `steps` looks.
+    """
+    x_adv, found = start.clone(), found.clone()
+    best = torch.where(found.view(-1, 1, 1, 1), norm(start.double() - x.double()), math.inf)
+    left = (best > 0).flatten().nonzero().flatten()
+    best, centre = best[left], x[left]
+    norms = torch.where(best.isfinite(), best, epsilon[left].view(-1, 1, 1, 1))
+    limit = norm(torch.maximum(centre, 1 - centre)).clamp(max=max_norm)
+    if len(left):
+        now = target.see(start[left], left, "fmn 0")
+        now = now._replace(hit=now.hit & found[left])
+    for step in range(1, steps if len(left) else 0):
+        fall = (1 + math.cos(math.pi * step / steps)) / 2
+        alpha, gamma = 0.01 + 0.99 * fall, 0.001 + 0.049 * fall
+        hit = now.hit.view(-1, 1, 1, 1)
+        norms = torch.where(hit, (norms * (1 - gamma)).minimum(best), norms * (1 + gamma)).minimum(limit)
+        delta = now.points - centre + alpha * norms * now.direction
+        points = centre + delta * (norms / norm(delta).clamp(min=1e-300)).clamp(max=1)
+        now = target.see(points.to(x.dtype).clamp(0, 1), left, f"fmn {step}" if step + 1 < steps else "")
+        length = norm(now.points.double() - centre.double())
+        nearer = now.hit & (length < best).flatten()
+        best[nearer] = length[nearer]
+        x_adv[left[nearer]], found[left[nearer]] = now.points[nearer], True
+    return x_adv, found
+
+
+def bisected(hits: Callable[[Tensor, Tensor], Tensor], x: Tensor, x_adv: Tensor, found: Tensor) -> Tensor:
+    """Hits x' moved towards x as far as halving the way to them goes on finding hits: (B, C, H, W).
+
+    `hits(points, rows)` says which points (b, C, H, W), of the images `rows` (b,), are hits; images that were not
+    `found` (B,) stay. Makes HALVINGS passes of each of the others.
+    """
+    nearest, rows = x_adv.clone(), found.nonzero().flatten()
+    low = torch.zeros(len(rows), 1, 1, 1, dtype=torch.float64, device=x.device)
+    high, way = torch.ones_like(low), x_adv[rows].double() - x[rows].double()
+    for _ in range(HALVINGS if len(rows) else 0):
+        middle = (low + high) / 2
+        points = (x[rows] + middle * way).to(x.dtype)
+        hit = hits(points, rows)
+        nearest[rows[hit]] = points[hit]
+        low = torch.where(hit.view(-1, 1, 1, 1), low, middle)
+        high = torch.where(hit.view(-1, 1, 1, 1), middle, high)
+    return nearest
 
 
 def norm(images: Tensor) -> Tensor:

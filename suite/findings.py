@@ -6,17 +6,20 @@ image counts only where another class significantly outvotes the certified one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import count
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from suite.attacks import distances, keyed_noise, unit
+from suite.attacks import bisected, distances, keyed_noise, unit
+from suite.errors import UserError
 from suite.noise import draws
 from suite.protocols import Subject
 from suite.protocols.voting import top_classes
-from suite.searches import Certified, candidates
+from suite.searches import OF_A_PASS, Certified, candidates
+from suite.spec import RunSpec
 from suite.statistics import predict
 
 EDGE = 0.9999  # of the radius: how far a search inside it goes, so that rounding does not take it outside
@@ -44,10 +47,13 @@ def examine(
     edge = EDGE * torch.tensor([radius[row] for row in rows], dtype=torch.float64, device=x.device)
     m = 0 if deterministic else spec.audit.draws
     noise = keyed_noise(x, numbers, m, sigma=spec.sigma, seed=spec.seed, purpose="audit")
-    target = Certified(subject.model, chosen, noise, whole=whole)
-    near = candidates(
-        target, x, edge, starts(subject, numbers, x, edge), searches=spec.audit.searches, steps=spec.audit.steps
+    target = Certified(
+        subject.model, chosen, noise, numbers, seed=spec.seed, whole=whole, batch_size=m or subject.batch_size
     )
+    near = candidates(
+        target, x, edge, starts(subject, numbers, x, edge),
+        searches=searches_of(spec), steps=spec.audit.steps, queries=spec.audit.queries,
+    )  # fmt: skip
     if deterministic:
         confirmed = by_pass(subject, x, chosen, near, whole=whole)
     else:
@@ -60,23 +66,38 @@ def examine(
     return found
 
 
+def searches_of(spec: RunSpec) -> Sequence[str]:
+    """The searches of a row: some are of a single pass alone. Raises UserError where none is left for a vote."""
+    found = [search for search in spec.audit.searches if spec.build_method().deterministic or search not in OF_A_PASS]
+    if not found:
+        raise UserError(
+            f"{', '.join(OF_A_PASS)} search a single pass, and this row deploys a vote: add one of pgd, ddn, fmn"
+        )
+    return found
+
+
 def starts(subject: Subject, numbers: list[int], x: Tensor, radius: Tensor) -> Tensor:
-    """Where PGD starts again: x moved by its radius in random directions and clipped, (restarts − 1, B, C, H, W)."""
-    again = subject.spec.audit.restarts - 1
-    moved = x.new_empty(again, *x.shape)
-    for i, index in enumerate(numbers if again else ()):
-        directions = torch.cat(list(draws(subject.spec.seed, "audit start", index, again, like=x[i])))
+    """Where PGD starts again, and APGD: x moved by its radius in random directions, clipped, (restarts, B, C, H, W)."""
+    total = subject.spec.audit.restarts
+    moved = x.new_empty(total, *x.shape)
+    for i, index in enumerate(numbers):
+        directions = torch.cat(list(draws(subject.spec.seed, "audit start", index, total, like=x[i])))
         moved[:, i] = (x[i] + radius[i] * unit(directions)).clamp(0, 1)
     return moved
 
 
 def by_pass(subject: Subject, x: Tensor, chosen: Tensor, near: dict[str, Tensor], *, whole: bool) -> list[Finding]:
-    """The nearest of the candidates to which a clean pass gives another answer."""
+    """The nearest of the candidates to which a clean pass gives another answer, moved to x by bisection."""
+
+    def changes(points: Tensor, rows: Tensor) -> Tensor:
+        answers = top_classes(subject.model, points, chosen.shape[1] if whole else 1)
+        return (answers[:, :, None] != chosen[rows, None]).all(dim=2).any(dim=1)
+
     found: list[Finding] = [None] * len(x)
     for name, x_adv in near.items():
-        answers = top_classes(subject.model, x_adv, chosen.shape[1] if whole else 1)
-        changed = (answers[:, :, None] != chosen[:, None]).all(dim=2).any(dim=1)
-        for row, (length, other) in enumerate(zip(distances(x_adv, x), changed.tolist(), strict=True)):
+        changed = changes(x_adv, torch.arange(len(x), device=x.device))
+        nearest = bisected(changes, x, x_adv, changed)
+        for row, (length, other) in enumerate(zip(distances(nearest, x), changed.tolist(), strict=True)):
             best = found[row]
             if other and (best is None or length < best[0]):
                 found[row] = (length, name)

@@ -15,7 +15,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "attack": {"images": 50, "draws": 8},
         "timing": {"repeats": 9},
         "agreement": {"images": 100},
-        "audit": {"images": 50, "restarts": 2, "steps": 20, "draws": 8},
+        "audit": {"images": 50, "restarts": 2, "steps": 20, "draws": 8, "queries": 1_000},
     },
     # minutes: CIFAR-10 on two cores
     "quick": {
@@ -26,7 +26,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "lbound": {"images": 300, "draws": 200},
         "attack": {"images": 100, "draws": 16},
         "agreement": {"images": 300},
-        "audit": {"images": 100, "restarts": 3, "steps": 20, "draws": 8},
+        "audit": {"images": 100, "restarts": 3, "steps": 20, "draws": 8, "queries": 1_000},
     },
     "quick/imagenet": {
         "arch": "resnet18",

@@ -80,10 +80,11 @@ class LBound(Frozen):
 
 
 class Attack(Frozen):
-    """Adversarial distance by PGD and DDN."""
+    """Adversarial distance: the paper's PGD and DDN, and the smallest distance found."""
 
     images: Images = Field(1_000, description="how many test images, at most")
-    steps: Steps = 20
+    steps: Steps = Field(20, description="of the paper's PGD and DDN")
+    best_steps: int = Field(50, ge=2, le=100_000, description="of DDN and of FMN each, for the best distance")
     max_norm: Distance = Field(4.0, description="largest ℓ2 norm of a perturbation, pixels in [0,1]")
     draws: Draws = Field(100, description="of the noise, for the gradient and answer of a stochastic row")
 
@@ -121,4 +122,7 @@ class Audit(Frozen):
     steps: Steps = Field(50, description="of each search")
     draws: Draws = Field(32, description="of the noise, for the gradient of a stochastic row")
     n: Draws = Field(1_000, description="fresh votes that confirm a hit on a stochastic row")
-    searches: tuple[Literal["pgd", "ddn", "fmn"], ...] = Field(("pgd", "ddn", "fmn"), min_length=1)
+    queries: int = Field(5_000, ge=100, le=10**7, description="of hopskipjump: answers asked for, at most")
+    searches: tuple[Literal["pgd", "ddn", "fmn", "apgd-ce", "apgd-t", "hopskipjump"], ...] = Field(
+        ("pgd", "ddn", "fmn", "apgd-ce", "apgd-t", "hopskipjump"), min_length=1
+    )

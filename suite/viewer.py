@@ -76,10 +76,21 @@ def view(model: nn.Module, spec: RunSpec, data: Dataset, index: int, *, n: int =
     noise = keyed_noise(
         x[None], [index], draws_per_image("attack", spec), sigma=sigma, seed=spec.seed, purpose="attack"
     )
-    target = Target(model, torch.tensor([label]), noise, top=spec.certify.top, batch_size=256)
+    target = Target(
+        model,
+        torch.tensor([label]),
+        noise,
+        [index],
+        seed=spec.seed,
+        purpose="attack",
+        top=spec.certify.top,
+        batch_size=256,
+    )
     row = torch.tensor([0])
     epsilon = torch.tensor([spec.attack.max_norm], dtype=torch.float64)
-    found, hit = first_success_pgd(target, x[None], target.see(x[None], row), epsilon=epsilon, steps=spec.attack.steps)
+    found, hit = first_success_pgd(
+        target, x[None], target.see(x[None], row, "clean"), epsilon=epsilon, steps=spec.attack.steps
+    )
     success = bool(hit)
     return View(
         label=label,
@@ -89,6 +100,6 @@ def view(model: nn.Module, spec: RunSpec, data: Dataset, index: int, *, n: int =
         distance=distances(found, x[None])[0] if success else None,
         answer=int(top_classes(model, x[None])[0, 0]),
         answer_noisy=voted[0],
-        answer_adversarial=int(target.see(found, row, gradient=False).classes[0, 0]) if success else None,
+        answer_adversarial=int(target.see(found, row).classes[0, 0]) if success else None,
         votes=dict(Counter(voted)),
     )

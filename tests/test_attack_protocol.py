@@ -1,9 +1,14 @@
-"""Adversarial distances: against foolbox, against known ones, and eq. 9 against its formula."""
+"""Adversarial distances: against foolbox, against known ones, and eq. 9 against its formula.
+
+foolbox's attacks ascend a cross-entropy. That of two logits, the label's and the largest other, has the direction of
+their difference, the margin: on such a model its attacks are ours.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import foolbox
@@ -11,17 +16,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import SHARED
 from known import digits_spec
 from planes import Planes, assert_same, records
 from test_adversarial_training import smooth_model
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from leaderboards.curves import attack_curve
-from suite.attacks import Seen, Target, ddn, distances, first_success_pgd, keyed_noise
+from suite.attacks import Seen, Target, bisected, ddn, distances, first_success_pgd, fmn, keyed_noise
+from suite.checkpoints import adopt_foreign
+from suite.data import load
 from suite.models import build
 from suite.noise import draws
 from suite.protocols.attack import PROTOCOL
+from suite.spec import make_spec
 
 STEPS, MAX_NORM = 20, 4.0
 
@@ -36,9 +44,26 @@ def attacked_images(total: int = 40) -> tuple[nn.Module, Tensor, Tensor]:
     return model, x, model(x).argmax(dim=1)
 
 
+def public_resnet20(root: Path, total: int) -> tuple[nn.Module, Tensor, Tensor]:
+    """The public ResNet-20, and the first images of CIFAR-10 (JPEG) that it classifies correctly, with their labels."""
+    model = (
+        build("resnet20", 10, (3, 32, 32), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).eval().requires_grad_(False)
+    )
+    adopt_foreign(model, SHARED / "weights" / "resnet20-12fca82f.th")
+    test = load("cifar10", root).test
+    x, y = test[torch.arange(2 * total)].float() / 255, test.labels[: 2 * total]
+    right = model(x).argmax(dim=1) == y
+    return model, x[right][:total], y[right][:total]
+
+
 def single_pass(model: nn.Module, x: Tensor, y: Tensor, top: int = 1) -> tuple[Target, Seen]:
-    target = Target(model, y, x.new_zeros(len(x), 1, 1, 1, 1), top=top, batch_size=256)
-    return target, target.see(x, torch.arange(len(x)))
+    target = target_of(model, y, x.new_zeros(len(x), 1, 1, 1, 1), top=top)
+    return target, target.see(x, torch.arange(len(x)), "clean")
+
+
+def target_of(model: nn.Module, y: Tensor, noise: Tensor, top: int = 1, batch_size: int = 256) -> Target:
+    numbers = list(range(len(y)))
+    return Target(model, y, noise, numbers, seed=3, purpose="attack", top=top, batch_size=batch_size)
 
 
 def ball(x: Tensor, radius: float) -> Tensor:
@@ -48,15 +73,32 @@ def ball(x: Tensor, radius: float) -> Tensor:
 # against foolbox
 
 
+class LabelAndRival(nn.Module):
+    """The logits of the label and of the largest other class, of images whose labels are known by their order."""
+
+    def __init__(self, model: nn.Module, y: Tensor):
+        super().__init__()
+        self.model, self.y = model, y
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits, own = self.model(x), self.y[:, None]
+        return torch.cat((logits.gather(1, own), logits.scatter(1, own, -torch.inf).amax(dim=1, keepdim=True)), dim=1)
+
+
+def in_foolbox(model: nn.Module, y: Tensor) -> tuple[foolbox.PyTorchModel, foolbox.criteria.Misclassification]:
+    wrapped = foolbox.PyTorchModel(LabelAndRival(model, y).eval(), bounds=(0, 1), device="cpu")
+    return wrapped, foolbox.criteria.Misclassification(torch.zeros_like(y))
+
+
 def test_pgd_stops_where_foolbox_first_succeeds() -> None:
     model, x, y = attacked_images()
     x_adv, found = first_success_pgd(*arguments(model, x, y), epsilon=ball(x, MAX_NORM), steps=STEPS)
-    wrapped, first = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu"), torch.full((len(x),), math.nan).double()
+    (wrapped, criterion), first = in_foolbox(model, y), torch.full((len(x),), math.nan).double()
     for steps in range(1, STEPS + 1):
         attack = foolbox.attacks.L2ProjectedGradientDescentAttack(
             steps=steps, abs_stepsize=2 * MAX_NORM / STEPS, random_start=False
         )
-        theirs = attack.run(wrapped, x, foolbox.criteria.Misclassification(y), epsilon=MAX_NORM)
+        theirs = attack.run(wrapped, x, criterion, epsilon=MAX_NORM)
         new = first.isnan() & (model(theirs).argmax(dim=1) != y)
         first[new] = (theirs - x).flatten(1).norm(dim=1)[new]
     assert found.sum() > 30
@@ -72,7 +114,8 @@ def arguments(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Target, Tensor, S
 
 def foolbox_ddn(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     attack = foolbox.attacks.DDNAttack(init_epsilon=1.0, gamma=0.05, steps=STEPS)
-    theirs = attack.run(foolbox.PyTorchModel(model, (0, 1), "cpu"), x, foolbox.criteria.Misclassification(y))
+    wrapped, criterion = in_foolbox(model, y)
+    theirs = attack.run(wrapped, x, criterion)
     return (theirs - x).flatten(1).norm(dim=1)
 
 
@@ -135,33 +178,147 @@ def test_the_top_k_rule_asks_for_the_label_to_leave_the_k_leading_classes() -> N
     assert lengths[1] > np.linalg.norm(np.array([0.3, 0.0, -0.1]) - 0.2 / 3)  # where all three logits are their mean
 
 
+@pytest.mark.parametrize("given", [[0.9], [2.0, 0.9]])
+def test_halving_the_way_to_a_hit_ends_at_the_plane(given: list[float]) -> None:
+    model = Planes()
+    x = model.between(*(0.3 for _ in given))
+    way = (model.at(-1 / 2**0.5, 1 / 2**0.5) - 0.5).expand_as(x)
+    hits = x + torch.tensor(given).view(-1, 1, 1, 1) * way
+    near = bisected(lambda points, rows: model(points).argmax(dim=1) == 1, x, hits, torch.ones(len(x)).bool())
+    for length, whole in zip(distances(near, x), given, strict=True):
+        assert 0.3 < length <= 0.3 + whole / 1024 + 1e-6
+    assert model.passes == 10 * len(given)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.6])
+def test_fmn_finds_a_linear_classifiers_distance_from_an_image_and_from_a_hit(start: float) -> None:
+    known, model = [0.23, 0.37, 0.41], Planes()
+    x = model.between(*known)
+    target, _, _ = arguments(model, x, torch.zeros(3, dtype=torch.int64))
+    begin = x + start * (model.at(-0.6, 0.8) - 0.5)
+    hit = torch.full((3,), start > 0)
+    x_adv, found = fmn(target, x, begin, hit, epsilon=ball(x, 0.6), steps=60)
+    assert found.all()
+    assert distances(x_adv, x) == pytest.approx(known, rel=0.01)
+    assert all(d > r for d, r in zip(distances(x_adv, x), known, strict=True))
+
+
+def test_the_best_distance_of_a_linear_classifier_is_its_own_where_the_papers_are_those_of_their_steps() -> None:
+    known, model = [0.05, 0.12, 0.23, 0.37, 0.41], Planes()
+    found = records("attack", model, digits_spec("baseline"), model.between(*known), [0] * 5)
+    assert found["best"].to_numpy() == pytest.approx(known, rel=1e-3)
+    assert set(found["search"]) <= {"pgd", "ddn", "fmn"}
+    assert found["pgd"].to_numpy() == pytest.approx([0.4, 0.4, 0.4, 0.4, 0.8], rel=1e-5)
+    assert found["ddn"].between(0.41, 0.45).all()
+
+
+def test_a_public_resnet20s_best_distances_are_near_foolboxs_with_six_times_the_steps(cifar10: Path) -> None:
+    """And `benchmarks/attack.py` compares more images with more attacks."""
+    model, x, y = public_resnet20(cifar10, 4)
+    spec = make_spec(method="baseline", dataset="cifar10", profile="quick", arch="resnet20")
+    ours = records("attack", model, spec, x, y.tolist())["best"]
+    wrapped, criterion = in_foolbox(model, y)
+    attack = foolbox.attacks.DDNAttack(init_epsilon=0.1, steps=300)
+    theirs = (attack.run(wrapped, x, criterion) - x).flatten(1).norm(dim=1)
+    assert theirs.gt(0).all()
+    assert (ours.to_numpy() < 1.03 * theirs.numpy()).all()
+    assert ours.median() < 0.1  # where the paper's PGD stops at 0.4
+
+
+# a scale of the logits
+
+
+class Scaled(nn.Module):
+    """A model with its logits multiplied."""
+
+    def __init__(self, model: nn.Module, factor: float):
+        super().__init__()
+        self.model, self.factor = model, factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * self.model(x)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 50, 1000])
+def test_distances_of_a_single_pass_do_not_depend_on_a_scale_of_the_logits(factor: float) -> None:
+    model, spec, images, labels = small_case("baseline")
+    whole = records("attack", model, spec, images, labels)
+    assert whole["pgd"].notna().sum() >= 8
+    ours = records("attack", Scaled(model, factor), spec, images, labels)
+    pd.testing.assert_frame_equal(ours.drop(columns="search"), whole.drop(columns="search"), rtol=1e-3, atol=1e-5)
+
+
+def test_the_direction_in_which_a_vote_is_attacked_does_not_depend_on_a_scale_of_the_logits() -> None:
+    """The answer does: averaged softmax outputs become shares of votes."""
+    model, x = smooth_model().requires_grad_(False), torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    seen = [
+        noisy_target(Scaled(model, factor), x.double(), torch.tensor([1, 4, 2]), 7).see(
+            x.double(), torch.arange(3), "a"
+        )
+        for factor in (1, 1000)
+    ]
+    assert torch.allclose(seen[0].direction, seen[1].direction, atol=1e-9)
+    model, spec, images, labels = small_case("randomized-smoothing")
+    found = records("attack", Scaled(model, 1000), spec, images, labels)
+    assert found.loc[found["correct"] == 1, ["pgd", "ddn", "best"]].notna().all(axis=None)
+
+
+class Answers(Planes):
+    """Nothing but the answer, whose gradient is 0."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.one_hot(super().forward(x).argmax(dim=1), len(self.u)).float()
+
+
+def test_a_gradient_of_0_is_replaced_by_a_random_direction_of_the_image_and_the_look() -> None:
+    model = Answers()
+    x, y = model.between(0.1, 0.1, 0.1), torch.zeros(3, dtype=torch.int64)
+    target, _ = single_pass(model, x, y)
+    whole, other = (target.see(x, torch.arange(3), look).direction for look in ("pgd 1", "pgd 2"))
+    assert whole.flatten(1).norm(dim=1).tolist() == pytest.approx([1, 1, 1])
+    both = torch.cat((whole, other)).flatten(1)
+    assert (both @ both.T - torch.eye(6)).abs().max() < 0.99
+    alone = target.see(x[1:2], torch.tensor([1]), "pgd 1").direction
+    assert torch.equal(alone[0], whole[1])
+    assert torch.equal(target.see(x, torch.arange(3)).direction, torch.zeros_like(whole))
+
+
 # stochastic rows: eq. 9
 
 
 def noisy_target(model: nn.Module, x: Tensor, y: Tensor, m: int, batch_size: int = 256) -> Target:
     noise = keyed_noise(x, list(range(len(x))), m, sigma=0.2, seed=3, purpose="attack")
-    return Target(model, y, noise, top=1, batch_size=batch_size)
+    return target_of(model, y, noise, batch_size=batch_size)
 
 
 @pytest.mark.parametrize("batch_size", [256, 5])
 def test_the_step_of_a_stochastic_row_is_eq_9(batch_size: int) -> None:
-    """The gradient of Σᵢ L(f(x + ηᵢ), y) by central differences in float64, over draws made one by one."""
+    """The gradient of Σᵢ M(f(x + ηᵢ), y) by central differences in float64, over draws made one by one."""
     model, (m, eps) = smooth_model().requires_grad_(False), (7, 1e-5)
     x = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     y = torch.tensor([1, 4])
-    seen = noisy_target(model, x, y, m, batch_size).see(x, torch.arange(2))
+    seen = noisy_target(model, x, y, m, batch_size).see(x, torch.arange(2), "here")
     eta = [0.2 * torch.cat(list(draws(3, "attack", i, m, like=x[i]))) for i in range(2)]
 
     def total(image: int, at: Tensor) -> float:
-        return sum(float(F.cross_entropy(model((at + one)[None]), y[image : image + 1])) for one in eta[image])
+        return float(sum(margin(model((at + one)[None])[0], int(y[image])) for one in eta[image]))
 
-    for image, pixel in [(0, 0), (0, 77), (1, 13), (1, 191)]:
-        step = torch.zeros(192, dtype=torch.float64)
-        step[pixel] = eps
-        difference = (total(image, x[image] + step.view(3, 8, 8)) - total(image, x[image] - step.view(3, 8, 8))) / 2
-        assert seen.gradient[image].flatten()[pixel] == pytest.approx(difference / eps, rel=1e-6)
+    for image in range(2):
+        differences = torch.zeros(192, dtype=torch.float64)
+        for pixel in range(192):
+            step = torch.zeros(192, dtype=torch.float64)
+            step[pixel] = eps
+            differences[pixel] = total(image, x[image] + step.view(3, 8, 8)) - total(
+                image, x[image] - step.view(3, 8, 8)
+            )
+        known = nn.functional.normalize(differences, dim=0)
+        assert torch.allclose(seen.direction[image].flatten(), known, atol=1e-6)
     averaged = torch.stack([model(x[i] + eta[i]).softmax(dim=1).mean(dim=0) for i in range(2)])
     assert seen.classes[:, 0].tolist() == averaged.argmax(dim=1).tolist()
+
+
+def margin(logits: Tensor, label: int) -> Tensor:
+    return torch.cat((logits[:label], logits[label + 1 :])).max() - logits[label]
 
 
 class Sigmoid(nn.Module):
@@ -181,7 +338,7 @@ class Sigmoid(nn.Module):
 )
 def test_the_answer_of_a_stochastic_row_is_that_of_the_averaged_softmax(eta: list[float], hit: bool) -> None:
     x, noise = torch.zeros(1, 1, 1, 1), torch.tensor(eta).view(1, -1, 1, 1, 1)
-    target = Target(Sigmoid(), torch.tensor([0]), noise, top=1, batch_size=2)
+    target = target_of(Sigmoid(), torch.tensor([0]), noise, batch_size=2)
     assert target.see(x, torch.arange(1)).hit.tolist() == [hit]
 
 
@@ -195,7 +352,7 @@ def small_case(method: str, dtype: torch.dtype = torch.float32) -> tuple[nn.Modu
     images = torch.rand(9, 1, 8, 8, generator=torch.Generator().manual_seed(2)).to(dtype)
     labels = model(images).argmax(dim=1).tolist()
     labels[4] = (labels[4] + 1) % 10
-    return model, digits_spec(method, **{"attack.draws": 12}), images, labels
+    return model, digits_spec(method, **{"attack.draws": 12, "attack.best_steps": 5}), images, labels
 
 
 @pytest.mark.parametrize("method", ["baseline", "randomized-smoothing"])
@@ -212,7 +369,8 @@ def test_records_do_not_depend_on_batch_size_order_or_company(method: str) -> No
 def test_misclassified_images_have_distance_0_and_are_left_out() -> None:
     model, spec, images, labels = small_case("baseline")
     found = records("attack", model, spec, images, labels)
-    assert found.loc[4, ["correct", "pgd", "ddn"]].tolist() == [0, 0.0, 0.0]
+    assert found.loc[4, ["correct", "pgd", "ddn", "best"]].tolist() == [0, 0.0, 0.0, 0.0]
+    assert pd.isna(found.loc[4, "search"])
     assert (found["correct"] == 1).sum() == 8
     assert found["predict"].tolist() == model(images).argmax(dim=1).tolist()
     figures = PROTOCOL.summarise(spec, found)["attack"]
@@ -222,30 +380,36 @@ def test_misclassified_images_have_distance_0_and_are_left_out() -> None:
 
 
 def test_figures_and_curve_counted_by_hand() -> None:
-    found = pd.DataFrame(
-        {"correct": [1, 1, 1, 0, 1], "pgd": [0.5, None, 1.0, 0.0, None], "ddn": [0.25, 0.5, 0.75, 0.0, 1.0]}
-    )
+    distances = {"pgd": [0.5, None, 1.0, 0.0, None], "ddn": [0.25, 0.5, 0.75, 0.0, 1.0]}
+    found = pd.DataFrame({"correct": [1, 1, 1, 0, 1], **distances, "best": [0.25, 0.4, 0.75, 0.0, 0.5]})
     figures = PROTOCOL.summarise(digits_spec("baseline"), found)["attack"]
     assert figures == {
         "pgd": {"mean": 0.75, "median": None, "found": 2},
         "ddn": {"mean": 0.625, "median": 0.625, "found": 4},
+        "best": {"mean": 0.475, "median": 0.45, "found": 4},
         "attacked": 4,
         "misclassified": 1,
     }
     curve = attack_curve(found, points=103).set_index("distance")
     assert curve.index[-1] == pytest.approx(1.02)
-    assert curve.iloc[0].tolist() == [0, 0]
-    assert curve.loc[0.495:0.505].to_numpy().tolist() == [[0.25, 0.5]]
-    assert curve.iloc[-1].tolist() == [0.5, 1.0]
+    assert curve.iloc[0].tolist() == [0, 0, 0]
+    assert curve.loc[0.495:0.505].to_numpy().tolist() == [[0.75, 0.25, 0.5]]
+    assert curve.iloc[-1].tolist() == [1.0, 0.5, 1.0]
+    assert list(attack_curve(found.drop(columns="best"))) == ["distance", "pgd", "ddn"]
     nothing = PROTOCOL.summarise(digits_spec("baseline"), found[found["correct"] == 0])
     assert json.loads(json.dumps(nothing))["attack"]["ddn"] == {"mean": None, "median": None, "found": 0}
     assert attack_curve(found[found["correct"] == 0])["pgd"].isna().all()
 
 
 def test_no_pass_is_made_that_is_not_needed() -> None:
-    """One clean pass per image for both attacks; PGD until its first success; DDN's other looks."""
+    """One clean pass per image for both attacks; PGD until its first success; DDN's other looks. Then four halvings of
+    two images, DDN's looks but its first, and FMN's."""
     model = Planes()
-    spec = digits_spec("baseline", **{"attack.steps": 20, "attack.max_norm": 1.0})
+    given = {"attack.steps": 20, "attack.best_steps": 30, "attack.max_norm": 1.0, "attack.images": 2}
+    spec = digits_spec("baseline", **given)
     records("attack", model, spec, model.between(0.05, 0.35, 0.55), [0, 0, 1])
-    assert model.passes == 3 + (1 + 4) + 2 * 19
-    assert model.gradients == model.passes - 2  # none at the end of DDN
+    paper, best = 3 + (1 + 4) + 2 * 19, 2 * (29 + 30)
+    assert model.gradients == paper + best - 2 * 3  # none at the end of DDN and FMN
+    assert 0 <= model.passes - (paper + best + 2 * 4 * 10) <= 4  # at the boundary, near ties are asked again
+    made = model.passes + 1.5 * model.gradients  # of two images that were attacked
+    assert made < PROTOCOL.passes(spec, 2) < 1.5 * made

@@ -16,7 +16,7 @@ import torch
 from conftest import TINY
 from known import digits_spec
 from planes import Planes, assert_same, records
-from test_attack_protocol import small_case
+from test_attack_protocol import Answers, Scaled, small_case
 from torch import Tensor
 
 from suite import UserError
@@ -31,7 +31,8 @@ from suite.searches import Certified, candidates
 from suite.spec import RunSpec, make_spec
 
 DISTANCES = [0.12, 0.2, 0.27, 0.35, 0.4]
-SEARCHES = [["pgd", "ddn", "fmn"], ["pgd"], ["ddn"], ["fmn"]]
+OF_A_VOTE = [["pgd", "ddn", "fmn"], ["pgd"], ["ddn"], ["fmn"]]
+SEARCHES = [*OF_A_VOTE, ["apgd-ce"], ["hopskipjump"], ["pgd", "ddn", "fmn", "apgd-ce", "apgd-t", "hopskipjump"]]
 
 
 def certified(radii: list[float], chosen: list[list[int]] | None = None) -> pd.DataFrame:
@@ -61,14 +62,14 @@ def test_too_large_a_radius_of_a_single_pass_is_found_out(searches: list[str]) -
     assert found["violated"].tolist() == [1] * 5
     assert set(found["search"]) <= set(searches)
     assert found["ratio"].between(1 / 1.2 - 1e-6, 1).all()
-    if searches != ["pgd"]:  # which stops at its first success, a step of at most 2ε/30 beyond
-        assert found["ratio"].to_numpy() == pytest.approx(1 / 1.2, rel=0.02)
+    exact = set(searches) & {"pgd", "ddn", "fmn"}  # the others look for more than the nearest image
+    assert found["ratio"].to_numpy() == pytest.approx(1 / 1.2, rel=0.02 if exact else 0.15)
     assert figures["violations"] == 5
     assert figures["smallest_ratio"] == found["ratio"].min()
     assert figures["rate_upper"] == 1
 
 
-@pytest.mark.parametrize("searches", SEARCHES, ids="-".join)
+@pytest.mark.parametrize("searches", OF_A_VOTE, ids="-".join)
 def test_too_large_a_radius_of_a_vote_is_found_out_and_confirmed(searches: list[str]) -> None:
     found, _ = linear_case(
         "randomized-smoothing", 1.2, **{"audit.searches": searches, "audit.n": 2_000, "audit.steps": 60}
@@ -87,9 +88,10 @@ def test_a_hit_that_the_vote_does_not_confirm_does_not_count() -> None:
     model = Planes()
     x = model.between(*DISTANCES)
     noise = keyed_noise(x, [0, 1, 2, 3, 4], 1, sigma=0.05, seed=spec.seed, purpose="audit")
-    target = Certified(model, torch.zeros(5, 1, dtype=torch.int64), noise, whole=False)
+    classes, numbers = torch.zeros(5, 1, dtype=torch.int64), [0, 1, 2, 3, 4]
+    target = Certified(model, classes, noise, numbers, seed=spec.seed, whole=False, batch_size=1)
     radius = 0.999 * torch.tensor(DISTANCES, dtype=torch.float64)
-    hits = candidates(target, x, radius, x[None][:0], searches=["ddn"], steps=30)["ddn"]
+    hits = candidates(target, x, radius, x[None], searches=["ddn"], steps=30, queries=100)["ddn"]
     inside = torch.tensor(distances(hits, x)) < 0.95 * radius
     assert inside.sum() >= 2
     found, _ = linear_case("randomized-smoothing", 0.999, **settings)
@@ -98,6 +100,55 @@ def test_a_hit_that_the_vote_does_not_confirm_does_not_count() -> None:
     for row in inside.nonzero().flatten().tolist():
         finding = by_vote(subject, row, x[row], [0], {"ddn": hits[row]}, float(radius[row]))
         assert finding is None or finding[0] > radius[row]
+
+
+class Rounded(Planes):
+    """Large logits in steps: a gradient of 0, and a cross-entropy of 0."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 1000 * (2 * super().forward(x)).round()
+
+
+class Shattered(Planes):
+    """Logits with a ripple that no answer depends on, and whose gradient is ten times theirs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        ripple = 2e-3 * (1e5 * x.double()).sin().sum(dim=(1, 2, 3))[:, None]
+        return super().forward(x).double() + ripple * torch.tensor([1.0, -1.0])
+
+
+@pytest.mark.parametrize("masked", [Answers, Rounded, Shattered])
+def test_a_model_that_masks_its_gradient_does_not_pass(masked: type[Planes]) -> None:
+    """Radii are half too large. What follows the gradient alone hardly finds one; hop-skip-jump asks for answers."""
+    model, radii = masked(), [1.5 * d for d in DISTANCES]
+    found = {
+        searches: records(
+            "audit", model, digits_spec("baseline", **{"audit.searches": searches, "audit.queries": 1_000}),
+            model.between(*DISTANCES), [0] * 5, certify=certified(radii),
+        )
+        for searches in [("apgd-ce",), ("apgd-ce", "hopskipjump"), default_searches()]
+    }  # fmt: skip
+    misled, *others = found.values()
+    assert misled["violated"].sum() <= 1
+    for own in others:
+        assert own["violated"].tolist() == [1] * 5
+        assert own["ratio"].between(1 / 1.5, 0.95).all()
+
+
+def default_searches() -> tuple[str, ...]:
+    return digits_spec("baseline").audit.searches
+
+
+def test_what_an_audit_of_a_single_pass_finds_does_not_depend_on_a_scale_of_the_logits() -> None:
+    model, _, images, labels = small_case("baseline")
+    spec = digits_spec("baseline", **{"audit.steps": 10, "audit.queries": 300})
+    table = certified([0.3, 0.2, 0.0, 0.4, 0.1], [[label] for label in model(images[:5]).argmax(dim=1).tolist()])
+    whole, scaled = (
+        records("audit", Scaled(model, factor), spec, images[:5], labels, certify=table) for factor in (1, 1000)
+    )
+    assert whole["distance"].notna().sum() == 4
+    columns = ["distance", "violated", "lbound_distance"]
+    pd.testing.assert_frame_equal(scaled[columns], whole[columns], rtol=1e-3)
 
 
 def test_every_question_to_a_vote_has_noise_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,9 +240,9 @@ def test_pgd_starts_again_all_over_the_sphere() -> None:
     x = torch.full((2, 3, 16, 16), 0.5)
     found = starts(subject, [7, 8], x, torch.tensor([0.1, 0.3], dtype=torch.float64))
     delta = (found - x).flatten(2)
-    assert delta.norm(dim=2).numpy() == pytest.approx(np.array([[0.1, 0.3]] * 3), rel=1e-5)
+    assert delta.norm(dim=2).numpy() == pytest.approx(np.array([[0.1, 0.3]] * 4), rel=1e-5)
     directions = torch.nn.functional.normalize(delta, dim=2).flatten(0, 1)
-    assert (directions @ directions.T - torch.eye(6)).abs().max() < 0.2  # 768 dimensions: 5.5 standard deviations
+    assert (directions @ directions.T - torch.eye(8)).abs().max() < 0.2  # 768 dimensions: 5.5 standard deviations
     alone: Tensor = starts(subject, [8], x[1:], torch.tensor([0.3], dtype=torch.float64))
     assert torch.equal(alone[:, 0], found[:, 1])
 
@@ -200,8 +251,11 @@ def test_what_cannot_be_done_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = Planes(), Planes().between(0.2)
     with pytest.raises(UserError, match=r"raise audit\.n"):
         records("audit", model, digits_spec("smoothadv", **{"audit.n": 10}), x, [0], certify=certified([0.1]))
-    monkeypatch.setitem(sys.modules, "foolbox", None)
-    with pytest.raises(UserError, match="pip install foolbox"):
+    vote = digits_spec("smoothadv", **{"audit.searches": ["apgd-ce"]})
+    with pytest.raises(UserError, match="this row deploys a vote: add one of pgd, ddn, fmn"):
+        records("audit", model, vote, x, [0], certify=certified([0.1]))
+    monkeypatch.setitem(sys.modules, "pyautoattack.autopgd_base", None)
+    with pytest.raises(UserError, match="pip install pyautoattack"):
         records("audit", model, digits_spec("baseline"), x, [0], certify=certified([0.1]))
     without = digits_spec("baseline", **{"audit.searches": ["pgd", "ddn"]})
     assert len(records("audit", model, without, x, [0], certify=certified([0.1]))) == 1

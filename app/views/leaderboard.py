@@ -14,7 +14,7 @@ from app.figures import attack_figure, certified_accuracy_figure
 from app.rows import audit_line, labels, matching, over_sigma, row_dicts, shown_table
 from leaderboards import groups, table
 from leaderboards.compare import decided_by_all
-from leaderboards.curves import attack_curve, upper_envelope
+from leaderboards.curves import ATTACKS, attack_curve, upper_envelope
 from suite.statistics import Convention
 
 PERCENT = st.column_config.NumberColumn(format="%.1f")
@@ -22,8 +22,11 @@ FORMATS = {
     "method": st.column_config.TextColumn(width=160),
     "ACR": st.column_config.NumberColumn(format="%.4f", help="average certified radius, wrong answers at 0"),
     "clean": st.column_config.NumberColumn(format="%.1f", help="accuracy of what the row deploys, %"),
-    "PGD": st.column_config.NumberColumn(format="%.3f", help="median distance of adversarial examples found by PGD"),
-    "DDN": st.column_config.NumberColumn(format="%.3f", help="median distance of adversarial examples found by DDN"),
+    "distance": st.column_config.NumberColumn(
+        format="%.3f", help="median distance of the nearest adversarial examples"
+    ),
+    "PGD": st.column_config.NumberColumn(format="%.3f", help="the same by the paper's PGD: multiples of its step, 0.4"),
+    "DDN": st.column_config.NumberColumn(format="%.3f", help="the same by the paper's DDN: no lower than about 0.43"),
     "L-bound": st.column_config.NumberColumn(format="%.3f", help="median of Theorem 3's radius, under its premise"),
     "L-bound, probit form": st.column_config.NumberColumn(format="%.3f", help="median, under the same premise"),
     "certified average": st.column_config.NumberColumn(
@@ -70,9 +73,10 @@ def show_group(title: str, group: pd.DataFrame, convention: Convention, first: b
     alt = f"Certified accuracy against radius of {', '.join(picked)}; {title}"
     show_figure(certified_accuracy_figure(curves, at), f"certified accuracy {name}", alt)
     if attacked:
-        for place, attack in zip(st.columns(2), ("pgd", "ddn"), strict=True):
+        attacks = [attack for attack in ATTACKS if any(attack in curve for curve in attacked.values())]
+        for place, attack in zip(st.columns(len(attacks)), attacks, strict=True):
             with place:
-                figure = attack_figure(attacked, attack)
+                figure = attack_figure({label: curve for label, curve in attacked.items() if attack in curve}, attack)
                 show_figure(figure, f"{attack} {name}", f"Share of images attacked by {attack} against distance")
     links(picked, found)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 HELP = {
     "lbound": "Bound a run's single pass by Theorem 3, and measure how far it is from a Gaussian average.",
-    "attack": "Find adversarial examples of what a run deploys, by PGD and DDN, and their distances.",
+    "attack": "Find adversarial examples of what a run deploys, and their distances.",
     "timing": "Time what a run deploys: one pass against a vote, and a certificate.",
     "agreement": "Count how often a run's single pass answers as a vote does.",
     "audit": "Attack every certificate of a run inside its own radius.",

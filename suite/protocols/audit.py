@@ -13,9 +13,11 @@ from typing import Any
 import pandas as pd
 import torch
 
+from suite.attacks import HALVINGS as SEGMENT
 from suite.errors import UserError
-from suite.findings import HALVINGS, Finding, examine
+from suite.findings import HALVINGS, Finding, examine, searches_of
 from suite.protocols import Example, Protocol, Record, Subject, certify, draws_per_image, images_per_batch, stacked
+from suite.searches import TARGETS
 from suite.spec import RunSpec
 from suite.statistics import upper_confidence_bound
 
@@ -86,7 +88,7 @@ def beside(radius: float, finding: Finding) -> dict[str, Any]:
 
 def claim(spec: RunSpec) -> str:
     """What is looked for, and what it means to find nothing."""
-    searched = f"an image nearer than the radius, searched with {', '.join(spec.audit.searches)}, that changes"
+    searched = f"an image nearer than the radius, searched with {', '.join(searches_of(spec))}, that changes"
     if spec.build_method().deterministic:
         return f"{searched} the single clean pass that this row deploys; finding none does not prove that there is none"
     return (
@@ -121,9 +123,11 @@ def figures(records: pd.DataFrame, prefix: str) -> dict[str, Any]:
 
 def passes(spec: RunSpec, total: int) -> float:
     """A gradient costs two passes and a half; a vote is asked at the edge or outside, and in each halving."""
-    settings, m = spec.audit, draws_per_image("audit", spec)
-    looks = settings.steps * sum(settings.restarts if search == "pgd" else 1 for search in settings.searches)
-    return len(indices(spec, total)) * (2.5 * (m or 1) * looks + (settings.n * (1 + HALVINGS) if m else 0))
+    settings, m, searches = spec.audit, draws_per_image("audit", spec), searches_of(spec)
+    times = {"pgd": settings.restarts, "apgd-t": TARGETS, "hopskipjump": 0}
+    searching = 2.5 * (m or 1) * settings.steps * sum(times.get(search, 1) for search in searches)
+    asking = settings.n * (1 + HALVINGS) if m else len(searches) * (1 + SEGMENT)
+    return len(indices(spec, total)) * (searching + asking + ("hopskipjump" in searches) * settings.queries)
 
 
 PROTOCOL = Protocol(
