@@ -68,8 +68,8 @@ def table(
     note, date, command (the shell line that makes it again), run_id (the first seed's), decided (those that
     adaptive sampling did). `intervals` (column → [low, high], 95 %) and `spread` (column → standard deviation over
     seeds) hold what is uncertain. What is not known is None or NaN. The convention decides how abstentions count in
-    "r=…"; `sort` is "acr", "clean" or a radius, by default the board's. Rows without a figure in this convention are left
-    out.
+    "r=…"; `sort` is "acr", "clean" or a radius, by default the board's. Rows without a figure in this convention are
+    left out.
     """
     board = load_board(dataset)
     lines = [line for _, line in ordered(dataset, runs, convention, published, sort)]
