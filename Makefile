@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench mutants clean
 
 demo: $(VENV)/.installed  ## every method on the embedded digits, and their leaderboard
 	$(BIN)/suite demo
@@ -18,6 +18,13 @@ lint: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed  ## what we claim about speed, measured here
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+mutants: $(VENV)/.installed-test  ## changes of the code that no test notices; ONLY="suite.statistics*": of one module
+	$(PIP) install -q --no-compile -c constraints.txt -e .[mutants]
+	rm -rf mutants
+	OMP_NUM_THREADS=1 $(BIN)/mutmut run $(if $(ONLY),"$(ONLY)")
+	$(BIN)/mutmut results --all true | sed -E 's/\.x[^.]*:/:/' | sort | uniq -c
+	$(BIN)/mutmut results
 
 clean:
 	rm -rf $(VENV)

@@ -221,9 +221,9 @@ def least_mean_bound(values: ArrayLike, alpha: float) -> float:
     """A lower confidence bound on the least of J means, holding with probability 1 − α, whatever J is.
 
     `values` (J, n) are n independent draws of J numbers in [0,1], which may depend on each other. Each mean is bounded
-    by betting on its draws: the hypothesis that it is m is rejected when a capital that grows by 1 + λᵢ(xᵢ − m) has
-    ever been 1/α, λᵢ being chosen from the draws before (Waudby-Smith and Ramdas 2023, Theorem 3 and equation 26, one
-    side). The least of the bounds exceeds the least mean only if that mean's own does.
+    by betting on its draws: that it is m is rejected if a capital that grows by 1 + λᵢ(xᵢ − m) has ever been 1/α, with
+    λᵢ chosen from the draws before (Waudby-Smith and Ramdas 2023, the lower side of hedged capital for a fixed n). The
+    least of these bounds exceeds the least mean only if that mean's own bound does.
     """
     x = np.asarray(values, float)
     count = np.arange(1, x.shape[1] + 1)

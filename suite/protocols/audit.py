@@ -34,24 +34,22 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     - radius: certify's, and attacked: whether there is one;
     - distance: of the nearest image with another answer (None: none was found), search: what found it;
     - ratio: distance / radius, and violated: whether it is below 1;
-    - lbound_radius, lbound_distance, lbound_ratio, lbound_violated: the same of the L-bound, for a single pass, and
-      probit_radius, ... of its probit form, which is no smaller: one search inside the larger is for both.
+    - lbound_radius, lbound_distance, lbound_ratio, lbound_violated: the same of the L-bound, for a single pass;
+    - probit_radius and so on: what was found inside the L-bound or farther, beside its probit form.
     """
     spec, m, k = subject.spec, draws_per_image("audit", subject.spec), subject.spec.certify.top
     if m and 0.5 ** (spec.audit.n - 1) > spec.certify.alpha:
         raise UserError(f"{spec.audit.n} votes can confirm nothing at alpha = {spec.certify.alpha:g}: raise audit.n")
     certificates = subject.records("certify").set_index("idx")
     bounds = pd.DataFrame() if m else subject.records("lbound")
-    columns = {"lbound": "radius", "probit": "probit_radius"}
-    bound = {
-        name: dict(zip(bounds["idx"], bounds[column], strict=True)) if column in bounds else {}
-        for name, column in columns.items()
-    }
+    bound, probit = (
+        dict(zip(bounds["idx"], bounds[column], strict=True)) if column in bounds else {}
+        for column in ("radius", "probit_radius")
+    )
     for numbers, x, labels in stacked(images, images_per_batch("audit", spec, subject.batch_size), subject.device):
         sets = [(classes * k)[:k] for classes in certificates.loc[numbers, "chosen"]]  # n₀ votes may name fewer than k
         chosen = torch.tensor(sets, device=subject.device)
-        radius = certificates.loc[numbers, "radius"].tolist()
-        other = [max(own.get(index, 0.0) for own in bound.values()) for index in numbers]
+        radius, other = certificates.loc[numbers, "radius"].tolist(), [bound.get(index, 0.0) for index in numbers]
         if k == 1:
             both = [max(pair) for pair in zip(radius, other, strict=True)]
             found = lbound_found = examine(subject, numbers, x, chosen, both, whole=False)
@@ -65,12 +63,10 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
                 "radius": radius[row],
                 "attacked": int(radius[row] > 0),
                 **beside(radius[row], found[row]),
-                **{f"{name}_radius": own.get(index) for name, own in bound.items()},
-                **{
-                    f"{name}_{field}": value
-                    for name, own in bound.items()
-                    for field, value in beside(own.get(index, 0.0), lbound_found[row]).items()
-                },
+                "lbound_radius": bound.get(index),
+                **{f"lbound_{name}": value for name, value in beside(other[row], lbound_found[row]).items()},
+                "probit_radius": probit.get(index),
+                **{f"probit_{name}": value for name, value in beside(probit.get(index, 0), lbound_found[row]).items()},
                 "claim": claim(spec),
             }
 
