@@ -2,8 +2,7 @@
 
 Of the first correctly classified test images: the median and the mean ℓ2 distance, the steps with a gradient that an
 image takes, and seconds. foolbox's FMN has the projection that its paper has: foolbox 3.3.4 divides a norm by itself.
-adversarial-library's attacks run where it is there: `pip install --no-deps adv-lib`, which leaves out what it plots
-with.
+adversarial-library's attacks run where it is installed: `pip install --no-deps adv-lib`, without what it plots with.
 
 Then certificates of the network's vote at σ = 0.1 (n = 1,000) are audited on its single pass; on the same network with
 logits times 1,000; with images rounded to 16 levels, which makes every gradient 0; and with nothing but its answers.
@@ -129,15 +128,8 @@ def audit(model: nn.Module, x: Tensor, y: Tensor) -> None:
         certificates = records("certify", changed, x, y, {"n": 1_000})
         for searches in (("pgd", "ddn", "fmn"), ("apgd-ce", "apgd-t"), ("hopskipjump",)):
             begun = time.process_time()
-            found = records(
-                "audit",
-                changed,
-                x,
-                y,
-                {"audit.searches": searches},
-                certify=certificates,
-                lbound=pd.DataFrame({"idx": []}),
-            )
+            needs = {"certify": certificates, "lbound": pd.DataFrame({"idx": []})}
+            found = records("audit", changed, x, y, {"audit.searches": searches}, **needs)
             seconds = (time.process_time() - begun) / len(x)
             radii = found.loc[found["attacked"] == 1]
             nearest = f"{radii['ratio'].min():8.2f} {radii['ratio'].median():7.2f}"
@@ -153,12 +145,11 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     given = parser.parse_args()
     if not given.checkpoint.is_file():
-        return print(f"no checkpoint at {given.checkpoint}: give a ResNet-20 for CIFAR-10 with --checkpoint")
-    model = (
-        build("resnet20", 10, (3, 32, 32), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).eval().requires_grad_(False)
-    )
+        print(f"no checkpoint at {given.checkpoint}: give a ResNet-20 for CIFAR-10 with --checkpoint")
+        return
+    model = build("resnet20", 10, (3, 32, 32), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     adopt_foreign(model, given.checkpoint)
-    model = model.to(memory_format=torch.channels_last)
+    model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     test = load("cifar10", given.data_root).test
     x, y = test[torch.arange(2 * given.images)].float() / 255, test.labels[: 2 * given.images]
     right = (model(x).argmax(dim=1) == y).nonzero().flatten()[: given.images]
