@@ -15,6 +15,7 @@ from statsmodels.stats.weightstats import DescrStatsW
 from suite.statistics import (
     FEWEST,
     average_certified_radius,
+    averaged_share,
     certified_accuracy,
     certified_radius,
     l_bound,
@@ -197,6 +198,16 @@ def test_the_interval_of_a_difference_of_shares_is_bonett_and_prices() -> None:
         difference, *interval = mean_difference([a], [b], shares=True)
         assert difference == pytest.approx((only_a - only_b) / a.size)
         assert interval == pytest.approx(paired_interval(only_a, only_b, a.size))
+
+
+def test_a_share_averaged_over_seeds_is_known_no_better_than_from_as_many_test_sets() -> None:
+    """Two seeds that err on different images: the variance of their mean is that of 20 images, of 8 that were seen."""
+    hits = np.array([[1, 1, 0, 0], [0, 0, 1, 0]])
+    share, low, high = averaged_share(hits, np.ones_like(hits))
+    assert (share, low, high) == pytest.approx((3 / 8, *proportion_confint(3, 8, method="wilson")))
+    opposite = np.array([[1, 1, 0, 0], [0, 0, 1, 1]])  # no variance at all: as one seed's four images
+    _, low, high = averaged_share(opposite, np.ones_like(opposite))
+    assert (low, high) == pytest.approx(proportion_confint(2, 4, method="wilson"))
 
 
 def test_a_share_comes_with_its_interval() -> None:
