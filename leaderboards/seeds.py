@@ -66,9 +66,9 @@ def board_row(results: Sequence[Mapping[str, Any]], radii: Sequence[float]) -> d
     """The row of runs that differ in the seed alone: JSON values, in the form of `schema.json`.
 
     A figure is the mean over the runs that have it, and its `spread` their sample standard deviation: None for fewer
-    than two. `intervals` are at 95 %, over test sets drawn like this one, for these seeds: they do not say what
-    another seed would give, which is what the spread shows. For shares they are Wilson's, for the ACR normal; with
-    several seeds each image's value is averaged over them first. Where a result has no value for each image (clean
+    than two. `intervals` are at 95 %, over test sets drawn like this one, for these seeds: they do not say what another
+    seed would give, which is what the spread shows. For shares they are Wilson's, for the ACR that of `mean_interval`;
+    with several seeds each image's value is averaged over them first. Where a result has no value for each image (clean
     accuracy, averaging error), the runs' own bounds are averaged, which is no narrower: the standard deviation of a
     mean is at most the mean of the standard deviations.
     """

@@ -157,6 +157,14 @@ def test_runs_that_differ_in_the_seed_alone_are_one_row(tmp_path: Path) -> None:
     assert paper[paper["seeds"].map(len) == 2].iloc[0]["r=0.1"] == pytest.approx((2 / 4 + 2 / 3) / 2)
 
 
+def test_the_interval_of_clean_accuracy_is_of_the_images_that_it_is_of(tmp_path: Path) -> None:
+    """A pass sees the whole test set (3 of 4 right), a vote the five images that are certified (4 of 5)."""
+    store(tmp_path, result(), result("baseline"))
+    found = table("digits", tmp_path, published=None).set_index("method")
+    assert found.loc["baseline", "intervals"]["clean"] == pytest.approx(wilson(3 / 4, 4))
+    assert found.loc["randomized-smoothing", "intervals"]["clean"] == pytest.approx(wilson(4 / 5, 5))
+
+
 def test_the_interval_of_the_acr_of_several_seeds_is_over_the_images(tmp_path: Path) -> None:
     """The mean of R·[correct] over two seeds: of the five images 0.5, 0.2, 0, 0 and 0.1, twenty times."""
     five = pd.concat([RECORDS] * 20, ignore_index=True).assign(idx=range(100))

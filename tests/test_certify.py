@@ -11,6 +11,7 @@ import pytest
 import torch
 from scipy import stats
 from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
 
 from suite import UserError, certify
 from suite.models import build, folded
@@ -178,6 +179,24 @@ def test_idx_are_the_images_numbers_and_key_their_noise() -> None:
     assert records([0, 2, 4])["votes"].tolist()[1:] != wanted["votes"].tolist()[1:]
 
 
+def test_a_folded_copy_that_is_another_function_is_not_used() -> None:
+    """torch.fx folds both batch norms into the convolution that they share, one after the other."""
+
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.one, self.two = nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.BatchNorm2d(2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (self.one(self.conv(x)) + self.two(self.conv(x)).relu()).mean(dim=(2, 3))
+
+    model, images = Shared(), small_images()
+    with torch.no_grad():
+        model.two.weight.fill_(3)
+    assert not torch.allclose(fuse(model.eval())(images), model(images), atol=1e-2)
+    assert folded(model, images[0]) is model
+
+
 def test_a_record_holds_what_its_radius_is_computed_from() -> None:
     for record in run([0, 1, 2], 64):
         votes = record["votes"]
@@ -212,6 +231,15 @@ class Always(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.logits.expand(len(x), -1)
+
+
+@pytest.mark.parametrize("radii", [None, [0.1]])
+def test_an_abstention_is_not_correct_though_the_class_is_the_label(radii: list[float] | None) -> None:
+    """On the boundary the draws divide evenly, and nothing can be certified of the class of the clean pass."""
+    model, image = Linear(12), torch.full((1, 3, 2, 2), 0.5)
+    found = certify(model, image, torch.zeros(1), sigma=0.25, n=200, deterministic=True, radii=radii).iloc[0]
+    assert found["label"] in found["chosen"]
+    assert (found["predict"], found["radius"], found["correct"]) == (-1, 0, 0)
 
 
 def test_a_constant_classifier_gets_the_largest_radius() -> None:

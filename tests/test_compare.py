@@ -69,6 +69,16 @@ def test_the_paired_interval_by_hand_and_its_level() -> None:
         assert cover > 0.94
 
 
+def test_a_radius_that_is_certified_counts_at_itself_but_not_by_the_papers_convention() -> None:
+    """R ≥ r, and R > r: radii of 0.25 and 0.5, and an abstention, at 0, 0.25 and 0.5."""
+    records = row((0, 3, 0.5, 3, 1), (1, 4, 0.25, 4, 1), (2, 5, 0.0, -1, 0), (3, 6, 0.5, 1, 0))
+    assert curve(records, points=3, largest=0.5)["accuracy"].tolist() == [1 / 2, 1 / 2, 1 / 4]
+    assert curve(records, "paper", points=3, largest=0.5)["accuracy"].tolist() == [2 / 3, 1 / 3, 0]
+    both = shared_images(records, records)
+    assert outcomes(both, 0.25).tolist() == ["both", "both", "neither", "neither"]
+    assert outcomes(both, 0.25, "paper").tolist() == ["both", "neither", "neither", "neither"]
+
+
 def test_what_may_not_be_the_same_pixels_is_said() -> None:
     jpeg, original = {"data": "CIFAR-10 (JPEG)"}, {"data": "CIFAR-10"}
     assert same_images(jpeg, jpeg, ({"data": "aa"}, {"data": "aa"})) == ""

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 import typer
@@ -23,12 +24,16 @@ from pydantic_core import PydanticUndefined
 from test_heat import STEPS, errors
 
 from leaderboards import rows as board
-from leaderboards.published import published_rows
+from leaderboards.claims import CLAIMS, judged
+from leaderboards.compare import difference, shared_images
+from leaderboards.kept import KEPT
+from leaderboards.published import PUBLISHED, published_rows
 from leaderboards.seeds import COMPARABLE
 from leaderboards.text import MEASURED, NAMES
 from methods import METHODS, Settings
 from suite import cli
 from suite.boards import Board, load_board
+from suite.files import read_records
 from suite.grid import left, load_grid, runs_of
 from suite.illustrate import ISLAND, POINT, SIGMA, TIMESTEPS, adversarial_distance, heat_steps
 from suite.run import Machine, run
@@ -356,6 +361,42 @@ def test_the_studys_rows_in_the_findings_are_those_kept(tmp_path: Path) -> None:
         for column, key in (("Cohen et al.'s", "certified_accuracy"), ("paper's", "certified_accuracy_paper")):
             for radius in ("0.1", "0.2"):
                 assert line[f"{column}, r = {radius}"] == f"{100 * row[key][radius]:.1f}"
+
+
+def test_the_intervals_in_the_findings_are_those_of_the_kept_records() -> None:
+    text = " ".join((DOCS / "findings.md").read_text().split())
+
+    def records(method: str, sigma: str, protocol: str) -> pd.DataFrame:
+        [folder] = (PUBLISHED / KEPT).glob(f"{method}-cifar10-resnet8-sigma{sigma}-seed0-*")
+        return read_records(folder / f"{protocol}.jsonl")
+
+    def signed(number: float, digits: int) -> str:
+        return f"{number:+.{digits}f}".replace("-", "−")
+
+    for figure, other in (("mean DDN distance", "randomized-smoothing"), ("mean DDN distance", "smoothadv")):
+        [claim] = [own for own in CLAIMS if (own.figure, own.less) == (figure, other)]
+        verdict = judged(claim, [records("heat", "0.1", "attack")], [records(other, "0.1", "attack")])
+        assert verdict is not None
+        low, high = verdict.interval or (0, 0)
+        assert f"{signed(verdict.difference, 3)} ({signed(low, 3)} to {signed(high, 3)}) against `{other}`" in text
+    for r in (0.15, 0.25):
+        [claim] = [own for own in CLAIMS if own.figure.endswith(f" {r:g}") and own.less == "randomized-smoothing"]
+        pair = [[records(method, "0.1", "certify")] for method in ("heat", "randomized-smoothing")]
+        verdict = judged(claim, *pair)
+        assert verdict is not None
+        low, high = (signed(100 * bound, 1) for bound in verdict.interval or (0, 0))
+        assert f"{signed(100 * verdict.difference, 1)}{' points' * (r == 0.15)} ({low} to {high})" in text
+    for more, less, sigma, r in (
+        ("heat", "randomized-smoothing", "0.1", 0.1),
+        ("heat", "baseline", "0.1", 0.1),
+        ("heat", "baseline", "0.1", 0.2),
+        ("madry-heat", "madry", "0.1", 0.1),
+        ("madry-heat", "madry", "0.25", 0.25),
+    ):
+        shared = shared_images(records(more, sigma, "certify"), records(less, sigma, "certify"))
+        [line] = (100 * difference(shared, at=[r])[["difference", "low", "high"]]).to_numpy().tolist()
+        found, low, high = (signed(number, 1) for number in line)
+        assert re.search(rf"{re.escape(found)}( points)? \({re.escape(low)} to {re.escape(high)}\)", text)
 
 
 def test_the_audits_in_the_findings_are_those_kept(tmp_path: Path) -> None:

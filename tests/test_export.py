@@ -166,6 +166,15 @@ def test_the_page_is_whole_and_its_text_is_text(runs: Path) -> None:
     assert places == {"group0-0", "group0-1"}
 
 
+def test_a_groups_title_is_text(tmp_path: Path) -> None:
+    """It begins with what the data are called, as somebody's result says."""
+    store(tmp_path, hostile() | {"data": HOSTILE})
+    text = to_html(table("digits", tmp_path, published=None), "digits", tmp_path)
+    assert [tag for tag, _ in Page(text).tags if tag == "script"] == ["script"] * 3
+    [heading] = re.findall(r"<h2>(.*?)</h2>", text, re.DOTALL)
+    assert html.unescape(heading).startswith(f"{HOSTILE}: σ = 0.25")
+
+
 def test_published_rows_have_pages_too(tmp_path: Path) -> None:
     frame = table("cifar10", tmp_path, "paper").query("source != 'run'")
     page = Page(to_html(frame, "cifar10", tmp_path, "paper", PUBLISHED))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import lzma
 import shutil
 from pathlib import Path
 
@@ -38,8 +40,16 @@ def test_a_kept_run_is_the_row_that_it_was(folder: Path, tmp_path: Path) -> None
 
 
 def test_a_stores_own_run_stands_in_place_of_the_kept_one(folder: Path, tmp_path: Path) -> None:
-    keep(folder, tmp_path)
-    assert len(table("digits", folder.parent, published=tmp_path)) == 1
+    place, _ = keep(folder, tmp_path)
+    kept = json.loads((place / "result.json").read_text())
+    (place / "result.json").write_text(json.dumps(kept | {"acr": 9.0}))
+    shorter = "".join((folder / "certify.jsonl").read_text().splitlines(keepends=True)[:5])
+    (place / "certify.jsonl.xz").write_bytes(lzma.compress(shorter.encode()))
+    [row] = [row for _, row in table("digits", folder.parent, published=tmp_path).iterrows()]
+    assert row["acr"] == kept["acr"]
+    assert len(row_records(row, folder.parent, tmp_path)) == kept["images"] > 5
+    [row] = [row for _, row in table("digits", tmp_path / "no store", published=tmp_path).iterrows()]
+    assert (row["acr"], len(row_records(row, tmp_path / "no store", tmp_path))) == (9, 5)
 
 
 def test_what_cannot_be_kept(folder: Path, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from leaderboards.kept import KEPT
 from leaderboards.published import PUBLISHED, Entry, paper_figures, published_records, published_rows
 from leaderboards.published.log import Log, evidence, fits, read_log, rounding
 from leaderboards.published.store import import_logs
+from suite.commands.boards import probability
 from suite.errors import UserError
 from suite.files import read_records
 from suite.protocols import certify
@@ -37,6 +38,7 @@ from suite.statistics import (
 )
 
 LOGS = SHARED / "data" / "published"
+ROOT = Path(__file__).parents[1]
 ROWS = sorted(PUBLISHED.glob("*/*.tsv.xz"))
 HEADER = "idx\tlabel\tpredict\tradius\tcorrect\ttime\n"
 GIVEN: dict[str, Any] = {
@@ -135,6 +137,30 @@ def test_arbitrary_radii_are_taken_as_often_as_is_said() -> None:
     said = chance(*(f"{r:.4f}" for r in places), n=n)
     assert said < -1
     assert np.log10(taken.mean()) == pytest.approx(said, abs=0.08)
+
+
+def test_what_is_said_of_the_radii_that_come_with_the_suite() -> None:
+    """In README and findings: 88 % of arbitrary radii fit; all of a log's at once hardly ever; 3.92σ needs α = 0.01."""
+    arbitrary = np.random.default_rng(0).uniform(0.02 * 0.25, largest_radius(100_000, 0.001, 0.25), 20_000)
+    texts = [f"{r:.3}" for r in arbitrary]
+    fitting = fits(np.array(texts, float), rounding(texts), 100_000, 0.001, 0.25).mean()
+    chances = {}
+    for file in (file for board in ("cifar10", "imagenet") for file in PUBLISHED.glob(f"{board}/*.toml")):
+        entry = Entry(**tomllib.loads(file.read_text()))
+        records = pd.read_csv(file.with_suffix(".tsv.xz"), sep="\t", dtype={"radius": str})
+        found = evidence(Log(file, records, "", ""), entry.n, entry.alpha, entry.sigma)
+        chances[file.parent.name, entry.method, entry.sigma, entry.variant] = found
+        assert ("arbitrary ones fit" in entry.note) == (found > -3)
+    weakest = ("imagenet", "randomized-smoothing", 0.5, "")
+    assert max(chances, key=lambda name: chances[name]) == weakest
+    largest = published_records("imagenet/randomized-smoothing-resnet50_noise_0.50_sigma_0.50")["radius"].max()
+    findings, readme = ((ROOT / name).read_text() for name in ("docs/findings.md", "README.md"))
+    for text in (findings, readme):
+        assert f"{100 * fitting:.0f} % " in text
+        assert f"{10 ** chances[weakest]:.4f}" in text
+    assert f"below {probability(min(chances.values())).removeprefix('< ')}" in readme
+    assert max(chance for name, chance in chances.items() if name[0] == "cifar10") < -11
+    assert f"its largest radius, {largest / 0.5:.2f}σ, where {largest_radius(100_000, 0.001, 1):.2f}σ is" in findings
 
 
 def test_repeated_radii_and_abstentions_are_no_evidence() -> None:
