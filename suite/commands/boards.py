@@ -137,6 +137,7 @@ def import_published(
 ) -> None:
     """Put published per-image certification logs (Cohen et al.'s layout) on a board."""
     from leaderboards.published import PUBLISHED
+    from leaderboards.published.log import WEAK
     from leaderboards.published.store import import_logs
 
     given = {"method": method, "citation": citation, "arch": arch, "sigma": sigma, "trained_sigma": trained_sigma}
@@ -148,7 +149,8 @@ def import_published(
         return
     for row in done:
         said = [f"{row['row']}: {row['images']} images{'' if row['new'] else ', there already'}"]
-        said.append(f"arbitrary radii would have been taken with probability {probability(row['chance'])}")
+        if row["chance"] <= WEAK:  # else its note says so
+            said.append(f"arbitrary radii would have been taken with probability {probability(row['chance'])}")
         said.append(f"labels {'not checked: no such test set here' if labels is None else f'as in {labels[1]}'}")
         out.print("; ".join([*said, *filter(None, [row["note"]])]), highlight=False, markup=False, soft_wrap=True)
     out.print(f"next: suite leaderboard {board}", highlight=False)
@@ -169,8 +171,8 @@ def labels_at_hand(board: str, data_root: Path | None) -> tuple[Any, str] | None
 
 
 def probability(exponent: float) -> str:
-    """10 to `exponent`, as it is read: 0.13, or < 1e-57."""
-    return f"{10**exponent:.2g}" if exponent > -3 else f"< 1e{math.floor(exponent) + 1}"
+    """A bound on 10 to `exponent`, as it is read: < 1e-57."""
+    return f"< 1e{math.floor(exponent) + 1}"
 
 
 def publish(
