@@ -8,8 +8,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 demo: $(VENV)/.installed  ## every method on the embedded digits, and their leaderboard
 	$(BIN)/suite demo
 
-test: $(VENV)/.installed-test lint  ## everything that is tested
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed-test lint  ## everything that is tested, a process of one thread for each core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
