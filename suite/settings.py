@@ -68,7 +68,7 @@ class Attack(Frozen):
 
     images: int = Field(1_000, ge=1, description="how many test images, at most")
     steps: int = Field(20, ge=1, description="of the paper's PGD and DDN")
-    best_steps: int = Field(50, ge=2, description="of DDN and of FMN each, for the best distance")
+    best_steps: int = Field(25, ge=2, description="of DDN and of FMN each, for the best distance")
     max_norm: float = Field(4.0, gt=0, description="largest ℓ2 norm of a perturbation, pixels in [0,1]")
     draws: int = Field(100, ge=1, description="of the noise, for the gradient and answer of a stochastic row")
 
