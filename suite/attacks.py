@@ -1,11 +1,14 @@
 """Attacks on what a row deploys: perturbations of small ℓ2 norm that change the answer to an image.
 
-f is a network, δ a perturbation; the noise η₁, …, η_m is drawn once for each image. The margin of logits z is
-M(z, y) = max_{j ≠ y} z_j − z_y, above 0 where the label y does not lead. Where a row deploys one pass, an attack steps
-along ∇M(f(x + δ), y); where it deploys a vote, along Σᵢ ∇M(f(x + δ + ηᵢ), y), and the answer is that of the average of
-softmax(f). These are eqs. 8 and 9 of "Adversarial Boot Camp" with the margin for the loss L. The cross-entropy, which
-the paper takes, has a gradient that rounds to 0 where logits are large: the margin's has the same direction whatever
-they are multiplied by.
+f is a network, δ a perturbation; the noise η₁, …, η_m is drawn once for each image. Where a row deploys one pass, an
+attack steps along ∇M(f(x + δ), y); where it deploys a vote, along Σᵢ ∇M(f(x + δ + ηᵢ), y), and the answer is that of
+the average of softmax(f). M is the margin by which the other logits exceed the label's, the largest smoothly:
+
+    M(z, y) = T log Σ_{j ≠ y} exp(z_j / T) − z_y,    T = std(z) / 10, of which no gradient is taken
+
+These are eqs. 8 and 9 of "Adversarial Boot Camp" with M for the cross-entropy L. L of the logits z/T is
+log(1 + exp(M/T)), so for one pass its gradient has the direction of ∇M, but rounds to 0 where logits are large. The
+direction of ∇M does not depend on a factor of all logits.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from suite.noise import draws
 from suite.protocols.voting import settled
 
 GAMMA = 0.05  # of DDN: by what the radius grows or shrinks in a step
+SOFTNESS = 0.1  # of the largest other logit, in standard deviations of the logits
 HALVINGS = 10  # of the way from an image to a hit: what is left is a thousandth of it
 
 
@@ -109,10 +113,11 @@ class Target:
         return logits if self.noise.shape[1] == 1 else logits.log_softmax(dim=-1)
 
     def margins(self, scores: Tensor, rows: Tensor) -> Tensor:
-        """M for each draw, (B, m): by how much the `top`-th of the other classes exceeds the label."""
+        """M for each draw, (B, m); for more than one `top`, of the label and the others from the `top`-th on."""
         label = self.labels[rows, None, None].expand(-1, scores.shape[1], 1)
-        others = scores.scatter(2, label, -torch.inf)
-        return others.topk(self.top, dim=2).values[..., -1] - scores.gather(2, label)[..., 0]
+        others = scores.scatter(2, label, -torch.inf).sort(dim=2, descending=True).values[..., self.top - 1 : -1]
+        t = SOFTNESS * scores.detach().std(dim=2, keepdim=True)
+        return t[..., 0] * (others / t).logsumexp(dim=2) - scores.gather(2, label)[..., 0]
 
 
 def keyed_noise(x: Tensor, indices: list[int], m: int, *, sigma: float, seed: int, purpose: str) -> Tensor:

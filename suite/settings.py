@@ -84,7 +84,7 @@ class Attack(Frozen):
 
     images: Images = Field(1_000, description="how many test images, at most")
     steps: Steps = Field(20, description="of the paper's PGD and DDN")
-    best_steps: int = Field(50, ge=2, le=100_000, description="of DDN and of FMN each, for the best distance")
+    best_steps: int = Field(25, ge=2, le=100_000, description="of DDN and of FMN each, for the best distance")
     max_norm: Distance = Field(4.0, description="largest ℓ2 norm of a perturbation, pixels in [0,1]")
     draws: Draws = Field(100, description="of the noise, for the gradient and answer of a stochastic row")
 

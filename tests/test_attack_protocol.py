@@ -1,7 +1,7 @@
 """Adversarial distances: against foolbox, against known ones, and eq. 9 against its formula.
 
-foolbox's attacks ascend a cross-entropy. That of two logits, the label's and the largest other, has the direction of
-their difference, the margin: on such a model its attacks are ours.
+foolbox's attacks ascend a cross-entropy. That of two logits, the label's and the smooth largest of the others, has the
+direction of their difference, the margin: on such a model its attacks are ours.
 """
 
 from __future__ import annotations
@@ -74,15 +74,21 @@ def ball(x: Tensor, radius: float) -> Tensor:
 
 
 class LabelAndRival(nn.Module):
-    """The logits of the label and of the largest other class, of images whose labels are known by their order."""
+    """The logit of the label, and the smooth largest of the others, of images whose labels are known by their order."""
 
     def __init__(self, model: nn.Module, y: Tensor):
         super().__init__()
         self.model, self.y = model, y
 
     def forward(self, x: Tensor) -> Tensor:
-        logits, own = self.model(x), self.y[:, None]
-        return torch.cat((logits.gather(1, own), logits.scatter(1, own, -torch.inf).amax(dim=1, keepdim=True)), dim=1)
+        logits = self.model(x)
+        return torch.stack([torch.stack((z[y], rival(z, y))) for z, y in zip(logits, self.y.tolist(), strict=True)])
+
+
+def rival(z: Tensor, y: int, t: Tensor | None = None) -> Tensor:
+    """T log Σ exp(z_j/T) over the classes j but y, T by default a tenth of the logits' standard deviation."""
+    t = z.detach().std() / 10 if t is None else t
+    return t * (torch.cat((z[:y], z[y + 1 :])) / t).logsumexp(dim=0)
 
 
 def in_foolbox(model: nn.Module, y: Tensor) -> tuple[foolbox.PyTorchModel, foolbox.criteria.Misclassification]:
@@ -212,17 +218,18 @@ def test_the_best_distance_of_a_linear_classifier_is_its_own_where_the_papers_ar
     assert found["ddn"].between(0.41, 0.45).all()
 
 
-def test_a_public_resnet20s_best_distances_are_near_foolboxs_with_six_times_the_steps(cifar10: Path) -> None:
-    """And `benchmarks/attack.py` compares more images with more attacks."""
-    model, x, y = public_resnet20(cifar10, 4)
+def test_a_public_resnet20s_best_distances_are_near_those_of_other_libraries(cifar10: Path) -> None:
+    """adversarial-library 0.2.8: FMN in 300 steps, DDN in 300 and 1,000, and ALMA in 1,000, the nearest of each image.
+
+    `benchmarks/attack.py` makes the comparison on more images.
+    """
+    known = np.array([0.1035, 0.0274, 0.1022, 0.0410, 0.0736])
+    model, x, y = public_resnet20(cifar10, len(known))
     spec = make_spec(method="baseline", dataset="cifar10", profile="quick", arch="resnet20")
-    ours = records("attack", model, spec, x, y.tolist())["best"]
-    wrapped, criterion = in_foolbox(model, y)
-    attack = foolbox.attacks.DDNAttack(init_epsilon=0.1, steps=300)
-    theirs = (attack.run(wrapped, x, criterion) - x).flatten(1).norm(dim=1)
-    assert theirs.gt(0).all()
-    assert (ours.to_numpy() < 1.03 * theirs.numpy()).all()
-    assert ours.median() < 0.1  # where the paper's PGD stops at 0.4
+    found = records("attack", model, spec, x, y.tolist())
+    assert found["best"].median() < 1.03 * np.median(known)
+    assert found["best"].to_numpy() == pytest.approx(known, rel=0.06)
+    assert found["pgd"].between(0.39, 0.41).all()  # its first step
 
 
 # a scale of the logits
@@ -300,8 +307,11 @@ def test_the_step_of_a_stochastic_row_is_eq_9(batch_size: int) -> None:
     seen = noisy_target(model, x, y, m, batch_size).see(x, torch.arange(2), "here")
     eta = [0.2 * torch.cat(list(draws(3, "attack", i, m, like=x[i]))) for i in range(2)]
 
+    fixed = [model(x[i] + eta[i]).std(dim=1) / 10 for i in range(2)]  # of which no gradient is taken
+
     def total(image: int, at: Tensor) -> float:
-        return float(sum(margin(model((at + one)[None])[0], int(y[image])) for one in eta[image]))
+        logits, label = model(at + eta[image]), int(y[image])
+        return float(sum(rival(z, label, t) - z[label] for z, t in zip(logits, fixed[image], strict=True)))
 
     for image in range(2):
         differences = torch.zeros(192, dtype=torch.float64)
@@ -315,10 +325,6 @@ def test_the_step_of_a_stochastic_row_is_eq_9(batch_size: int) -> None:
         assert torch.allclose(seen.direction[image].flatten(), known, atol=1e-6)
     averaged = torch.stack([model(x[i] + eta[i]).softmax(dim=1).mean(dim=0) for i in range(2)])
     assert seen.classes[:, 0].tolist() == averaged.argmax(dim=1).tolist()
-
-
-def margin(logits: Tensor, label: int) -> Tensor:
-    return torch.cat((logits[:label], logits[label + 1 :])).max() - logits[label]
 
 
 class Sigmoid(nn.Module):

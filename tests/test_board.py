@@ -132,7 +132,7 @@ def test_runs_that_differ_in_the_seed_alone_are_one_row(tmp_path: Path) -> None:
     spec = make_spec(method="randomized-smoothing", dataset="digits", seed=4)
     second = summarise(spec, datasets.load("digits"), {"certify": other})
     old = {name: value for name, value in result(seed=2).items() if name not in ("recipe", "image_radii")}
-    attack = {"pgd": {"median": 0.7}, "ddn": {"median": None}}
+    attack = {"best": {"median": 0.25}, "pgd": {"median": 0.7}, "ddn": {"median": None}}
     audit = {"certify": {"attacked": 3, "violations": 1}, "lbound": {"attacked": 0, "violations": 0}}
     store(tmp_path, result() | {"attack": attack, "audit": audit}, second | {"audit": audit}, old)
     frame = table("digits", tmp_path).set_index(table("digits", tmp_path)["seeds"].map(str))
@@ -146,9 +146,10 @@ def test_runs_that_differ_in_the_seed_alone_are_one_row(tmp_path: Path) -> None:
     assert (row["spread"]["r=0.2"], row["spread"]["r=0.1"]) == (0, pytest.approx(0.2 / math.sqrt(2)))
     assert row["acr"] == pytest.approx((0.8 + 0.8) / 10)
     assert (row["pgd"], row["spread"]["pgd"]) == (0.7, None)  # one seed went through the attack
+    assert (row["distance"], row["spread"]["distance"]) == (0.25, None)
     assert math.isnan(row["ddn"])
     assert (row["audited"], row["violations"]) == (6, 2)
-    assert math.isnan(frame.loc["[2]", "pgd"])
+    assert math.isnan(frame.loc["[2]", "distance"])
     assert row["intervals"]["acr"] is None  # of five images
     # at 0.2 the images' values are 1, ½, 0, 0, ½ of mean 0.4 and variance 0.14: as 0.24 / (0.14 / 5) images
     assert row["intervals"]["r=0.2"] == pytest.approx(wilson(0.4, 5 * 0.24 / 0.14))

@@ -28,7 +28,7 @@ SCHEMA = json.loads((files("leaderboards") / "schema.json").read_text())
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
     """Two seeds of one recipe, one with all protocols' figures, and a run called anything."""
-    attack = {"pgd": {"median": 0.7}, "ddn": {"median": 0.5}}
+    attack = {"best": {"median": 0.4}, "pgd": {"median": 0.7}, "ddn": {"median": 0.5}}
     audit = {"certify": {"attacked": 3, "violations": 1}, "lbound": {"attacked": 2, "violations": 0}}
     audit["probit"] = {"attacked": 2, "violations": 2}
     measured = {"attack": attack, "audit": audit, "averaging": {"distance": 0.25, "low": 0.2, "high": 0.3}}
@@ -66,7 +66,8 @@ def test_json_has_every_figure(runs: Path) -> None:
     assert row["acr"] == pytest.approx(0.18)
     assert row["spread"]["acr"] == pytest.approx(0.04 / 2**0.5)
     assert (row["certified_accuracy"]["0.1"], row["certified_accuracy_paper"]["0.1"]) == (3 / 5, 2 / 4)
-    assert (row["pgd"], row["ddn"], row["seconds_per_image"], row["averaging_error"]) == (0.7, 0.5, 0.001, 0.25)
+    assert (row["adversarial_distance"], row["pgd"], row["ddn"]) == (0.4, 0.7, 0.5)
+    assert (row["seconds_per_image"], row["averaging_error"]) == (0.001, 0.25)
     assert row["intervals"]["averaging_error"] == [0.2, 0.3]
     assert row["audit"] == {"attacked": 3, "violations": 1}
     assert row["lbound_audit"] == {"attacked": 2, "violations": 0}
@@ -159,6 +160,13 @@ def test_the_page_is_whole_and_its_text_is_text(runs: Path) -> None:
     assert len(certified["lines"]) == 2
     assert [line["name"].rpartition(" ")[2] for line in attacked["lines"]] == ["PGD", "DDN"]
     assert not any("<" in line["name"] for line in certified["lines"])
+    file = runs / result()["run_id"] / "attack.jsonl"
+    pd.read_json(file, lines=True).assign(best=[0.25, 0.5]).to_json(file, orient="records", lines=True)
+    page = Page(to_html(table("digits", runs), "digits", runs))
+    [plots] = [json.loads(text) for text in page.script if text.startswith("{")]
+    [attacked] = plots["group0"][1]["lines"]  # the nearest found stands for all
+    assert attacked["name"].endswith(": the nearest found")
+    assert (attacked["accuracy"][-1], max(attacked["x"])) == (100, pytest.approx(1.02 * 0.9))  # PGD's largest
     line = certified["lines"][0]
     assert line["accuracy"][0] == 60  # of both seeds: images 0, 1 and 4 of 5
     assert len(line["x"]) == len(line["low"]) == len(line["high"]) == 101
