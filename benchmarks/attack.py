@@ -1,8 +1,9 @@
 """The best distance of `suite attack` beside other libraries' attacks, and what `suite audit` finds of masked models.
 
 Of the first correctly classified test images: the median and the mean ℓ2 distance, the steps with a gradient that an
-image takes, and seconds. foolbox's FMN has the projection that its paper has: foolbox 3.3.4 divides a norm by itself.
-adversarial-library's attacks run where it is installed: `pip install --no-deps adv-lib`, without what it plots with.
+image takes, and seconds. The others are adversarial-library's where it is installed, by `pip install --no-deps adv-lib`
+(without what it plots with), else foolbox's, FMN with the projection that its paper has: foolbox 3.3.4 divides a norm
+by itself.
 
 Then certificates of the network's vote at σ = 0.1 (n = 1,000) are audited on its single pass; on the same network with
 logits times 1,000; with images rounded to 16 levels, which makes every gradient 0; and with nothing but its answers.
@@ -60,22 +61,21 @@ class Changed(nn.Module):
 
 
 def others(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, tuple[int, Callable[[], Tensor]]]:
-    """Other libraries' attacks: the steps that an image takes, and the images found."""
-    wrapped, criterion = foolbox.PyTorchModel(model, (0, 1), "cpu"), foolbox.criteria.Misclassification(y)
-    found: dict[str, tuple[int, Callable[[], Tensor]]] = {
-        "foolbox FMN": (300, lambda: FMN(steps=300).run(wrapped, x, criterion)),
-        "foolbox DDN": (300, lambda: foolbox.attacks.DDNAttack(steps=300).run(wrapped, x, criterion)),
-    }
+    """Another library's attacks: the steps that an image takes, and the images found."""
     if importlib.util.find_spec("adv_lib"):
         sys.modules.setdefault("visdom", ModuleType("visdom"))  # which it plots with
         from adv_lib.attacks import alma, ddn, fmn
 
-        found |= {
+        return {
             "adv-lib FMN": (300, lambda: fmn(model, x, y, norm=2, steps=300)),
             "adv-lib DDN": (300, lambda: ddn(model, x, y, steps=300, levels=None)),
-            "adv-lib ALMA": (1000, lambda: alma(model, x, y, distance="l2", num_steps=1000)),
+            "adv-lib ALMA": (1000, lambda: alma(model, x, y, distance="l2", num_steps=1000, init_lr_distance=0.1)),
         }
-    return found
+    wrapped, criterion = foolbox.PyTorchModel(model, (0, 1), "cpu"), foolbox.criteria.Misclassification(y)
+    return {
+        "foolbox FMN": (300, lambda: FMN(steps=300).run(wrapped, x, criterion)),
+        "foolbox DDN": (300, lambda: foolbox.attacks.DDNAttack(steps=300).run(wrapped, x, criterion)),
+    }
 
 
 def records(protocol: str, model: nn.Module, x: Tensor, y: Tensor, given: dict[str, Any], **needs: Any) -> pd.DataFrame:
@@ -90,7 +90,7 @@ def compare(model: nn.Module, x: Tensor, y: Tensor) -> None:
         return way(), (time.process_time() - begun) / len(x)
 
     lines: dict[str, tuple[Tensor, str, float]] = {}
-    for best_steps in (25, 50, 100):
+    for best_steps in (25, 50):
         found, seconds = timed(lambda n=best_steps: records("attack", model, x, y, {"attack.best_steps": n}))  # type: ignore[misc]
         for name in ("pgd", "ddn") if best_steps == 25 else ():
             lines[f"the paper's {name.upper()}"] = (torch.tensor(found[name]), "20", float("nan"))

@@ -6,6 +6,7 @@ direction of their difference, the margin: on such a model its attacks are ours.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from pathlib import Path
@@ -14,10 +15,12 @@ from typing import Any
 import foolbox
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import SHARED
 from known import digits_spec
+from PIL import Image
 from planes import Planes, assert_same, records
 from test_adversarial_training import smooth_model
 from torch import Tensor, nn
@@ -25,7 +28,6 @@ from torch import Tensor, nn
 from leaderboards.curves import attack_curve
 from suite.attacks import Seen, Target, bisected, ddn, distances, first_success_pgd, fmn, keyed_noise
 from suite.checkpoints import adopt_foreign
-from suite.data import load
 from suite.models import build
 from suite.noise import draws
 from suite.protocols.attack import PROTOCOL
@@ -50,8 +52,10 @@ def public_resnet20(root: Path, total: int) -> tuple[nn.Module, Tensor, Tensor]:
         build("resnet20", 10, (3, 32, 32), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).eval().requires_grad_(False)
     )
     adopt_foreign(model, SHARED / "weights" / "resnet20-12fca82f.th")
-    test = load("cifar10", root).test
-    x, y = test[torch.arange(2 * total)].float() / 255, test.labels[: 2 * total]
+    lines = next(pq.ParquetFile(root / "cifar10" / "test-00000-of-00001.parquet").iter_batches(2 * total)).to_pylist()
+    pixels = [np.asarray(Image.open(io.BytesIO(line["img"]["bytes"]))) for line in lines]
+    x = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
+    y = torch.tensor([line["label"] for line in lines])
     right = model(x).argmax(dim=1) == y
     return model, x[right][:total], y[right][:total]
 
