@@ -183,7 +183,8 @@ def test_the_interval_over_seeds_covers_the_test_set_for_these_seeds() -> None:
 
 def test_what_makes_rows_comparable(tmp_path: Path) -> None:
     changes: list[dict[str, Any]] = [
-        {}, {"sigma": 0.5}, {"n": 500}, {"alpha": 0.01}, {"sampling": "adaptive"}, {"certify.precision": "bf16"}, {"certify.noise": "discrete"},
+        {}, {"sigma": 0.5}, {"n": 500}, {"alpha": 0.01}, {"sampling": "adaptive"}, {"certify.precision": "bf16"},
+        {"certify.noise": "discrete"},
     ]  # fmt: skip
     apart = [result(**change) for change in changes]
     apart += [result() | {"run_id": name, "recipe": name, name: value}
