@@ -16,7 +16,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.installed  ## what we claim about speed, measured here
+bench: $(VENV)/.installed-bench  ## what we claim about speed, measured here
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
 
 mutants: $(VENV)/.installed-test  ## changes of the code that no test notices; ONLY="suite.statistics*": of one module
@@ -32,6 +32,10 @@ clean:
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -q --no-compile -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed
+	$(PIP) install -q --no-compile -c constraints.txt -e .[bench]
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

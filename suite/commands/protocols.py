@@ -91,12 +91,8 @@ def certify(
 
     about = subject(run, checkpoint, arch, dataset, sigma, mean, std, deployed)
     given: dict[str, Any] = {"n0": n0, "n": n, "alpha": alpha, "sampling": sampling}
-    given |= {
-        "certify.noise": noise,
-        "certify.precision": precision,
-        "images": images,
-        "radii": radii and radii.split(","),
-    } | dict(map(parse_setting, settings or ()))
+    given |= {"certify.noise": noise, "certify.precision": precision, "images": images}
+    given |= {"radii": radii and radii.split(",")} | dict(map(parse_setting, settings or ()))
     machine = Machine(data_root=data_root, runs=runs, device=device, batch_size=batch_size, track=track)
     examine(about, ["accuracy", "certify"] if checkpoint else ["certify"], given, machine, format)
 
