@@ -123,10 +123,14 @@ class Quadratic(Method):
         return sum((0.5 * p.square().sum() for p in model.parameters()), torch.tensor(0.0))
 
 
-@pytest.mark.parametrize("clip", [None, 0.5])
-@pytest.mark.parametrize("nesterov", [False, True])
-@pytest.mark.parametrize(("weight_decay", "decay_biases"), [(0.0, True), (0.3, True), (0.3, False)])
-@pytest.mark.parametrize("stages", [1, 2])
+@pytest.mark.parametrize(
+    ("clip", "nesterov", "weight_decay", "decay_biases", "stages"),
+    [
+        (None, False, 0.0, True, 1), (0.5, False, 0.0, True, 1), (None, True, 0.0, True, 1),
+        (None, False, 0.3, True, 1), (None, False, 0.3, False, 1), (None, False, 0.0, True, 2),
+        (0.5, True, 0.3, False, 2),
+    ],
+)  # fmt: skip
 def test_sgd_is_the_formula_on_a_quadratic(
     tmp_path: Path, clip: float | None, nesterov: bool, weight_decay: float, decay_biases: bool, stages: int
 ) -> None:
