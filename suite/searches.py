@@ -163,12 +163,12 @@ def apgd(
 def hop_skip_jump(
     target: Target, x: Tensor, nearest: Tensor, length: Tensor, radius: Tensor, *, queries: int
 ) -> tuple[Tensor, Tensor]:
-    """Hop-skip-jump (Chen, Jordan and Wainwright 2020): hits, x where there is none. It asks for answers alone.
+    """Hop-skip-jump (Chen, Jordan and Wainwright 2020): hits, x where there is none or it did not search.
 
-    So no gradient can mislead it. It goes on from the hits `nearest` at the distances `length` (B,), as long as those
-    are not inside of `radius` (B,); where there is none, from the first hit among keyed images of noise. At a hit on
-    the boundary, the answers at `probes` points around estimate the normal; a step along it, halved until it is a hit,
-    and a way back to the boundary follow. No more than `queries` answers an image are asked for.
+    It asks for answers alone, so no gradient can mislead it. It goes on from the hits `nearest` at the distances
+    `length` (B,) where those are outside of `radius` (B,), and from the first hit among keyed images of noise where
+    there is none. At a hit on the boundary, the answers at `probes` points around estimate the normal; a step along it,
+    halved until it is a hit, and the way back to the boundary follow. It asks for at most `queries` answers an image.
     """
 
     def hits(points: Tensor, rows: Tensor) -> Tensor:
@@ -198,7 +198,7 @@ def hop_skip_jump(
         back = bisected(hits, x, jumps, jumped)
         near = torch.where(norm(back.double() - x.double()) < distance, back, near)
         step += 1
-    return near, found
+    return torch.where(searched.view(-1, 1, 1, 1), near, x), searched
 
 
 def probes(step: int) -> int:

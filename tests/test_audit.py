@@ -41,7 +41,7 @@ def certified(radii: list[float], chosen: list[list[int]] | None = None) -> pd.D
 
 def linear_case(method: str, factor: float, **settings: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Records and figures where each radius is `factor` times the distance to the plane: exact under noise as well."""
-    model, spec = Planes(), digits_spec(method, sigma=0.05, **{"audit.steps": 30, **settings})
+    model, spec = Planes(), digits_spec(method, sigma=0.05, **{"audit.steps": 30, "audit.queries": 400, **settings})
     radii = [factor * d for d in DISTANCES]
     found = records("audit", model, spec, model.between(*DISTANCES), [0, 0, 0, 0, 1], certify=certified(radii))
     return found, PROTOCOL.summarise(spec, found)["audit"]["certify"]
@@ -58,7 +58,7 @@ def test_an_exact_certificate_is_not_violated(method: str) -> None:
 
 @pytest.mark.parametrize("searches", SEARCHES, ids="-".join)
 def test_too_large_a_radius_of_a_single_pass_is_found_out(searches: list[str]) -> None:
-    found, figures = linear_case("baseline", 1.2, **{"audit.searches": searches})
+    found, figures = linear_case("baseline", 1.2, **{"audit.searches": searches, "audit.queries": 1_000})
     assert found["violated"].tolist() == [1] * 5
     assert set(found["search"]) <= set(searches)
     assert found["ratio"].between(1 / 1.2 - 1e-6, 1).all()
@@ -141,7 +141,7 @@ def default_searches() -> tuple[str, ...]:
 
 def test_what_an_audit_of_a_single_pass_finds_does_not_depend_on_a_scale_of_the_logits() -> None:
     model, _, images, labels = small_case("baseline")
-    spec = digits_spec("baseline", **{"audit.steps": 10, "audit.queries": 300})
+    spec = digits_spec("baseline", **{"audit.steps": 10, "audit.queries": 200})
     table = certified([0.3, 0.2, 0.0, 0.4, 0.1], [[label] for label in model(images[:5]).argmax(dim=1).tolist()])
     whole, scaled = (
         records("audit", Scaled(model, factor), spec, images[:5], labels, certify=table) for factor in (1, 1000)
@@ -208,7 +208,7 @@ def test_under_the_top_k_rule_the_certificate_is_of_a_set_and_the_l_bound_of_the
     """With logits 0.3, 0.2 and 0, class 2 takes its place among the two leaders before it leads."""
     model = Planes(classes=3)
     joins, leads = 0.2 / 2**0.5, float(np.linalg.norm(np.array([0.3, 0.2, 0.0]) - 0.5 / 3))
-    spec = digits_spec("baseline", top=2, **{"audit.steps": 100})
+    spec = digits_spec("baseline", top=2, **{"audit.steps": 100, "audit.queries": 100})
     x = torch.stack([model.at(0.3, 0.2, 0.0)] * 2)
     table = certified([0.99 * leads, 1.1 * leads], [[0, 1]] * 2)
     bound = pd.DataFrame({"idx": [0, 1], "radius": [0.99 * joins, 1.1 * joins]})
@@ -224,7 +224,7 @@ def test_under_the_top_k_rule_the_certificate_is_of_a_set_and_the_l_bound_of_the
 @pytest.mark.parametrize("method", ["baseline", "randomized-smoothing"])
 def test_records_do_not_depend_on_batch_size_order_or_company(method: str) -> None:
     model, _, images, labels = small_case(method, torch.float64)
-    spec = digits_spec(method, **{"audit.draws": 4, "audit.steps": 8, "audit.n": 200})
+    spec = digits_spec(method, **{"audit.draws": 4, "audit.steps": 8, "audit.n": 200, "audit.queries": 200})
     table = certified([0.3, 0.2, 0.0, 0.4, 0.1], [[label] for label in model(images[:5]).argmax(dim=1).tolist()])
     whole = records("audit", model, spec, images[:5], labels, certify=table)
     assert whole["distance"].notna().any()
@@ -262,7 +262,15 @@ def test_what_cannot_be_done_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tiny() -> RunSpec:
-    few = {"images": 12, "attack.images": 12, "audit.images": 12, "audit.steps": 5, "start.training.epochs": 0.5}
+    few = {
+        "images": 12,
+        "attack.images": 12,
+        "attack.best_steps": 3,
+        "audit.images": 12,
+        "audit.steps": 5,
+        "audit.queries": 200,
+        "start.training.epochs": 0.5,
+    }
     return make_spec(**TINY | few, protocols="attack,audit")
 
 
