@@ -201,7 +201,7 @@ def l_bound(v: ArrayLike, k: int, sigma: float) -> NDArray[np.float64]:
 
 
 NEAREST = 1e-12  # to 0 and 1: nearer to 1 the rounding of float64 shows in Φ⁻¹
-BOLDEST = 0.75  # share of the capital that a bet risks, at most
+BOLDEST = 0.9  # share of the capital that a bet risks, at most
 RIVALS = 20  # classes whose lead is bounded one by one; those behind them count as one, at each draw the likeliest
 
 

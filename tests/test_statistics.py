@@ -69,6 +69,7 @@ def test_predict_answers_where_the_two_leaders_differ_significantly() -> None:
     assert predict([1, 0, 18, 3], 0.001) == -1  # 2 · 1,562/2²¹ = 0.0015
     assert predict([11], 0.001) == 0  # 2/2¹¹
     assert predict([10], 0.001) == -1  # 2/2¹⁰
+    assert predict([0, 5], 2 / 2**5) == 1  # the p-value may be the level itself
 
 
 def test_radius_is_sigma_times_the_normal_quantile_and_zero_from_one_half_down() -> None:
