@@ -323,7 +323,7 @@ def test_the_precision_of_certify_is_the_certificates_and_not_the_trainings(suit
         (["attack", "nothing-like-it"], "there is no run 'nothing-like-it'"),
         (["attack"], "name a run, or a --checkpoint"),
         (["audit", "--checkpoint", "x.pt", "--arch", "cnn"], "--dataset and --sigma"),
-        (["certify", "heat", "--sampling", "adaptive", "--n", "9"], "the smallest n that works is 11"),
+        (["certify", "heat", "--sampling", "adaptive", "--n", "9"], "the smallest n that works is 10"),
         (["certify", "heat", "--set", "top=10"], "top-10 rule"),
         (["lbound", "heat", "--set", "drws=3"], "did you mean"),
     ],

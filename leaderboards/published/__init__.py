@@ -95,6 +95,7 @@ def _row(file: Path, changed: int, board: Board) -> dict[str, Any]:
         **figures(records, board.radii, sigma=entry.sigma, n0=entry.n0, n=entry.n, alpha=entry.alpha),
         "seconds_per_certificate": entry.seconds,
         "sampling": "fixed",
+        "noise": "gaussian",
         "precision": "fp32",
         "draws": float(entry.n),
     }
