@@ -15,17 +15,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from suite.noise import draws
 from suite.protocols.voting import settled
 
 GAMMA = 0.05  # of DDN: by what the radius grows or shrinks in a step
 SOFTNESS = 0.1  # of the largest other logit, in standard deviations of the logits
+ROUNDING = {getattr(kind, name) for kind in (torch, Tensor) for name in ("round", "floor", "ceil", "trunc", "sign")}
 HALVINGS = 10  # of the way from an image to a hit: what is left is a thousandth of it
+
+
+class Identity(torch.autograd.Function):
+    """A value that was made from x, with the gradient of x itself."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *g: Tensor) -> tuple[Tensor, None]:
+        return g[0], None
+
+
+class StraightThrough(TorchFunctionMode):
+    """Inside of it, rounding has the gradient of the identity (BPDA, Athalye, Carlini and Wagner 2018), and not 0."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        value = func(*args, **(kwargs or {}))
+        return Identity.apply(args[0], value) if func in ROUNDING and args[0].requires_grad else value
 
 
 class Seen(NamedTuple):
@@ -109,7 +131,8 @@ class Target:
         Of a single pass the logits themselves, whose differences the softmax would round.
         """
         noisy = (points[:, None] + eta).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        logits = self.model(noisy).unflatten(0, (len(points), -1))
+        with StraightThrough():
+            logits = self.model(noisy).unflatten(0, (len(points), -1))
         return logits if self.noise.shape[1] == 1 else logits.log_softmax(dim=-1)
 
     def margins(self, scores: Tensor, rows: Tensor) -> Tensor:

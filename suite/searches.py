@@ -17,6 +17,7 @@ OF_A_PASS = ("apgd-ce", "apgd-t", "hopskipjump")  # which search what one pass a
 TARGETS = 9  # classes that apgd-t goes for, AutoAttack's number
 PROBE = 0.1  # of the distance: how far from the boundary hopskipjump asks which side a point is on
 PROBES = 50  # points that it asks about in its first step
+REACHES = (3.0, 0.5, 0.1)  # of the distance: how far it jumps
 NOISE_IMAGES = 20  # that it tries where no other search has found a hit
 
 
@@ -167,8 +168,8 @@ def hop_skip_jump(
 
     It asks for answers alone, so no gradient can mislead it. It goes on from the hits `nearest` at the distances
     `length` (B,) where those are outside of `radius` (B,), and from the first hit among keyed images of noise where
-    there is none. At a hit on the boundary, the answers at `probes` points around estimate the normal; a step along it,
-    halved until it is a hit, and the way back to the boundary follow. It asks for at most `queries` answers an image.
+    there is none. At a hit on the boundary, the answers at `probes` points around estimate the normal; jumps along it,
+    far and near, and the ways back to the boundary follow. It asks for at most `queries` answers an image.
     """
 
     def hits(points: Tensor, rows: Tensor) -> Tensor:
@@ -184,19 +185,19 @@ def hop_skip_jump(
     rows, step, spent = (found & (length >= radius)).nonzero().flatten(), 1, NOISE_IMAGES + HALVINGS
     searched = torch.zeros_like(found).index_fill(0, rows, True)
     near = bisected(hits, x, near, searched)
-    while len(rows) and (spent := spent + probes(step) + 2 * HALVINGS) <= queries:
-        distance, out = norm(near.double() - x.double()), torch.zeros_like(x, dtype=torch.float64)
+    out = torch.zeros_like(x, dtype=torch.float64)
+    while len(rows) and (spent := spent + probes(step) + len(REACHES) * (1 + HALVINGS)) <= queries:
+        distance = norm(near.double() - x.double())
         for row in rows:
             out[row] = normal(target, hits, near[row], row, step, PROBE * float(distance[row]))
-        jumps, jumped, reach = near.clone(), torch.zeros_like(found), distance / math.sqrt(step)
-        for _ in range(HALVINGS):
-            left = (searched & ~jumped).nonzero().flatten()
-            points = (near[left] + reach[left] * out[left]).to(x.dtype).clamp(0, 1)
-            hit = hits(points, left) if len(left) else jumped[left]
-            jumps[left[hit]], jumped[left[hit]] = points[hit], True
-            reach = reach / 2
-        back = bisected(hits, x, jumps, jumped)
-        near = torch.where(norm(back.double() - x.double()) < distance, back, near)
+        begin = near
+        for reach in REACHES:
+            jumps = (begin + reach * distance * out).to(x.dtype).clamp(0, 1)
+            jumped = torch.zeros_like(found)
+            jumped[rows] = hits(jumps[rows], rows)
+            back = bisected(hits, x, jumps, jumped)
+            closer = norm(back.double() - x.double()) < norm(near.double() - x.double())
+            near = torch.where(jumped.view(-1, 1, 1, 1) & closer, back, near)
         step += 1
     return torch.where(searched.view(-1, 1, 1, 1), near, x), searched
 

