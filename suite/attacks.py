@@ -47,7 +47,7 @@ class StraightThrough(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         value = func(*args, **(kwargs or {}))
-        return Identity.apply(args[0], value) if func in ROUNDING and args[0].requires_grad else value
+        return Identity.apply(args[0], value) if func in ROUNDING and args and args[0].requires_grad else value
 
 
 class Seen(NamedTuple):
