@@ -398,3 +398,27 @@ def test_the_soft_certificate_is_wrong_with_probability_alpha_at_most(means: lis
         wrong += radius > (exact if set(chosen) == set(range(k)) else 0)
     assert wrong <= 19
     assert certified >= 200 * shown
+
+
+def test_a_difference_of_means_beyond_one_is_no_share() -> None:
+    a, b = np.linspace(5, 7, 60)[None], np.linspace(0, 1, 60)[None]
+    difference, low, high = mean_difference(a, b)
+    assert difference == pytest.approx(5.5)
+    assert low > 5
+    assert high > low
+
+
+def test_each_seed_counts_the_images_that_it_has_from_its_own_mean() -> None:
+    """An image moves the mean of a seed by its distance from it, over the number of images that the seed has."""
+    whole = np.random.default_rng(0).normal(size=80)
+    half = np.where(np.arange(80) < 20, whole + 3, np.nan)
+    moves = [(whole - whole.mean()) / 80 / 2 + np.where(np.isnan(half), 0, half - half[:20].mean()) / 20 / 2]
+    error = math.sqrt(np.square(moves).sum() * 80 / 79)
+    difference, low, high = mean_difference(np.stack([whole, half]), np.zeros((2, 80)))
+    assert difference == pytest.approx((whole.mean() + half[:20].mean()) / 2)
+    t = stats.t.ppf(0.975, 79)
+    assert (low, high) == pytest.approx((difference - t * error, difference + t * error))
+
+
+def test_a_difference_of_shares_stays_above_minus_one() -> None:
+    assert paired_interval(0, 50, 50)[0] == mean_difference(np.zeros((1, 50)), np.ones((1, 50)), shares=True)[1] == -1
