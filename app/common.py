@@ -16,9 +16,9 @@ import streamlit as st
 from leaderboards import curves
 from leaderboards.cache import read_results
 from leaderboards.curves import row_records
-from suite.boards import boards
+from suite.boards.board import boards
 from suite.errors import UserError
-from suite.statistics import Convention
+from suite.statistics.bounds import Convention
 
 BIND: Any = {"bind": "query-params"}  # a widget's value is in the URL, under its key
 CONVENTIONS: dict[str, Convention] = {"count as wrong": "standard", "dropped (the paper's)": "paper"}

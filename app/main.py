@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from app.common import places, plain
-from suite.browse import check_store
 from suite.errors import UserError
+from suite.store.read import check_store
 
 st.set_page_config(page_title="Certified ℓ2 robustness", layout="wide")
 page = st.navigation(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboards.seeds import COMPARABLE
+from leaderboards.rows import COMPARABLE
 
 
 def labels(rows: Iterable[Mapping[str, Any]], *, full: bool = False) -> dict[str, str]:

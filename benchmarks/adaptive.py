@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from leaderboards.published import published_records
-from suite.sequential import Schedule, certifying_counts, looks, make_schedule
-from suite.statistics import certified_radius, largest_radius, smallest_count, smallest_n
+from suite.statistics.bounds import certified_radius, largest_radius, smallest_count, smallest_n
+from suite.statistics.sequential import Schedule, certifying_counts, looks, make_schedule
 
 N, ALPHA, IMAGES = 100_000, 0.001, 10_000
 RADII = {0.25: (0.25, 0.5, 0.75), 0.5: (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75)}

@@ -31,12 +31,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from suite.attacks import norm
-from suite.checkpoints import adopt_foreign
+from suite.attacks.target import norm
 from suite.data import load
-from suite.models import build
-from suite.protocols import Subject
-from suite.spec import PROTOCOLS, make_spec
+from suite.networks.architectures import build
+from suite.networks.weights import adopt_foreign
+from suite.protocols.protocol import Subject
+from suite.spec.run_spec import PROTOCOLS, make_spec
 
 SHARED = Path(__file__).parents[2] / "shared"
 SIGMA = 0.1

@@ -34,14 +34,15 @@ import torch
 from torch import Tensor, nn
 
 from suite import api, data
-from suite.memory import keep_memory
-from suite.models import folded
-from suite.profiles import fast_precision
+from suite.networks.allocator import keep_memory
+from suite.networks.folding import folded
+from suite.pipeline import Machine, measure, obtain
 from suite.progress import console
-from suite.protocols.voting import Precision
-from suite.record import Folder, environment
-from suite.run import Machine, measure, obtain
-from suite.spec import RunSpec, make_spec
+from suite.smoothing.voting import Precision
+from suite.spec.profiles import fast_precision
+from suite.spec.run_spec import RunSpec, make_spec
+from suite.store.environment import environment
+from suite.store.folder import Folder
 
 BATCHES = (32, 64, 100, 250, 500, 1_000)
 N0 = 100

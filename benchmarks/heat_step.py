@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from methods.heat import Heat
 from methods.penalty import Projections, draw_projections
-from suite.models import build
-from suite.profiles import fast_precision
+from suite.networks.architectures import build
+from suite.spec.profiles import fast_precision
 
 CLASSES, SIGMA, DELTA = 10, 0.25, 0.1
 KINDS: tuple[Projections, ...] = ("gaussian", "orthogonal")

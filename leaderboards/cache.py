@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, FiniteFloat, ValidationError
 
-from suite.statistics import largest_radius
+from suite.statistics.bounds import largest_radius
 
 EARLIER = "earlier adaptive sampling"  # of results without `decided`: its rule gave some images up too soon
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from leaderboards.seeds import is_decided
-from suite.statistics import Convention, paired_interval
+from leaderboards.rows import is_decided
+from suite.statistics.bounds import Convention
+from suite.statistics.intervals import paired_interval
 
 OUTCOMES = ("both", "only A", "only B", "neither")
 PAIRED = "images are paired by index and label, and the pixels may not be the same"

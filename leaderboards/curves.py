@@ -12,8 +12,9 @@ import pandas as pd
 from leaderboards.figures import image_radii
 from leaderboards.kept import run_folder
 from leaderboards.published import PUBLISHED, paper_rows, published_records
-from suite.files import read_records
-from suite.statistics import Convention, averaged_share
+from suite.statistics.bounds import Convention
+from suite.statistics.intervals import averaged_share
+from suite.store.records import read_records
 
 ATTACKS = {"best": "the nearest found", "pgd": "PGD", "ddn": "DDN"}  # what distances records of `attack` may have
 

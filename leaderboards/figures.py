@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from suite.statistics import average_certified_radius, certified_accuracy
+from suite.statistics.bounds import average_certified_radius, certified_accuracy
 
 
 def figures(

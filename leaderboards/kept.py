@@ -10,7 +10,7 @@ from typing import Any
 
 from leaderboards.cache import read_results
 from suite.errors import UserError
-from suite.files import write_atomically
+from suite.store.files import write_atomically
 
 KEPT = "runs"  # beneath the published rows
 

@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from methods.method import Method, Settings
-from suite.checkpoints import adopt_foreign, file_digest
 from suite.errors import UserError
+from suite.networks.weights import adopt_foreign, file_digest
 from suite.ranges import Mean, Std, check
 
 

@@ -12,9 +12,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.attack import pgd
 from methods.baseline import PAPER_CIFAR
 from methods.method import Method, Settings
+from suite.attacks.pgd import pgd
 from suite.ranges import Radius, Steps
 
 

@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.attack import pgd
 from methods.method import Method, Settings
+from suite.attacks.pgd import pgd
 from suite.ranges import Radius, Steps
 
 # the batch of 256 is cut into m = 2 parts, and each, at its m draws, is one step

@@ -7,40 +7,37 @@
 from __future__ import annotations
 
 import os
-import sys
 from importlib import import_module
-from types import ModuleType
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from suite.api import certify
     from suite.errors import UserError
-    from suite.run import Machine, run
-    from suite.spec import RunSpec
+    from suite.pipeline import Machine, run
+    from suite.spec.run_spec import RunSpec
 
 # torch's threads sleep while they wait: spinning ones stall every process as soon as two share the cores
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-_HOMES = {"RunSpec": "spec", "Machine": "run", "certify": "api", "UserError": "errors"}
-__all__ = ["Machine", "RunSpec", "UserError", "certify", "run"]
+__version__ = version("l2-robustness-suite")
+__all__ = ["Machine", "RunSpec", "UserError", "__version__", "certify", "run"]
+_HOMES = {
+    "Machine": "suite.pipeline",
+    "RunSpec": "suite.spec.run_spec",
+    "UserError": "suite.errors",
+    "certify": "suite.api",
+    "run": "suite.pipeline",
+}
 
 
-class _Suite(ModuleType):
-    """Imports a public name's module on first use, so that `import suite` alone costs nothing."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in _HOMES:
-            raise AttributeError(f"module 'suite' has no attribute '{name}'")
-        return getattr(import_module(f"suite.{_HOMES[name]}"), name)
-
-    @property
-    def run(self) -> Any:
-        """The function, though a submodule has its name."""
-        return import_module("suite.run").run
-
-    @run.setter
-    def run(self, module: ModuleType) -> None:
-        """Importing the submodule would put it here; it stays in sys.modules."""
+def __getattr__(name: str) -> Any:
+    """A public name, imported from its module on first use, so that `import suite` alone costs nothing (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'suite' has no attribute '{name}'")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
 
 
-sys.modules[__name__].__class__ = _Suite
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from suite.errors import UserError
-from suite.memory import keep_memory
-from suite.noise import Noise
+from suite.networks.allocator import keep_memory
 from suite.progress import progress
 from suite.protocols.certify import certificates
-from suite.protocols.voting import Precision
 from suite.ranges import Draws, Scale, Steps, check
-from suite.statistics import smallest_n
+from suite.smoothing.noise import Noise
+from suite.smoothing.voting import Precision
+from suite.statistics.bounds import smallest_n
 
 
 def certify(

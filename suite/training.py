@@ -15,10 +15,10 @@ from methods import Method
 from suite.data import Dataset
 from suite.data.augment import augment
 from suite.errors import Diverged, UserError
-from suite.files import write_atomically
-from suite.noise import generator, key
 from suite.progress import progress
-from suite.spec import ModelSpec, Training
+from suite.smoothing.noise import generator, key
+from suite.spec.run_spec import ModelSpec, Training
+from suite.store.files import write_atomically
 
 CHECKPOINT_SHARE = 0.02  # of the training time may go into writing checkpoints
 Watch = Callable[[int, int, nn.Module], None]  # steps done, of how many, and the model as it is then

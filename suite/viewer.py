@@ -10,15 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from suite import data as datasets
-from suite.attacks import Target, distances, first_success_pgd, keyed_noise
-from suite.checkpoints import load_into
+from suite.attacks.pgd import first_success_pgd
+from suite.attacks.target import Target, distances, keyed_noise
 from suite.data import Dataset
 from suite.errors import UserError
-from suite.models import build, folded
-from suite.noise import draws
-from suite.protocols import draws_per_image
-from suite.protocols.voting import top_classes
-from suite.spec import RunSpec
+from suite.networks.architectures import build
+from suite.networks.folding import folded
+from suite.networks.weights import load_into
+from suite.protocols.protocol import draws_per_image
+from suite.smoothing.noise import draws
+from suite.smoothing.voting import top_classes
+from suite.spec.run_spec import RunSpec
 
 
 @dataclass(frozen=True)

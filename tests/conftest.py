@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from suite import cli
+from suite.cli import main as cli
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 

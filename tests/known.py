@@ -8,9 +8,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from suite.models import build
-from suite.protocols import Example, Subject
-from suite.spec import PROTOCOLS, ModelSpec, RunSpec, make_spec
+from suite.networks.architectures import build
+from suite.protocols.protocol import Example, Subject
+from suite.spec.run_spec import PROTOCOLS, ModelSpec, RunSpec, make_spec
 
 DIMENSION = 12  # images of 3 × 2 × 2
 SHARP = 1e4  # logits of ±1e4 make softmax outputs of 0 and 1

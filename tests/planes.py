@@ -9,7 +9,7 @@ import torch
 from known import subject
 from torch import Tensor, nn
 
-from suite.spec import PROTOCOLS, RunSpec
+from suite.spec.run_spec import PROTOCOLS, RunSpec
 
 SHAPE = (3, 2, 2)
 

@@ -8,9 +8,9 @@ from typing import Any
 import optuna
 from conftest import TINY
 
-from suite.run import Machine
-from suite.storage import Storage
-from suite.tune import tune
+from suite.pipeline import Machine
+from suite.tuning.storage import Storage
+from suite.tuning.trials import tune
 
 SETTINGS = {name: value for name, value in TINY.items() if name not in ("method", "dataset", "n", "images")}
 GIVEN: dict[str, Any] = {

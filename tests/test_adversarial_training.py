@@ -19,12 +19,12 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from methods import METHODS, Method
-from methods.attack import pgd
 from suite import UserError
+from suite.attacks.pgd import pgd
 from suite.data import Dataset, InMemory, load
-from suite.models import build
-from suite.noise import generator
-from suite.spec import make_spec
+from suite.networks.architectures import build
+from suite.smoothing.noise import generator
+from suite.spec.run_spec import make_spec
 from suite.training import train
 
 ATTACKS = [(0.25, 1), (0.5, 2), (0.5, 7), (1.0, 4), (3.0, 10)]  # (ε, steps)

@@ -8,9 +8,10 @@ import torch
 from known import Always, Step, digits_spec, examine, protocol, small_images, small_model, subject
 from scipy import stats
 
-from suite.noise import draws
-from suite.spec import RunSpec
-from suite.statistics import predict, proportion_interval
+from suite.smoothing.noise import draws
+from suite.spec.run_spec import RunSpec
+from suite.statistics.bounds import predict
+from suite.statistics.intervals import proportion_interval
 
 AGAINST = digits_spec("randomized-smoothing").model.model_dump()
 

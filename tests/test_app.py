@@ -16,12 +16,20 @@ from conftest import TINY
 from markdown_it import MarkdownIt
 
 from app.common import plain
-from app.figures import attack_figure, certified_accuracy_figure, paper_figure, style, training_figure, votes_figure
 from app.rows import audit_line, labels, matching, over_sigma, shortened, shown_table
 from leaderboards import table
 from leaderboards.curves import curve
-from suite import RunSpec, cli, run
-from suite.run import Machine
+from leaderboards.render.plots import (
+    attack_figure,
+    certified_accuracy_figure,
+    paper_figure,
+    style,
+    training_figure,
+    votes_figure,
+)
+from suite import RunSpec, run
+from suite.cli import main as cli
+from suite.pipeline import Machine
 
 PAGE = Path(__file__).parents[1] / "app" / "main.py"
 VIEWS = ("leaderboard", "compare", "run", "paper", "studies")

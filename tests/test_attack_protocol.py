@@ -26,12 +26,15 @@ from test_adversarial_training import smooth_model
 from torch import Tensor, nn
 
 from leaderboards.curves import attack_curve
-from suite.attacks import Seen, Target, bisected, ddn, distances, first_success_pgd, fmn, keyed_noise
-from suite.checkpoints import adopt_foreign
-from suite.models import build
-from suite.noise import draws
+from suite.attacks.ddn import ddn
+from suite.attacks.fmn import fmn
+from suite.attacks.pgd import first_success_pgd
+from suite.attacks.target import Seen, Target, bisected, distances, keyed_noise
+from suite.networks.architectures import build
+from suite.networks.weights import adopt_foreign
 from suite.protocols.attack import PROTOCOL
-from suite.spec import make_spec
+from suite.smoothing.noise import draws
+from suite.spec.run_spec import make_spec
 
 STEPS, MAX_NORM = 20, 4.0
 

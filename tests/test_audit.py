@@ -20,15 +20,15 @@ from test_attack_protocol import Answers, Scaled, small_case
 from torch import Tensor
 
 from suite import UserError
-from suite.attacks import distances, keyed_noise
-from suite.files import read_records
-from suite.findings import by_vote, starts
-from suite.noise import draws
-from suite.protocols import Subject
+from suite.attacks.certified import Certified, candidates
+from suite.attacks.target import distances, keyed_noise
+from suite.pipeline import Machine, run
 from suite.protocols.audit import PROTOCOL
-from suite.run import Machine, run
-from suite.searches import Certified, candidates
-from suite.spec import RunSpec, make_spec
+from suite.protocols.audit_confirm import by_vote, starts
+from suite.protocols.protocol import Subject
+from suite.smoothing.noise import draws
+from suite.spec.run_spec import RunSpec, make_spec
+from suite.store.records import read_records
 
 DISTANCES = [0.12, 0.2, 0.27, 0.35, 0.4]
 OF_A_VOTE = [["pgd", "ddn", "fmn"], ["pgd"], ["ddn"], ["fmn"]]
@@ -158,7 +158,7 @@ def test_every_question_to_a_vote_has_noise_of_its_own(monkeypatch: pytest.Monke
         keys.append((purpose, image))
         return draws(seed, purpose, image, n, like=like)
 
-    monkeypatch.setattr("suite.findings.draws", watched)
+    monkeypatch.setattr("suite.protocols.audit_confirm.draws", watched)
     linear_case("randomized-smoothing", 1.2, **{"audit.restarts": 1})
     assert len(keys) >= 5 * 4
     assert len(set(keys)) == len(keys)

@@ -13,15 +13,15 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from leaderboards import envelopes, groups, load_board, rows, table
+from leaderboards import board_results, envelopes, groups, load_board, table
 from leaderboards.curves import row_curve, row_records, upper_envelope
+from leaderboards.render.terminal import leaderboard_tables, result_table
 from suite import data as datasets
 from suite.errors import UserError
-from suite.files import write_json
-from suite.result import summarise
-from suite.spec import make_spec
-from suite.statistics import averaged_share, mean_interval
-from suite.tables import leaderboard_tables, result_table
+from suite.spec.run_spec import make_spec
+from suite.statistics.intervals import averaged_share, mean_interval
+from suite.store.files import write_json
+from suite.store.result import summarise
 
 RECORDS = pd.DataFrame(
     {
@@ -104,7 +104,7 @@ def test_only_finished_runs_of_the_data_set_are_rows(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         if content:
             (tmp_path / name / "result.json").write_text(content)
-    assert [row["method"] for row in rows("digits", tmp_path)] == ["randomized-smoothing"]
+    assert [row["method"] for row in board_results("digits", tmp_path)] == ["randomized-smoothing"]
     assert table("cifar100", tmp_path).empty
     assert table("digits", tmp_path / "nowhere").empty
 
@@ -298,7 +298,7 @@ def test_an_adaptive_row_says_what_it_decided_whatever_the_board_asks(
     assert row["decided"] == [0, 0.1, 0.2]
     store(tmp_path, row)
     asked = replace(load_board("digits"), radii=(0.1, 0.15, 0.2, 0.7))
-    for module in ("leaderboards.table", "suite.protocols.certify"):
+    for module in ("leaderboards.board", "suite.protocols.certify"):
         monkeypatch.setattr(sys.modules[module], "load_board", lambda dataset: asked)
     assert result(sampling="adaptive", radii=[0.1, 0.2], n=1_000) == row
     [line] = table("digits", tmp_path).to_dict("records")

@@ -12,7 +12,7 @@ import pytest
 from test_board import result
 
 from leaderboards import cache, read_results, table
-from suite.files import write_json
+from suite.store.files import write_json
 
 
 @pytest.fixture

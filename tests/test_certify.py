@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 from suite import UserError, certify
-from suite.models import build, folded
-from suite.noise import BLOCK, draws, noisy
-from suite.protocols import Example, Record
+from suite.networks.architectures import build
+from suite.networks.folding import folded
 from suite.protocols.certify import certificates
-from suite.protocols.voting import TIE, Voter, near_ties, together, top_classes
-from suite.statistics import certified_radius, largest_radius
+from suite.protocols.protocol import Example, Record
+from suite.smoothing.noise import BLOCK, draws, noisy
+from suite.smoothing.voting import TIE, Voter, near_ties, together, top_classes
+from suite.statistics.bounds import certified_radius, largest_radius
 
 
 class Linear(nn.Module):

@@ -12,11 +12,12 @@ import torch
 from conftest import SHARED
 from safetensors.torch import load_file, save_file
 
-from suite import RunSpec, UserError, cli, run
+from suite import RunSpec, UserError, run
 from suite import data as datasets
-from suite.models import build
-from suite.run import Machine
-from suite.spec import make_spec
+from suite.cli import main as cli
+from suite.networks.architectures import build
+from suite.pipeline import Machine
+from suite.spec.run_spec import make_spec
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leaderboards.claims import CLAIMS, Claim, answered, attacked, bounded, certified, judged, verdicts
-from suite.statistics import paired_interval
+from leaderboards.paper.statements import CLAIMS, Claim, answered, attacked, bounded, certified, judged, verdicts
+from suite.statistics.intervals import paired_interval
 
 AT = Claim("Figure 1a", "certified accuracy at 0.1", "heat", "smoothadv", "certify", partial(certified, r=0.1), "share")
 

@@ -27,7 +27,7 @@ def tiny(runs: Path, **changed: Any) -> list[str]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with one finished run."""
     runs = tmp_path_factory.mktemp("runs")
-    command = [sys.executable, "-c", "from suite.cli import main; main()", *tiny(runs)]
+    command = [sys.executable, "-c", "from suite.cli.main import main; main()", *tiny(runs)]
     subprocess.run(command, check=True, capture_output=True)
     return runs
 
@@ -45,7 +45,7 @@ def processor_seconds(program: str) -> float:
 
 def test_help_takes_less_than_half_a_second() -> None:
     """Or, on a machine where typer's help for a bare command takes long by itself, 1.5 times as long as that."""
-    main = "import sys; from suite.cli import main; sys.argv = ['suite', '--help']\n"
+    main = "import sys; from suite.cli.main import main; sys.argv = ['suite', '--help']\n"
     bare = "import typer; app = typer.Typer(); app.command()(lambda: None); app(['--help'])"
     assert processor_seconds(main + "main()") < max(0.5, 1.5 * processor_seconds(bare))
 
@@ -60,7 +60,7 @@ def test_training_and_protocols_need_no_mlflow_optuna_or_streamlit(tmp_path: Pat
     program = (
         "import sys\n"
         "for name in ('mlflow', 'optuna', 'streamlit', 'plotly'): sys.modules[name] = None\n"
-        "from suite.cli import main; main()"
+        "from suite.cli.main import main; main()"
     )
     command = [sys.executable, "-c", program, *tiny(tmp_path), "--track", "--format", "json"]
     done = subprocess.run(command, capture_output=True, text=True)

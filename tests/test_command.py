@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from methods import METHODS
-from suite import cli
-from suite.command import command
-from suite.commands import runs
-from suite.run import reopen
-from suite.spec import RunSpec, make_spec
+from suite.cli import main as cli
+from suite.cli import runs
+from suite.pipeline import reopen
+from suite.spec.run_spec import RunSpec, make_spec
+from suite.spec.shell_line import command
 
 
 class Stop(Exception):
@@ -31,7 +31,7 @@ def read(line: str, monkeypatch: pytest.MonkeyPatch) -> tuple[RunSpec, tuple[str
         raise Stop
 
     monkeypatch.setattr(runs, "carry_out", catch)
-    monkeypatch.setattr("suite.commands.protocols.carry_out", catch)
+    monkeypatch.setattr("suite.cli.protocols.carry_out", catch)
     words = shlex.split(line)
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(Stop):
@@ -77,12 +77,12 @@ def test_models_within_a_run_are_made_again(method: str, monkeypatch: pytest.Mon
 def test_the_line_is_short_and_the_same_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = make_spec(method="heat", dataset="digits", profile="demo", kappa=3)
     assert command(spec, spec.protocols) == "suite run --method heat --dataset digits --profile demo --kappa 3"
-    monkeypatch.setattr("suite.spec.fast_precision", lambda: "bf16")
+    monkeypatch.setattr("suite.spec.run_spec.fast_precision", lambda: "bf16")
     spec = make_spec(method="heat", dataset="cifar10", profile="quick", seed=1)
     line = command(spec, ["accuracy", "certify", "attack"])
     assert line.startswith("suite run --method heat --dataset cifar10 --profile quick --seed 1 ")
     assert line.endswith(" --protocols accuracy,certify,attack")
-    monkeypatch.setattr("suite.spec.fast_precision", lambda: "fp32")
+    monkeypatch.setattr("suite.spec.run_spec.fast_precision", lambda: "fp32")
     assert read(line, monkeypatch)[0].digest == spec.digest
     assert "--protocols all" in command(spec, make_spec(method="heat", dataset="cifar10", protocols="all").protocols)
 
@@ -128,8 +128,8 @@ def test_recipes_differ_in_all_but_seeds() -> None:
 
 
 def test_a_finished_runs_spec_keeps_its_digest(tmp_path: Path) -> None:
-    from suite.files import write_json
-    from suite.run import Machine
+    from suite.pipeline import Machine
+    from suite.store.files import write_json
 
     for method in TRAINED:
         spec = make_spec(method=method, dataset="cifar10", profile="quick", seed=2).on("0123456789abcdef")

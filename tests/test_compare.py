@@ -11,7 +11,8 @@ import pytest
 from leaderboards.compare import decided_by_all, difference, outcomes, same_images, shared_images
 from leaderboards.curves import curve
 from leaderboards.published import published_records
-from suite.statistics import certified_accuracy, paired_interval
+from suite.statistics.bounds import certified_accuracy
+from suite.statistics.intervals import paired_interval
 
 
 def row(*lines: tuple[int, int, float, int, int]) -> pd.DataFrame:

@@ -26,18 +26,10 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from leaderboards.claims import Claim, median_verdict
-from leaderboards.seeds import intervals
-from suite.statistics import (
-    FEWEST,
-    averaged_share,
-    lower_confidence_bound,
-    mean_difference,
-    mean_interval,
-    paired_interval,
-    upper_confidence_bound,
-    wilson,
-)
+from leaderboards.paper.statements import Claim, median_verdict
+from leaderboards.rows import intervals
+from suite.statistics.bounds import lower_confidence_bound, upper_confidence_bound
+from suite.statistics.intervals import FEWEST, averaged_share, mean_difference, mean_interval, paired_interval, wilson
 
 LARGE = 1_000_000  # images that stand for all, where the truth has no closed form
 MEDIAN = Claim("", "", "", "", "", lambda records: records["value"], "median")

@@ -10,7 +10,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from suite import UserError, certify
-from suite.noise import Noise, _law, noisy, rounded_gaussian
+from suite.smoothing.noise import Noise, _law, noisy, rounded_gaussian
 
 SIGMA = 0.25
 

@@ -23,22 +23,22 @@ from known import small_images, small_model
 from pydantic_core import PydanticUndefined
 from test_heat import STEPS, errors
 
-from leaderboards import rows as board
-from leaderboards.claims import CLAIMS, judged
+from leaderboards import board_results as board
 from leaderboards.compare import difference, shared_images
 from leaderboards.kept import KEPT
+from leaderboards.paper.statements import CLAIMS, judged
 from leaderboards.published import PUBLISHED, published_rows
-from leaderboards.seeds import COMPARABLE
-from leaderboards.text import MEASURED, NAMES
+from leaderboards.render.cells import MEASURED, NAMES
+from leaderboards.rows import COMPARABLE
 from methods import METHODS, Settings
-from suite import cli
-from suite.boards import Board, load_board
-from suite.files import read_records
-from suite.grid import left, load_grid, runs_of
+from suite.boards.board import Board, load_board
+from suite.cli import main as cli
+from suite.experiments.experiment import left, load_grid, runs_of
 from suite.illustrate import ISLAND, POINT, SIGMA, TIMESTEPS, adversarial_distance, heat_steps
-from suite.run import Machine, run
-from suite.settings import Training
-from suite.spec import PROTOCOLS, SECTIONS, make_spec
+from suite.pipeline import Machine, run
+from suite.spec.run_spec import PROTOCOLS, SECTIONS, make_spec
+from suite.spec.sections import Training
+from suite.store.records import read_records
 from suite.training import training_steps
 
 ROOT = Path(__file__).parents[1]
@@ -117,7 +117,7 @@ def test_the_commands_and_programs_of_a_page_run_as_printed(
             taken_apart(arguments)
             with monkeypatch.context() as patch:
                 if mark == PARSED:
-                    patch.setattr(sys.modules["suite.run"], "run", lambda *_, **__: SimpleNamespace(path=finished))
+                    patch.setattr(sys.modules["suite.pipeline"], "run", lambda *_, **__: SimpleNamespace(path=finished))
                 if mark != PARSED or arguments[0] in EXAMINED:
                     call(arguments, patch)
     capsys.readouterr()
@@ -302,7 +302,7 @@ def test_the_hours_on_imagenet_follow_from_the_passes() -> None:
 
 
 def test_the_passes_of_the_study_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("suite.spec.fast_precision", lambda: "fp32")
+    monkeypatch.setattr("suite.spec.run_spec.fast_precision", lambda: "fp32")
     sizes = {"cifar10": (50_000, 10_000), "imagenet": (1_281_167, 50_000)}
     for row in rows_of("reproducing-the-paper.md", "study"):
         name, _, extent = row["study"].partition(", ")

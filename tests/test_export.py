@@ -17,9 +17,10 @@ from jsonschema import Draft202012Validator
 from markdown_it import MarkdownIt
 from test_board import RECORDS, result, store
 
-from leaderboards import export, table
-from leaderboards.page import to_html
+from leaderboards import table
 from leaderboards.published import PUBLISHED
+from leaderboards.render import export
+from leaderboards.render.page import to_html
 
 HOSTILE = "<script>alert(1)</script> a|b_c*d* & $x$ #1 {e} ~ ^ \\n [l](javascript:x) `q`\nnext https://x.test a@b.test"
 SCHEMA = json.loads((files("leaderboards") / "schema.json").read_text())

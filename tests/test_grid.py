@@ -15,9 +15,9 @@ import pytest
 
 from suite import data as datasets
 from suite.errors import UserError
-from suite.grid import carry_out, left, load_grid, runs_of
-from suite.run import Machine
-from suite.spec import ModelSpec
+from suite.experiments.experiment import carry_out, left, load_grid, runs_of
+from suite.pipeline import Machine
+from suite.spec.run_spec import ModelSpec
 from suite.training import learning_rate
 
 FILE = """
@@ -155,7 +155,7 @@ def test_one_failing_run_does_not_keep_the_others(file: Path, tmp_path: Path) ->
 
 def test_interrupting_it_five_times_changes_nothing(file: Path, tmp_path: Path) -> None:
     """Killed at random moments and begun again: records, weights and results as of an undisturbed study."""
-    program = "from suite.cli import main; main()"
+    program = "from suite.cli.main import main; main()"
 
     def command(runs: Path) -> list[str]:
         return [

@@ -17,10 +17,10 @@ import methods.penalty
 from methods.heat import Heat
 from suite import UserError, training
 from suite.data import Dataset, InMemory
-from suite.grid import load_grid, runs_of
+from suite.experiments.experiment import load_grid, runs_of
 from suite.illustrate import ISLAND, POINT, SIGMA, TIMESTEPS, Steps, adversarial_distance, heat_steps, illustrate
-from suite.models import build
-from suite.spec import make_spec
+from suite.networks.architectures import build
+from suite.spec.run_spec import make_spec
 
 CLASSES = 6
 STEPS = {

@@ -10,9 +10,9 @@ import torch
 from conftest import SHARED
 from safetensors.torch import save_file
 
-from suite.models import build
-from suite.run import Machine, run
-from suite.spec import make_spec
+from suite.networks.architectures import build
+from suite.pipeline import Machine, run
+from suite.spec.run_spec import make_spec
 
 FILE = SHARED / "data" / "imagenet" / "validation-00000-of-00001.parquet"
 

@@ -15,8 +15,8 @@ from leaderboards import table
 from leaderboards.curves import row_curve, row_records
 from leaderboards.kept import keep
 from suite import RunSpec, UserError, run
-from suite.files import read_records
-from suite.run import Machine
+from suite.pipeline import Machine
+from suite.store.records import read_records
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from conftest import TINY
 from known import digits_spec
 
 from suite import Machine, RunSpec, run
-from suite.files import read_records
+from suite.store.records import read_records
 
 
 def test_a_run_has_their_figures_in_its_row_and_resumes_them(tmp_path: Path) -> None:

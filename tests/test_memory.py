@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 from torch.nn import functional as F
 
-from suite.models import Convolution, build, folded
+from suite.networks.architectures import build
+from suite.networks.folding import Convolution, folded
 
 FAULTS = """
 import resource, sys
 import torch
-from suite.memory import keep_memory
+from suite.networks.allocator import keep_memory
 from suite.models import build
 if sys.argv[1] == "keep":
     keep_memory()

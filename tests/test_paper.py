@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from leaderboards.paper import ITEMS, beside, comparable, published, row_line
+from leaderboards.paper.items import ITEMS, beside, comparable, published, row_line
 
 ROW: dict[str, Any] = {
     "run_id": "mine", "method": "heat", "dataset": "cifar10", "sigma": 0.1, "top": 1, "source": "run",

@@ -14,7 +14,7 @@ import methods.heat
 import methods.penalty
 from methods.penalty import draw_projections, gradient_penalty
 from suite import UserError
-from suite.models import build
+from suite.networks.architectures import build
 
 CLASSES = 6
 

@@ -22,7 +22,7 @@ def test_a_method_from_another_package_is_installed_and_run(tmp_path: Path) -> N
     subprocess.run(install, check=True, capture_output=True)
 
     def suite(*arguments: str) -> subprocess.CompletedProcess[str]:
-        program = f"import sys; sys.path.insert(0, {str(target)!r}); from suite.cli import main; main()"
+        program = f"import sys; sys.path.insert(0, {str(target)!r}); from suite.cli.main import main; main()"
         return subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
 
     listed = json.loads(suite("methods", "--format", "json").stdout)

@@ -16,26 +16,26 @@ import pandas as pd
 import pytest
 from conftest import SHARED
 
-from app.report import COMPARED
-from leaderboards import groups, load_board, rows, table
+from leaderboards import board_results, groups, load_board, table
 from leaderboards.cache import EARLIER
 from leaderboards.curves import row_curve, row_records
 from leaderboards.kept import KEPT
+from leaderboards.paper.report import COMPARED
 from leaderboards.published import PUBLISHED, Entry, paper_figures, published_records, published_rows
 from leaderboards.published.log import Log, evidence, fits, read_log, rounding
 from leaderboards.published.store import import_logs
-from suite.commands.boards import probability
+from suite.cli.boards import probability
 from suite.errors import UserError
-from suite.files import read_records
 from suite.protocols import certify
-from suite.spec import make_spec
-from suite.statistics import (
+from suite.spec.run_spec import make_spec
+from suite.statistics.bounds import (
     average_certified_radius,
     certified_accuracy,
     certified_radius,
     largest_radius,
     smallest_count,
 )
+from suite.store.records import read_records
 
 LOGS = SHARED / "data" / "published"
 ROOT = Path(__file__).parents[1]
@@ -246,10 +246,12 @@ def test_the_fewest_votes_are_those_of_a_table() -> None:
 
 
 def test_a_fresh_clone_has_the_published_rows_by_comparable_group(tmp_path: Path) -> None:
-    sources = {board: Counter(row["source"] for row in rows(board, tmp_path)) for board in ("cifar10", "imagenet")}
+    sources = {
+        board: Counter(row["source"] for row in board_results(board, tmp_path)) for board in ("cifar10", "imagenet")
+    }
     assert sources == {"cifar10": {"published": 9, "run": 12}, "imagenet": {"published": 6}}
-    assert rows("cifar10", tmp_path, published=None) == []
-    assert rows("paper", tmp_path) == rows(str(PUBLISHED / "cifar10"), tmp_path) == []
+    assert board_results("cifar10", tmp_path, published=None) == []
+    assert board_results("paper", tmp_path) == board_results(str(PUBLISHED / "cifar10"), tmp_path) == []
     titled = {title: group["method"].tolist() for title, group in groups(table("imagenet", tmp_path))}
     assert titled["ImageNet: σ = 0.25, top-1, 427 images, every 100th, n = 100000, α = 0.01"] == [
         "randomized-smoothing"
@@ -260,7 +262,7 @@ def test_a_fresh_clone_has_the_published_rows_by_comparable_group(tmp_path: Path
 
 def test_a_fresh_clone_has_the_studys_rows(tmp_path: Path) -> None:
     """Every method of the paper at both σ, through every protocol, on 500 images with at most 10,000 draws."""
-    own = [row for row in rows("cifar10", tmp_path) if row["source"] == "run"]
+    own = [row for row in board_results("cifar10", tmp_path) if row["source"] == "run"]
     assert {(row["method"], row["sigma"]) for row in own} == {(m, s) for m in COMPARED for s in (0.1, 0.25)}
     for row in own:
         assert (row["data"], row["images"], row["n"], row["sampling"]) == ("CIFAR-10 (JPEG)", 500, 10_000, EARLIER)

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from conftest import TINY, options
 
-from app.document import Section, to_html, to_markdown
-from app.report import report
-from suite import cli
+from leaderboards.paper.report import report
+from leaderboards.render.document import Section, to_html, to_markdown
+from suite.cli import main as cli
 from suite.errors import UserError
-from suite.files import read_records
-from suite.statistics import certified_accuracy
+from suite.statistics.bounds import certified_accuracy
+from suite.store.records import read_records
 
 DOCS = Path(__file__).parents[1] / "docs"
 STUDY = """

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 from conftest import TINY, options
 
-from suite.files import RecordFile
+from suite.store.records import RecordFile
 
 SETTINGS = {**TINY, "epochs": 0.4, "timesteps": 3}  # several timesteps: f_k has to survive the kill too
 
-COMMAND = [sys.executable, "-c", "from suite.cli import main; main()", "run", "--no-track", "--format", "json"]
+COMMAND = [sys.executable, "-c", "from suite.cli.main import main; main()", "run", "--no-track", "--format", "json"]
 
 
 def start(runs: Path, *more: str) -> subprocess.Popen[str]:

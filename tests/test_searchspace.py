@@ -9,8 +9,8 @@ from conftest import Cli
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from studying import BASE, COMMAND
 
-from suite.searchspace import defaults, grid, parse_search, search_space
-from suite.storage import Storage
+from suite.tuning.space import defaults, grid, parse_search, search_space
+from suite.tuning.storage import Storage
 
 
 def test_the_notation_of_a_search() -> None:

@@ -7,8 +7,16 @@ import pytest
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from suite.sequential import EDGE, HOPELESS, certifying_counts, hopeless_counts, looks, make_schedule, spending
-from suite.statistics import certified_radius, largest_radius, smallest_count, smallest_n
+from suite.statistics.bounds import certified_radius, largest_radius, smallest_count, smallest_n
+from suite.statistics.sequential import (
+    EDGE,
+    HOPELESS,
+    certifying_counts,
+    hopeless_counts,
+    looks,
+    make_schedule,
+    spending,
+)
 
 THRESHOLDS = (0.5, 0.6, 0.8413, 0.9772, 0.9987)
 

@@ -15,13 +15,13 @@ from postgres import server
 from studying import BASE, COMMAND, GIVEN
 
 from suite import data as datasets
-from suite import tune as tuning
 from suite.data.validation import validation
 from suite.errors import UserError
-from suite.run import Machine
-from suite.searchspace import search_space
-from suite.storage import Storage
-from suite.studies import definition, open_study
+from suite.pipeline import Machine
+from suite.tuning import trials as tuning
+from suite.tuning.results import definition, open_study
+from suite.tuning.space import search_space
+from suite.tuning.storage import Storage
 
 
 @pytest.fixture(params=["sqlite", "journal", "postgresql"])
@@ -41,7 +41,7 @@ def wait_for(reached: Callable[[], bool]) -> None:
 
 
 def test_one_of_two_processes_is_killed_in_the_middle_of_a_trial(storage: str, tmp_path: Path) -> None:
-    program = "from suite.cli import main; main()"
+    program = "from suite.cli.main import main; main()"
     arguments = ["--search", "sigma=0.1:0.5 kappa=1:4", "--study", "shared", "--trials", "5", "--storage", storage]
     arguments += ["--set", "start.training.epochs=10"]  # both trials wait for the baseline: time to notice them
     command = [sys.executable, "-c", program, *COMMAND, *arguments, "--runs", str(tmp_path / "runs"), "--no-track"]

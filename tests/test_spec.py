@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from suite import RunSpec, UserError
-from suite.boards import load_board
-from suite.command import command
-from suite.grid import load_grid, runs_of
-from suite.spec import make_spec
+from suite.boards.board import load_board
+from suite.experiments.experiment import load_grid, runs_of
+from suite.spec.run_spec import make_spec
+from suite.spec.shell_line import command
 
 
 def test_profile_then_recipe_then_what_is_given() -> None:
@@ -32,7 +32,7 @@ def test_profile_then_recipe_then_what_is_given() -> None:
 
 def test_precision_auto_is_what_the_machine_multiplies_in(monkeypatch: pytest.MonkeyPatch) -> None:
     for has in ("fp32", "bf16"):
-        monkeypatch.setattr("suite.spec.fast_precision", lambda has=has: has)
+        monkeypatch.setattr("suite.spec.run_spec.fast_precision", lambda has=has: has)
         spec = make_spec(method="heat", dataset="cifar10", profile="quick")
         assert spec.training.precision == has
         assert spec.start is not None
@@ -147,7 +147,7 @@ def test_the_radii_of_adaptive_sampling_are_the_runs_own(monkeypatch: pytest.Mon
     spec = RunSpec(method="baseline", dataset="digits", sampling="adaptive")
     assert spec.certify.radii == load_board("digits").radii
     changed = replace(load_board("digits"), radii=(0.1, 0.33))
-    monkeypatch.setattr("suite.spec.load_board", lambda dataset: changed)
+    monkeypatch.setattr("suite.spec.run_spec.load_board", lambda dataset: changed)
     assert RunSpec(**spec.model_dump(mode="json")) == spec
     assert RunSpec(method="baseline", dataset="digits", sampling="adaptive").digest != spec.digest
     assert "--radii 0.1,0.2,0.3" in command(spec, spec.protocols)

@@ -12,27 +12,29 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
-from suite.statistics import (
+from suite.statistics.bounds import (
     BOLDEST,
-    FEWEST,
     average_certified_radius,
-    averaged_share,
     certified_accuracy,
     certified_radius,
     l_bound,
     largest_radius,
     least_mean_bound,
     lower_confidence_bound,
-    mean_difference,
-    mean_interval,
-    paired_interval,
     predict,
     probit_bound,
-    proportion_interval,
-    share,
     smallest_n,
     soft_certificate,
     upper_confidence_bound,
+)
+from suite.statistics.intervals import (
+    FEWEST,
+    averaged_share,
+    mean_difference,
+    mean_interval,
+    paired_interval,
+    proportion_interval,
+    share,
 )
 
 PUBLISHED = Path(__file__).parents[2] / "shared" / "data" / "published"

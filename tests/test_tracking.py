@@ -9,8 +9,8 @@ import pytest
 from conftest import TINY
 
 from suite import RunSpec, run
-from suite.run import Machine
-from suite.tracking import connect, sync, track
+from suite.pipeline import Machine
+from suite.store.mlflow import connect, sync, track
 
 mlflow = pytest.importorskip("mlflow")
 

@@ -14,9 +14,9 @@ from methods import Method
 from suite import data as datasets
 from suite.data import InMemory
 from suite.data.validation import validation
-from suite.models import build
-from suite.noise import key
-from suite.spec import ModelSpec, Training, make_spec
+from suite.networks.architectures import build
+from suite.smoothing.noise import key
+from suite.spec.run_spec import ModelSpec, Training, make_spec
 from suite.training import batches, learning_rate, train, training_steps
 
 

@@ -19,17 +19,17 @@ from optuna.trial import Trial, TrialState
 from studying import COMMAND, GIVEN, search
 
 from suite import data as datasets
-from suite import tune as tuning
 from suite.api import certify
 from suite.data.validation import validation
 from suite.errors import UserError
-from suite.models import build
-from suite.objectives import clean_accuracy, objective
+from suite.networks.architectures import build
+from suite.pipeline import Machine, run
 from suite.protocols.certify import certificates
-from suite.run import Machine, run
-from suite.spec import make_spec
-from suite.studies import best, described, figures, open_studies, open_study, run_line, trials_frame
+from suite.spec.run_spec import make_spec
 from suite.training import train
+from suite.tuning import trials as tuning
+from suite.tuning.objectives import clean_accuracy, objective
+from suite.tuning.results import best, described, figures, open_studies, open_study, run_line, trials_frame
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("tuned")
     wanted = ["--objective", "acr", "--objective", "clean_accuracy", "--search", "sigma=0.1:0.5 kappa=1:4"]
     command = [*COMMAND, *wanted, "--study", "front", "--trials", "3", "--runs", str(runs)]
-    program = "import sys; from suite.cli import main; main()"
+    program = "import sys; from suite.cli.main import main; main()"
     subprocess.run([sys.executable, "-c", program, *command], check=True, capture_output=True)
     return runs
 
@@ -293,7 +293,7 @@ def test_a_trials_value_is_what_its_records_say(finished: Path) -> None:
 
 def test_trials_are_nested_in_mlflow_and_both_ways_linked(finished: Path) -> None:
     pytest.importorskip("mlflow")
-    from suite.tracking import connect
+    from suite.store.mlflow import connect
 
     client = connect(finished)
     where = client.get_experiment_by_name("suite/digits/studies")
@@ -306,7 +306,10 @@ def test_trials_are_nested_in_mlflow_and_both_ways_linked(finished: Path) -> Non
         each = logged[trial.user_attrs["mlflow"]]
         assert each.info.status == "FINISHED"
         assert each.data.tags["mlflow.parentRunId"] == parent.info.run_id
-        assert (each.data.tags["suite.study"], each.data.tags["suite.trial"]) == ("front", str(trial.number))
+        assert (each.data.tags["suite.study"], each.data.tags["suite.trial"]) == (
+            "front",
+            str(trial.number),
+        )
         assert each.data.metrics["acr"] == trial.values[0]
         assert each.data.params["sigma"] == str(trial.params["sigma"])
 

@@ -12,10 +12,10 @@ import torch
 from conftest import TINY
 
 from suite import RunSpec, UserError, run
-from suite.browse import check_store, read_run, run_folders
-from suite.files import read_records
-from suite.run import Machine
-from suite.spec import make_spec
+from suite.pipeline import Machine
+from suite.spec.run_spec import make_spec
+from suite.store.read import check_store, read_run, run_folders
+from suite.store.records import read_records
 from suite.viewer import load_data, load_model, view
 
 

@@ -7,20 +7,20 @@ import streamlit as st
 
 from app import common
 from app.common import BIND, places, plain, said, show_figure, show_table
-from app.figures import certified_accuracy_figure, difference_figure
 from app.rows import labels, row_dicts
-from leaderboards import rows
+from leaderboards import board_results
 from leaderboards.compare import OUTCOMES, decided_by_all, difference, outcomes, same_images, shared_images
 from leaderboards.kept import run_folder
 from leaderboards.published import PUBLISHED
-from suite import browse
+from leaderboards.render.plots import certified_accuracy_figure, difference_figure
+from suite.store import read as browse
 
 THUMBNAILS = 12
 
 st.title("Compare two rows", anchor=False)
 runs = places().runs
 board, convention = common.board_and_convention("rows-of", "rule")
-found = {row["run_id"]: row for row in rows(board, runs)}
+found = {row["run_id"]: row for row in board_results(board, runs)}
 if len(found) < 2:
     st.info(f"{plain(board)} has fewer than two rows to compare. `suite run` makes one.")
     st.stop()

@@ -10,12 +10,12 @@ import streamlit as st
 
 from app import common
 from app.common import BIND, PICKED, places, plain, said, show_figure, show_table
-from app.figures import attack_figure, certified_accuracy_figure
 from app.rows import audit_line, labels, matching, over_sigma, row_dicts, shown_table
 from leaderboards import groups, table
 from leaderboards.compare import decided_by_all
 from leaderboards.curves import ATTACKS, attack_curve, upper_envelope
-from suite.statistics import Convention
+from leaderboards.render.plots import attack_figure, certified_accuracy_figure
+from suite.statistics.bounds import Convention
 
 PERCENT = st.column_config.NumberColumn(format="%.1f")
 FORMATS = {

@@ -8,10 +8,10 @@ import streamlit as st
 
 from app import common
 from app.common import BIND, PICKED, places, plain, said, show_figure, show_table
-from app.figures import bars_figure, fitted, paper_figure
 from app.rows import labels, shortened
-from leaderboards import rows
-from leaderboards.paper import ITEMS, beside, comparable, published, row_line
+from leaderboards import board_results
+from leaderboards.paper.items import ITEMS, beside, comparable, published, row_line
+from leaderboards.render.plots import bars_figure, fitted, paper_figure
 
 ILLUSTRATIONS = {
     "Figure 4": "Gradient regularisation in one dimension",
@@ -32,7 +32,7 @@ def show_item(name: str) -> None:
     st.text(f"{item.dataset}, σ = {item.sigma:g}, top-{item.top}")
     st.text(f"The paper's values: {given['citation'].iloc[0]}" if len(given) else
             "The suite has no published values of this item; what was measured stands alone.")  # fmt: skip
-    own = comparable(item, rows(item.dataset, places().runs))
+    own = comparable(item, board_results(item.dataset, places().runs))
     called = labels(own, full=True)
     picked = st.multiselect("Measured rows", list(called.values()), list(called.values())[:PICKED], key="beside",
                             **BIND)  # fmt: skip

@@ -9,12 +9,12 @@ import streamlit as st
 
 from app import common
 from app.common import BIND, places, plain, said, show_figure, show_table
-from app.figures import training_figure, votes_figure
 from app.rows import figures_table
 from leaderboards.kept import KEPT
 from leaderboards.published import PUBLISHED
-from suite.browse import Run, read_run, run_folders
-from suite.files import read_records
+from leaderboards.render.plots import training_figure, votes_figure
+from suite.store.read import Run, read_run, run_folders
+from suite.store.records import read_records
 
 DRAWS = 100  # votes under noise
 

@@ -6,14 +6,14 @@ import pandas as pd
 import streamlit as st
 
 from app.common import BIND, places, plain, said, show_figure, show_table
-from app.figures import fitted
+from leaderboards.render.plots import fitted
 
 BEGIN = "`suite tune --method heat --dataset digits --trials 30` begins one."
 
 
 def show_studies(url: str) -> None:
     """The list, and the study that is picked."""
-    from suite import studies
+    from suite.tuning import results as studies
 
     found = {study.study_name: study for study in studies.open_studies(url)}
     if not found:
@@ -44,7 +44,7 @@ file = runs / "studies.db"
 if storage is None and not file.exists():
     st.info(f"No studies in {plain(runs)}. {BEGIN}")
 else:
-    from suite.storage import default_url, shown
+    from suite.tuning.storage import default_url, shown
 
     url = storage or default_url(runs)
     st.caption(plain(shown(url)))

@@ -19,9 +19,9 @@ from typing import Any
 import pandas as pd
 
 from leaderboards.figures import figures
-from suite.boards import Board, boards, load_board
+from suite.boards.board import Board, boards, load_board
 from suite.errors import UserError
-from suite.statistics import FEWEST
+from suite.statistics.intervals import FEWEST
 
 PUBLISHED = Path(__file__).parent
 

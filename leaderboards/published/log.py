@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from suite.boards import Board
+from suite.boards.board import Board
 from suite.errors import UserError
-from suite.statistics import certified_radius, largest_radius, smallest_count
+from suite.statistics.bounds import certified_radius, largest_radius, smallest_count
 
 HEADER = ("idx", "label", "predict", "radius", "correct", "time")
 INTEGER = re.compile(r"-?[0-9]+")

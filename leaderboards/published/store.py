@@ -14,12 +14,13 @@ from numpy.typing import ArrayLike
 
 from leaderboards.published import PUBLISHED, Entry
 from leaderboards.published.log import WEAK, check_labels, check_level, evidence, read_log
-from suite.boards import boards, load_board
+from suite.boards.board import boards, load_board
 from suite.errors import UserError, unknown
-from suite.files import write_atomically
 from suite.ranges import Draws, Scale
 from suite.ranges import check as check_range
-from suite.statistics import FEWEST, smallest_n
+from suite.statistics.bounds import smallest_n
+from suite.statistics.intervals import FEWEST
+from suite.store.files import write_atomically
 
 NAMED = re.compile(
     r"(?P<arch>[a-z]+[0-9]*)(_(?P<variant>.+))?_noise_(?P<trained_sigma>[0-9.]+)_sigma_(?P<sigma>[0-9.]+)"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from suite.data import Dataset, Images
 from suite.errors import UserError
-from suite.noise import generator
+from suite.smoothing.noise import generator
 
 
 class Part:

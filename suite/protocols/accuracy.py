@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from suite.protocols import Example, Protocol, Record, Subject, stacked
-from suite.protocols.voting import top_classes
-from suite.spec import RunSpec
+from suite.protocols.protocol import Example, Protocol, Record, Subject, stacked
+from suite.smoothing.voting import top_classes
+from suite.spec.run_spec import RunSpec
 
 CLAIM = "the answer of a single clean pass; nothing is guaranteed"
 

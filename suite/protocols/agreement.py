@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 
-from suite.models import folded
-from suite.noise import noisy
-from suite.protocols import Example, Protocol, Record, Subject, stacked
-from suite.protocols.voting import Voter, together, top_classes
-from suite.spec import ModelSpec, RunSpec
-from suite.statistics import predict, share
+from suite.networks.folding import folded
+from suite.protocols.protocol import Example, Protocol, Record, Subject, stacked
+from suite.smoothing.noise import noisy
+from suite.smoothing.voting import Voter, together, top_classes
+from suite.spec.run_spec import ModelSpec, RunSpec
+from suite.statistics.bounds import predict
+from suite.statistics.intervals import share
 
 
 def indices(spec: RunSpec, total: int) -> range:

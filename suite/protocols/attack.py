@@ -18,9 +18,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from suite.attacks import HALVINGS, Seen, Target, bisected, ddn, distances, first_success_pgd, fmn, keyed_noise, norm
-from suite.protocols import Example, Protocol, Record, Subject, draws_per_image, images_per_batch, stacked
-from suite.spec import RunSpec
+from suite.attacks.ddn import ddn
+from suite.attacks.fmn import fmn
+from suite.attacks.pgd import first_success_pgd
+from suite.attacks.target import HALVINGS, Seen, Target, bisected, distances, keyed_noise, norm
+from suite.protocols.protocol import Example, Protocol, Record, Subject, draws_per_image, images_per_batch, stacked
+from suite.spec.run_spec import RunSpec
 
 LEVELS = 256  # values of a pixel in a stored image: DDN finds images that can be stored
 

@@ -13,13 +13,14 @@ from typing import Any
 import pandas as pd
 import torch
 
-from suite.attacks import HALVINGS as SEGMENT
+from suite.attacks.library import TARGETS
+from suite.attacks.target import HALVINGS as SEGMENT
 from suite.errors import UserError
-from suite.findings import HALVINGS, Finding, examine, searches_of
-from suite.protocols import Example, Protocol, Record, Subject, certify, draws_per_image, images_per_batch, stacked
-from suite.searches import TARGETS
-from suite.spec import RunSpec
-from suite.statistics import upper_confidence_bound
+from suite.protocols import certify
+from suite.protocols.audit_confirm import HALVINGS, Finding, examine, searches_of
+from suite.protocols.protocol import Example, Protocol, Record, Subject, draws_per_image, images_per_batch, stacked
+from suite.spec.run_spec import RunSpec
+from suite.statistics.bounds import upper_confidence_bound
 
 LEVEL = 0.95  # with which the rate of violations is bounded
 

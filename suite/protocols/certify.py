@@ -24,14 +24,14 @@ import torch
 from torch import nn
 
 from leaderboards.figures import claim, figures
-from suite.boards import load_board
-from suite.models import folded
-from suite.noise import BLOCK, Noise, noisy
-from suite.protocols import Example, Protocol, Record, Subject
-from suite.protocols.voting import Precision, Voter, together, top_classes
-from suite.sequential import Schedule, make_schedule
-from suite.spec import RunSpec
-from suite.statistics import certified_radius, largest_radius
+from suite.boards.board import load_board
+from suite.networks.folding import folded
+from suite.protocols.protocol import Example, Protocol, Record, Subject
+from suite.smoothing.noise import BLOCK, Noise, noisy
+from suite.smoothing.voting import Precision, Voter, together, top_classes
+from suite.spec.run_spec import RunSpec
+from suite.statistics.bounds import certified_radius, largest_radius
+from suite.statistics.sequential import Schedule, make_schedule
 
 
 def certificate(
@@ -95,11 +95,11 @@ def certificates(
     """One record per image, each as soon as its draws are counted; in order with fixed sampling in fp32.
 
     `images` gives (index, image (C, H, W) of pixels in [0,1], label); the index keys the noise. σ and radii are in
-    pixel units. With `radii` sampling is adaptive (`suite.sequential`): at most n draws, fewer once it is decided at
-    which of the radii an image is certified. Batches hold draws of several images, so `batch_size` changes the speed
-    and nothing else. With `top` = k > 1 a set of k classes is certified: a draw counts when its class is in the set. In
-    `precision` bf16 the classifier that votes is the network in that arithmetic (near ties settled in fp32). `noise` is
-    how x + η is computed (`suite.noise.noisy`).
+    pixel units. With `radii` sampling is adaptive (`suite.statistics.sequential`): at most n draws, fewer once it is
+    decided at which of the radii an image is certified. Batches hold draws of several images, so `batch_size` changes
+    the speed and nothing else. With `top` = k > 1 a set of k classes is certified: a draw counts when its class is in
+    the set. In `precision` bf16 the classifier that votes is the network in that arithmetic (near ties settled in
+    fp32). `noise` is how x + η is computed (`suite.smoothing.noise.noisy`).
 
     A record has Cohen's fields (idx, label, predict: −1 for abstain, radius, correct, time in s) and chosen (ĉ_A, k
     classes), count (their votes), n0 (0: the deterministic variant), draws (made of the n), n, alpha, sigma, claim and

@@ -21,12 +21,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from suite.models import folded
-from suite.noise import noisy
-from suite.protocols import Example, Protocol, Record, Subject, stacked
-from suite.protocols.voting import TIE, Asking, settled_logits, share_batches
-from suite.spec import ModelSpec, RunSpec
-from suite.statistics import l_bound, mean_interval, probit_bound, share, soft_certificate
+from suite.networks.folding import folded
+from suite.protocols.protocol import Example, Protocol, Record, Subject, stacked
+from suite.smoothing.noise import noisy
+from suite.smoothing.voting import TIE, Asking, settled_logits, share_batches
+from suite.spec.run_spec import ModelSpec, RunSpec
+from suite.statistics.bounds import l_bound, probit_bound, soft_certificate
+from suite.statistics.intervals import mean_interval, share
 
 
 def indices(spec: RunSpec, total: int) -> range:

@@ -17,11 +17,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from suite.models import folded
-from suite.noise import generator
-from suite.protocols import Example, Protocol, Record, Subject
-from suite.record import environment
-from suite.spec import RunSpec
+from suite.networks.folding import folded
+from suite.protocols.protocol import Example, Protocol, Record, Subject
+from suite.smoothing.noise import generator
+from suite.spec.run_spec import RunSpec
+from suite.store.environment import environment
 
 MEASUREMENTS = (("pass", "1"), ("pass", "full"), ("vote", "1"), ("vote", "full"))  # by idx: what, for which batch
 

@@ -1,0 +1,1 @@
+""" "Adversarial Boot Camp": its items, its statements, and the report on them."""

@@ -1,0 +1,184 @@
+"""The figures and tables of "Adversarial Boot Camp" (Campbell, Finlay and Oberman 2020), a store's rows beside them.
+
+A row stands beside an item of the paper if it is on the item's data set, at its σ and with its top-k rule.
+Architecture, data variant, n, images and seed may differ: the row's name says them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pandas as pd
+
+from leaderboards.curves import attack_curve, curve
+from leaderboards.published import paper_figures
+from leaderboards.rows import is_decided
+from suite.boards.board import load_board
+from suite.statistics.bounds import certified_accuracy
+
+Row = Mapping[str, Any]
+Records = Callable[[Row, str], pd.DataFrame]  # a row's records of a protocol
+
+
+@dataclass(frozen=True)
+class Item:
+    """One figure or table of the paper.
+
+    `kind` certified or attacked: a curve over radii or distances; radii: a summary of certified radii; else `figures`,
+    names of columns (with a unit) and where a run's result has them. `protocol` is the one whose records or figures it
+    shows, `attack` (pgd or ddn) the attack of an attack curve, `methods` those that the paper compares.
+    """
+
+    title: str
+    dataset: str
+    sigma: float
+    top: int
+    kind: Literal["certified", "attacked", "radii", "figures"]
+    protocol: str
+    attack: str = ""
+    figures: dict[str, str] = field(default_factory=dict)
+    methods: tuple[str, ...] = ("baseline", "randomized-smoothing", "smoothadv", "heat")
+
+
+CIFAR: dict[str, Any] = {"dataset": "cifar10", "sigma": 0.1, "top": 1}
+IMAGENET: dict[str, Any] = {"dataset": "imagenet", "sigma": 0.25, "top": 5}
+DISTANCES = {
+    "L-bound, mean": "lbound.mean", "L-bound, median": "lbound.median",
+    "L-bound, probit form, mean": "lbound.probit.mean", "L-bound, probit form, median": "lbound.probit.median",
+    "certified average, mean": "lbound.soft.mean", "certified average, median": "lbound.soft.median",
+    "PGD, mean": "attack.pgd.mean", "PGD, median": "attack.pgd.median",
+    "DDN, mean": "attack.ddn.mean", "DDN, median": "attack.ddn.median",
+    "nearest found, mean": "attack.best.mean", "nearest found, median": "attack.best.median",
+}  # fmt: skip
+SECONDS = {
+    "one pass, s": "timing.pass.1", "a vote of n₀, s": "timing.vote.1",
+    "one pass in a full batch, s": "timing.pass.full", "a vote in a full batch, s": "timing.vote.full",
+}  # fmt: skip
+OWN = {"pass = own vote where the pass is right, %": "agreement.own_given_correct.share"}
+STOCHASTIC = {"pass = the stochastic model's vote, %": "agreement.stochastic"}
+PLAIN = ("heat", "madry-heat")
+CERTIFIED, ATTACKED = ("Certified accuracy against ℓ2 radius", "Share of images attacked within a distance")
+ITEMS = {
+    "Figure 1a": Item(CERTIFIED, **CIFAR, kind="certified", protocol="certify"),
+    "Figure 1b": Item(CERTIFIED, **IMAGENET, kind="certified", protocol="certify"),
+    "Figure 2a": Item(f"{ATTACKED}, PGD", **IMAGENET, kind="attacked", protocol="attack", attack="pgd"),
+    "Figure 2b": Item(f"{ATTACKED}, DDN", **IMAGENET, kind="attacked", protocol="attack", attack="ddn"),
+    "Figure 3a": Item(
+        "How often one pass answers as its own vote", **IMAGENET, kind="figures", protocol="agreement", figures=OWN
+    ),
+    "Figure 3b": Item(
+        "How often one pass answers as the stochastic model's vote", **IMAGENET, kind="figures", protocol="agreement",
+        figures=STOCHASTIC, methods=PLAIN,
+    ),
+    "Figure 3a, on CIFAR-10": Item(
+        "How often one pass answers as its own vote", **CIFAR, kind="figures", protocol="agreement", figures=OWN
+    ),
+    "Figure 3b, on CIFAR-10": Item(
+        "How often one pass answers as the stochastic model's vote", **CIFAR, kind="figures", protocol="agreement",
+        figures=STOCHASTIC, methods=PLAIN,
+    ),
+    "Figure 6a": Item(f"{ATTACKED}, PGD", **CIFAR, kind="attacked", protocol="attack", attack="pgd"),
+    "Figure 6b": Item(f"{ATTACKED}, DDN", **CIFAR, kind="attacked", protocol="attack", attack="ddn"),
+    "Table 1": Item(
+        "Clean accuracy", **IMAGENET, kind="figures", protocol="accuracy", figures={"top-5, %": "clean_accuracy"}
+    ),
+    "Table 2": Item("Seconds to classify an image", **IMAGENET, kind="figures", protocol="timing", figures=SECONDS),
+    "Table 2, on CIFAR-10": Item(
+        "Seconds to classify an image", **CIFAR, kind="figures", protocol="timing", figures=SECONDS
+    ),
+    "Table 3": Item("Adversarial distance", **IMAGENET, kind="figures", protocol="attack", figures=DISTANCES),
+    "Table 4": Item(
+        "Certified radii of adversarially trained models", **IMAGENET, kind="radii", protocol="certify",
+        methods=("madry", "madry-heat"),
+    ),
+    "Table 4, on CIFAR-10": Item(
+        "Certified radii of adversarially trained models", **CIFAR, kind="radii", protocol="certify",
+        methods=("madry", "madry-heat"),
+    ),
+    "Table 5": Item("Adversarial distance", **CIFAR, kind="figures", protocol="attack", figures=DISTANCES),
+}  # fmt: skip
+
+
+def published(name: str) -> pd.DataFrame:
+    """What the paper gives for an item, as `paper_figures` does; empty for an item whose figures it has not."""
+    given = paper_figures()
+    return given[given["item"] == name].reset_index(drop=True)
+
+
+def comparable(item: Item, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The results of runs that may stand beside an item: its methods on its data set, at its σ, by its rule."""
+    return [
+        row
+        for row in results
+        if row["source"] == "run"
+        and row["method"] in item.methods
+        and (row["dataset"], row["sigma"], row["top"]) == (item.dataset, item.sigma, item.top)
+        and item.protocol in row["protocols"]
+    ]
+
+
+def at_rows(item: Item, rows: Sequence[Row], records: Records, places: list[float]) -> dict[str, float | None]:
+    """What rows that differ in the seed alone have for an item, their mean, by the column's name: percent at each of
+    `places` for a curve, else its figures."""
+    means = pd.DataFrame([at_row(item, row, records, places) for row in rows]).astype(float).mean()
+    return {str(column): float(mean) for column, mean in means.items()}
+
+
+def at_row(item: Item, row: Row, records: Records, places: list[float]) -> dict[str, float | None]:
+    """What a row has for an item, by the column's name: percent at each of `places` for a curve, else its figures."""
+    if item.kind == "figures":
+        return {
+            column: _figure(row, path) * (100 if column.endswith("%") else 1) for column, path in item.figures.items()
+        }
+    lines = records(row, item.protocol)
+    if item.kind == "attacked":
+        found = pd.to_numeric(lines.loc[lines["correct"] == 1, item.attack])
+        return {f"{place:g}": 100 * float((found <= place).mean()) for place in places}
+    abstained = lines["predict"] == -1
+    if item.kind == "radii":
+        radii = lines.loc[~abstained, "radius"]
+        return {"mean": float(radii.mean()), "median": float(radii.median()), "max": float(radii.max())}
+    radius, correct = lines["radius"], lines["correct"]
+    accuracy = {r: 100 * certified_accuracy(radius, correct, abstained, r, "paper") for r in places}
+    return {f"{r:g}": share if is_decided(row, r) else None for r, share in accuracy.items()}
+
+
+def _figure(row: Row, path: str) -> float:
+    value: Any = row
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return float("nan") if value is None else float(value)
+
+
+def row_line(item: Item, rows: Sequence[Row], records: Records) -> pd.DataFrame:
+    """The curve of rows that differ in the seed alone for an item of kind certified or attacked: at, percent."""
+    lines = pd.concat([records(row, item.protocol).assign(run=row["run_id"]) for row in rows], ignore_index=True)
+    if item.kind == "certified":
+        drawn = curve(lines, "paper", decided=rows[0].get("decided"))
+        return pd.DataFrame({"at": drawn["radius"], "percent": 100 * drawn["accuracy"]})
+    drawn = attack_curve(lines)
+    return pd.DataFrame({"at": drawn["distance"], "percent": 100 * drawn[item.attack]})
+
+
+def beside(name: str, named: Mapping[str, Sequence[Row]], records: Records, item: Item | None = None) -> pd.DataFrame:
+    """The paper's values of an item, then those of the store's rows, `named` by what to call them; a line each.
+
+    Under a name are the rows that differ in the seed alone: the line is their mean. An `item` that is changed, to
+    another σ or data set, has no values of the paper.
+
+    Columns: row, source ("the paper, plot, ±1 points", or "measured"), and one for each place or figure.
+    """
+    given = published(name) if item in (None, ITEMS[name]) else published("")
+    item = item or ITEMS[name]
+    places = [float(place) for place in given["at"].dropna().unique()] if len(given) else []
+    places = places or ([0.5, 1.0, 2.0] if item.kind == "attacked" else [0.0, *load_board(item.dataset).radii])
+    lines = []
+    for method, values in given.groupby("method", sort=False):
+        source = f"the paper, {values['read'].iloc[0]}, ±{values['uncertainty'].iloc[0]:g} points"
+        columns = [next(iter(item.figures))] if item.kind == "figures" else [f"{at:g}" for at in values["at"]]
+        lines.append({"row": method, "source": source, **dict(zip(columns, values["percent"], strict=True))})
+    for called, rows in named.items():
+        lines.append({"row": called, "source": "measured", **at_rows(item, rows, records, places)})
+    return pd.DataFrame(lines, columns=None if lines else ["row", "source"])

@@ -1,0 +1,127 @@
+"""A board as JSON, CSV, Markdown and LaTeX. A name may be anybody's text: it is escaped as each format has it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from leaderboards.board import ordered, title
+from leaderboards.published import PUBLISHED
+from leaderboards.render.cells import claims, legend, notes, references, shown_groups
+from leaderboards.rows import COMPARABLE
+from suite.boards.board import load_board
+
+SCHEMA = 1
+TEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", "–": "--", "±": r"$\pm$", "≤": r"$\le$", "≥": r"$\ge$", "²": r"$^2$", "σ": r"$\sigma$",
+    "α": r"$\alpha$", "η": r"$\eta$", "ℓ": r"$\ell$", "₀": r"$_0$",
+}  # fmt: skip
+
+
+def document(
+    dataset: str,
+    runs: Path,
+    published: Path | None = PUBLISHED,
+    *,
+    sort: str | None = None,
+    methods: Iterable[str] = (),
+    sigmas: Iterable[float] = (),
+) -> dict[str, Any]:
+    """The board in the form of `schema.json`: rows in the order of the table, comparable ones with the same `group`."""
+    board = load_board(dataset)
+    methods, sigmas = set(methods), set(sigmas)
+    rows = [
+        {"group": title(pd.Series(line)), **row}
+        for row, line in ordered(dataset, runs, "standard", published, sort)
+        if (not methods or row["method"] in methods) and (not sigmas or row["sigma"] in sigmas)
+    ]
+    said = {name: value for name, value in asdict(board).items() if name not in ("classes", "images")}
+    return {"schema": SCHEMA, "board": {"dataset": dataset, **said, "comparable": list(COMPARABLE)}, "rows": rows}
+
+
+def to_json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def to_csv(frame: pd.DataFrame) -> str:
+    """The table, with columns COLUMN_low, COLUMN_high (95 %) and COLUMN_spread (over seeds) where they are known."""
+    flat = frame.drop(columns=["intervals", "spread"]).assign(
+        **{name: frame[name].map(lambda values: " ".join(map(str, values))) for name in ("seeds", "runs")}
+    )
+    uncertain: dict[str, list[float | None]] = {}
+    for number, (bounds, deviations) in enumerate(zip(frame["intervals"], frame["spread"], strict=True)):
+        own = {
+            f"{name}_{end}": pair[i] for name, pair in bounds.items() if pair for i, end in enumerate(("low", "high"))
+        }
+        own |= {f"{name}_spread": deviation for name, deviation in deviations.items() if deviation is not None}
+        for name, value in own.items():
+            uncertain.setdefault(name, [None] * len(frame))[number] = value
+    return pd.concat([flat, pd.DataFrame(uncertain, index=frame.index)], axis=1).to_csv(index=False)
+
+
+def to_markdown(frame: pd.DataFrame, paper_convention: bool) -> str:
+    """A table for each group, then what columns and claims say (GitHub's Markdown)."""
+    headings: set[str] = set()
+    blocks = []
+    for group in shown_groups(frame):
+        headings |= set(group.headings)
+        rule = ["---"] * group.names + ["---:"] * (len(group.headings) - group.names)
+        lines = [group.headings, rule, *([text for text, _ in cells] for cells in group.lines)]
+        rows = [
+            "| " + " | ".join(line if lines[1] is cells else markdown(line) for line in cells) + " |" for cells in lines
+        ]
+        blocks.append("\n".join([f"### {markdown(group.title)}", "", *rows]))
+    blocks += [f"- {markdown(line)}" for line in remarks(frame, headings, paper_convention)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def markdown(text: str) -> str:
+    """Text that stays text: no table cell ends, no markup begins, no tag opens, no link forms by itself."""
+    plain = re.sub(r"\s+", " ", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return (
+        re.sub(r"([\\`*_{}\[\]#|~$!])", r"\\\1", plain)
+        .replace("://", "&#58;//")
+        .replace("www.", "www&#46;")
+        .replace("@", "&#64;")
+    )
+
+
+def to_latex(frame: pd.DataFrame, paper_convention: bool) -> str:
+    """A tabular for each group, then remarks: needs booktabs, and XeLaTeX or LuaLaTeX for names beyond Latin."""
+    headings: set[str] = set()
+    blocks = ["% \\usepackage{booktabs}"]
+    for group in shown_groups(frame):
+        headings |= set(group.headings)
+        form = "l" * group.names + "r" * (len(group.headings) - group.names)
+        head, *rows = (" & ".join(map(latex, line)) + r" \\" for line in (
+            group.headings, *([text for text, _ in cells] for cells in group.lines)
+        ))  # fmt: skip
+        tabular = [
+            rf"\begin{{tabular}}{{{form}}}",
+            r"\toprule",
+            head,
+            r"\midrule",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}",
+        ]
+        blocks.append("\n".join([rf"\paragraph{{{latex(group.title)}}}", r"\noindent", *tabular]))
+    blocks += [rf"\noindent {latex(line)}" for line in remarks(frame, headings, paper_convention)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def latex(text: str) -> str:
+    return "".join(TEX.get(letter, letter) for letter in re.sub(r"\s+", " ", text))
+
+
+def remarks(frame: pd.DataFrame, headings: set[str], paper_convention: bool) -> list[str]:
+    """All that is said below the tables."""
+    return [*legend(frame, headings, paper_convention), *claims(frame), *notes(references(frame))]

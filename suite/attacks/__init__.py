@@ -1,0 +1,1 @@
+"""Attacks on what a row deploys: searches for a small perturbation that changes the answer."""

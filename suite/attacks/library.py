@@ -1,0 +1,58 @@
+"""APGD on the cross-entropy and on the targeted DLR loss, by the library of AutoAttack (Croce and Hein 2020)."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from suite.attacks.certified import Certified
+from suite.errors import UserError
+
+TARGETS = 9  # classes that apgd-t goes for, AutoAttack's number
+
+
+def apgd(
+    target: Certified, x: Tensor, radius: Tensor, start: Tensor, *, steps: int, targeted: bool
+) -> tuple[Tensor, Tensor]:
+    """APGD of AutoAttack (Croce and Hein 2020), its authors' code, on one pass: hits inside the ball, x where none is.
+
+    It ascends the cross-entropy, or with `targeted` the difference-of-logits ratio for each of the likeliest other
+    classes. An image's logits are divided by their standard deviation at x, which changes no answer: a scale of theirs,
+    which could make the cross-entropy's gradient round to 0, then changes nothing. Raises UserError where APGD cannot
+    be imported.
+    """
+    try:
+        from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
+    except ImportError as error:
+        raise UserError(
+            f"""the audit's searches 'apgd-ce' and 'apgd-t' need pyautoattack ({error}): pip install pyautoattack, """
+            """or leave them out with --set 'audit.searches=["pgd","ddn","fmn","hopskipjump"]'"""
+        ) from error
+    rows = torch.arange(len(x), device=x.device)
+    with torch.no_grad():
+        clean = target.scores(x, rows, target.noise)[:, 0]
+    deviation = clean.std(dim=1, keepdim=True)
+
+    def predict(points: Tensor) -> Tensor:
+        scores = target.scores(points, rows, target.noise)[:, 0] / deviation
+        return scores + 0 * points.sum()  # which has a gradient in any case
+
+    attack = (APGDAttack_targeted if targeted else APGDAttack)(
+        predict, n_iter=steps, norm="L2", eps=radius.to(x.dtype).view(-1, 1, 1, 1)
+    )
+    attack.init_hyperparam(x)
+    x_adv, found, aims = x.clone(), torch.zeros_like(radius, dtype=torch.bool), [None]
+    if targeted:
+        others = clean[:, 1:].scatter(1, target.classes, -torch.inf)
+        total = min(TARGETS, others.shape[1] - target.classes.shape[1])
+        aims = list(1 + others.topk(total).indices.T) if others.shape[1] > 2 else []  # its ratio is of four columns
+    for aim in aims:
+        attack.y_target = aim
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that some gradients are 0
+            _, robust, _, points = attack.attack_single_run(x, target.labels, start)
+        new = ~robust & ~found
+        x_adv[new], found[new] = points[new].detach(), True
+    return x_adv, found

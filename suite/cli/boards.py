@@ -1,0 +1,220 @@
+"""Commands that show boards, and put published rows on them."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from suite.cli.options import RUNS, BoardRoot, DataRoot, Format, Output, Paper, Runs, out
+from suite.errors import UserError
+
+if TYPE_CHECKING:
+    from suite.statistics.bounds import Convention
+
+
+class BoardFormat(StrEnum):
+    table = "table"
+    json = "json"
+    csv = "csv"
+    markdown = "markdown"
+    latex = "latex"
+    html = "html"
+
+
+def leaderboard(
+    dataset: Annotated[str, typer.Argument(help="digits, cifar10, …")],
+    runs: Runs = RUNS,
+    paper_convention: Paper = False,
+    published: Annotated[bool, typer.Option(help="published rows beside those of runs")] = True,
+    board_root: BoardRoot = None,
+    sort: Annotated[str | None, typer.Option(help="acr, clean or a radius [default: the board's]")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="only this method's rows; may be repeated")] = None,
+    sigma: Annotated[list[float] | None, typer.Option(help="only rows at this noise; may be repeated")] = None,
+    format: Annotated[BoardFormat, typer.Option(help="how to print the board")] = BoardFormat.table,
+    file: Annotated[Path | None, typer.Option("--out", help="write to this file instead")] = None,
+) -> None:
+    """Print or export the board of a data set: runs and published rows, comparable ones in one table, best first."""
+    from leaderboards import read_results, table
+    from leaderboards.published import PUBLISHED
+    from leaderboards.render import export
+    from leaderboards.render.terminal import leaderboard_tables
+
+    root = (board_root or PUBLISHED) if published else None
+    if damaged := read_results(runs)[1]:
+        print(f"left out: {'; '.join(damaged)}", file=sys.stderr)
+    if format is BoardFormat.json:
+        content = export.document(dataset, runs, root, sort=sort, methods=method or (), sigmas=sigma or ())
+        write(export.to_json(content), file)
+        return
+    frame = table(dataset, runs, "paper" if paper_convention else "standard", root, sort=sort)
+    if frame.empty:
+        raise UserError(
+            f"no finished run on '{dataset}' in {runs}; begin one: suite run --method heat --dataset {dataset}"
+        )
+    known = frame
+    frame = frame[frame["method"].isin(method or frame["method"]) & frame["sigma"].isin(sigma or frame["sigma"])]
+    if frame.empty:
+        methods, sigmas = sorted(known["method"].unique()), sorted(known["sigma"].unique())
+        raise UserError(f"no such row; methods: {', '.join(methods)}; sigma: {', '.join(map(str, sigmas))}")
+    if format is BoardFormat.table and file is None:
+        for block in leaderboard_tables(frame, paper_convention):
+            out.print(block)
+    elif format is BoardFormat.table:
+        raise UserError("--out takes a --format besides table: json, csv, markdown, latex or html")
+    elif format is BoardFormat.csv:
+        write(export.to_csv(frame), file)
+    elif format is BoardFormat.html:
+        from leaderboards.render.page import to_html
+
+        convention: Convention = "paper" if paper_convention else "standard"
+        write(to_html(frame, dataset, runs, convention, root or PUBLISHED), file)
+    else:
+        form = export.to_markdown if format is BoardFormat.markdown else export.to_latex
+        write(form(frame, paper_convention), file)
+
+
+def write(text: str, file: Path | None) -> None:
+    """To a file, whole or not at all, or to standard output."""
+    if file is None:
+        print(text)
+        return
+    from suite.store.files import write_atomically
+
+    try:
+        write_atomically(file, text.encode())
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise UserError(f"{file} cannot be written: {error.strerror}") from error
+
+
+class ReportFormat(StrEnum):
+    markdown = "markdown"
+    html = "html"
+
+
+def report(
+    dataset: Annotated[str, typer.Argument(help="cifar10, digits, …")],
+    runs: Runs = RUNS,
+    board_root: BoardRoot = None,
+    format: Annotated[ReportFormat, typer.Option(help="html: one page with curves")] = ReportFormat.markdown,
+    file: Annotated[Path | None, typer.Option("--out", help="write to this file instead")] = None,
+) -> None:
+    """The paper's figures and tables with the runs on a data set beside them, and whether they bear the paper out."""
+    from leaderboards.paper.report import report
+    from leaderboards.published import PUBLISHED
+    from leaderboards.render.document import to_html, to_markdown
+
+    sections = report(runs, dataset, board_root or PUBLISHED)
+    write(to_html(sections) if format is ReportFormat.html else to_markdown(sections), file)
+
+
+def import_published(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="logs: idx, label, predict, radius, correct, time")
+    ],
+    board: Annotated[str, typer.Option(help="cifar10, imagenet, …")],
+    method: Annotated[str, typer.Option(help="what the rows are called")],
+    citation: Annotated[str, typer.Option(help="authors, title, venue and year")],
+    arch: Annotated[str | None, typer.Option(help="[default: from the file's name]")] = None,
+    sigma: Annotated[float | None, typer.Option(help="noise, pixels in [0,1] [default: from the file's name]")] = None,
+    trained_sigma: Annotated[float | None, typer.Option(help="noise in training [default: the file's name]")] = None,
+    n0: Annotated[int, typer.Option(help="selection draws; 0: the class of a single pass")] = 100,
+    n: Annotated[int, typer.Option(help="estimation draws")] = 100_000,
+    alpha: Annotated[float, typer.Option(help="failure probability; the radii have to fit it")] = 0.001,
+    top: Annotated[int, typer.Option(help="a draw counts if its class is among the top this many")] = 1,
+    note: Annotated[str | None, typer.Option(help="what else a reader has to know")] = None,
+    few: Annotated[bool, typer.Option("--few", help="take a log of fewer than 50 images, too")] = False,
+    data_root: DataRoot = None,
+    board_root: BoardRoot = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="put new content in the place of rows that are there")
+    ] = False,
+    format: Output = Format.table,
+) -> None:
+    """Put published per-image certification logs (Cohen et al.'s layout) on a board."""
+    from leaderboards.published import PUBLISHED
+    from leaderboards.published.log import WEAK
+    from leaderboards.published.store import import_logs
+
+    given = {"method": method, "citation": citation, "arch": arch, "sigma": sigma, "trained_sigma": trained_sigma}
+    given |= {"n0": n0, "n": n, "alpha": alpha, "top": top, "note": note}
+    labels = labels_at_hand(board, data_root)
+    done = import_logs(files, board, board_root or PUBLISHED, replace=replace, few=few, labels=labels, **given)
+    if format is Format.json:
+        print(json.dumps(done))
+        return
+    for row in done:
+        said = [f"{row['row']}: {row['images']} images{'' if row['new'] else ', there already'}"]
+        if row["chance"] <= WEAK:  # else its note says so
+            said.append(f"arbitrary radii would have been taken with probability {probability(row['chance'])}")
+        said.append(f"labels {'not checked: no such test set here' if labels is None else f'as in {labels[1]}'}")
+        out.print("; ".join([*said, *filter(None, [row["note"]])]), highlight=False, markup=False, soft_wrap=True)
+    out.print(f"next: suite leaderboard {board}", highlight=False)
+
+
+def labels_at_hand(board: str, data_root: Path | None) -> tuple[Any, str] | None:
+    """The labels of the board's test set and where they are from; None where it is not here in this variant."""
+    from suite.boards.board import load_board
+    from suite.data import DATASETS, load
+
+    if board not in DATASETS.paths():
+        return None
+    try:
+        data = load(board, data_root, download=False)
+    except UserError:
+        return None
+    return (data.test.labels.numpy(), data.source) if data.title == load_board(board).title else None
+
+
+def probability(exponent: float) -> str:
+    """A bound on 10 to `exponent`, as it is read: < 1e-57."""
+    return f"< 1e{math.floor(exponent) + 1}"
+
+
+def publish(
+    run: Annotated[list[str], typer.Argument(metavar="RUN...", help="finished runs: ids, or how these begin")],
+    runs: Runs = RUNS,
+    board_root: BoardRoot = None,
+    format: Output = Format.table,
+) -> None:
+    """Put finished runs, without their weights, beside the published rows, for a board that needs no store."""
+    from leaderboards.kept import keep
+    from leaderboards.published import PUBLISHED
+    from suite.pipeline import Machine, reopen
+
+    root, machine = board_root or PUBLISHED, Machine(runs=runs)
+    done = [keep(runs / reopen(name, machine).name, root) for name in run]
+    if format is Format.json:
+        print(json.dumps([{"folder": str(place), "new": new} for place, new in done]))
+        return
+    for place, new in done:
+        out.print(f"{place}{'' if new else ', there already'}", highlight=False, markup=False, soft_wrap=True)
+
+
+def serve(
+    runs: Runs = RUNS,
+    data_root: DataRoot = None,
+    storage: Annotated[str | None, typer.Option(help="of studies [default: studies.db in the runs]")] = None,
+    host: Annotated[str, typer.Option(help="address to serve on; 0.0.0.0 lets other machines in")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
+) -> None:
+    """Open the leaderboard in a browser."""
+    from contextlib import suppress
+
+    from streamlit.web import cli as streamlit
+
+    from leaderboards import read_results, table
+
+    with suppress(UserError, OSError):  # its pages say so
+        for dataset in {row["dataset"] for row in read_results(runs)[0]}:
+            table(dataset, runs)  # read before anybody waits for it
+    page = Path(__file__).parents[2] / "app" / "main.py"
+    where = ["--server.address", host, "--server.port", str(port), "--browser.gatherUsageStats", "false"]
+    where += ["--client.toolbarMode", "minimal", "--client.showErrorDetails", "none"]
+    told = [str(runs), str(data_root or ""), storage or ""]
+    streamlit.main(["run", str(page), *where, "--", *told], standalone_mode=False)

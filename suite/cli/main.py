@@ -1,0 +1,82 @@
+"""The command line. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from typing import Annotated, Any
+
+import typer
+
+import suite
+from suite.cli import about, boards, protocols, runs, tune
+from suite.cli import experiment as grid
+from suite.errors import UserError
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(runs.run)
+app.command()(protocols.certify)
+for name, said in protocols.HELP.items():
+    app.command(name, help=said)(protocols.protocol_command(name))
+app.command()(tune.tune)
+app.add_typer(tune.studies, name="studies")
+app.command()(runs.demo)
+app.command()(grid.study)
+app.command()(boards.leaderboard)
+app.command()(boards.report)
+app.command("import")(boards.import_published)
+app.command()(boards.publish)
+app.command("app")(boards.serve)
+app.command()(about.methods)
+app.command()(about.datasets)
+app.command()(about.illustrate)
+app.command()(about.sync)
+
+
+def print_version(asked: bool) -> None:
+    if asked:
+        print(f"suite {suite.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=print_version)
+    ] = False,
+) -> None:
+    """A suite and leaderboard for l2-robust image classifiers: train, certify, compare."""
+
+
+USAGE_ERROR: Any = typer.BadParameter.__base__  # click's UsageError, wherever typer keeps its click
+
+
+def main() -> None:
+    """The console script: mistakes of the user end in one line and exit code 2, Ctrl-C in 130."""
+    try:
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        if code == 130:  # Ctrl-C, as typer tells it
+            raise KeyboardInterrupt
+        sys.exit(code)
+    except UserError as error:
+        fail(str(error))
+    except USAGE_ERROR as error:
+        fail(f"{error.format_message()} (see 'suite --help')".replace("\n", " "))
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        fail(
+            f"the disk is full ({error.filename or 'writing to the runs folder'}): free some space and run the same "
+            "command again; finished records are kept"
+        )
+
+
+def fail(message: str) -> None:
+    print(f"suite: {message}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,150 @@
+"""Commands that search for settings, and show what was found."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from suite.cli.options import (
+    RUNS,
+    BatchSize,
+    DataRoot,
+    Device,
+    Format,
+    Output,
+    Profile,
+    Runs,
+    Settings,
+    Track,
+    out,
+    parse_setting,
+    show_list,
+)
+from suite.cli.runs import carry_out, show_result
+
+if TYPE_CHECKING:
+    import optuna
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--storage", help="sqlite:///FILE, postgresql://… or a journal file [default: studies.db in the runs]"
+    ),
+]
+
+
+def tune(
+    method: Annotated[str | None, typer.Option(help="see 'suite methods'; of a study that is there: its own")] = None,
+    dataset: Annotated[str | None, typer.Option(help="digits, cifar10, …, or a folder's path; likewise")] = None,
+    trials: Annotated[int, typer.Option(min=1, help="to be finished in the study, over all processes at work")] = 30,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(help="sigma=0.1:0.5, lr=1e-3:1e-1:log, arch=cnn,resnet8, kappa [default: all the method's]"),
+    ] = None,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="certified_accuracy (mean over the board's radii), certified_accuracy@0.25, acr, clean_accuracy, "
+            "seconds; several: a Pareto front [default: certified_accuracy]"
+        ),
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="its name [default: from method, data set and search]")] = None,
+    storage: Url = None,
+    sampler: Annotated[str | None, typer.Option(help="tpe, gp, cma-es, nsga-ii, random or grid [tpe]")] = None,
+    pruner: Annotated[
+        str | None, typer.Option(help="quartile, median, halving or none; with one objective [quartile]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="of the sampler [0]")] = None,
+    validation: Annotated[float | None, typer.Option(help="share of the training images to measure on [0.2]")] = None,
+    n: Annotated[int | None, typer.Option(help="draws for a trial's certificates, at most [1000]")] = None,
+    images: Annotated[int | None, typer.Option(min=1, help="validation images to certify, at most [300]")] = None,
+    profile: Profile = None,
+    settings: Settings = None,
+    then: Annotated[str | None, typer.Option(help="run: run the best trial's settings on the test set")] = None,
+    data_root: DataRoot = None,
+    runs: Runs = RUNS,
+    device: Device = "auto",
+    batch_size: BatchSize = 256,
+    track: Track = True,
+    format: Output = Format.table,
+) -> None:
+    """Search a method's settings on validation images; the same command goes on, also from several shells at once."""
+    from suite.errors import UserError
+    from suite.pipeline import Machine
+    from suite.tuning.results import best
+    from suite.tuning.results import settings as settings_of
+    from suite.tuning.storage import Storage, default_url
+    from suite.tuning.trials import tune as carry_on
+
+    if then not in (None, "run"):
+        raise UserError(f"--then takes run, not '{then}'")
+    fixed = ({"profile": profile} if profile else {}) | dict(map(parse_setting, settings or ()))
+    options: dict[str, Any] = {
+        "method": method, "dataset": dataset, "search": search, "objectives": objective, "sampler": sampler,
+        "pruner": pruner, "seed": seed, "validation": validation, "n": n, "images": images, "settings": fixed or None,
+    }  # fmt: skip
+    given = {name: value for name, value in options.items() if value is not None}
+    machine = Machine(data_root=data_root, runs=runs, device=device, batch_size=batch_size, track=track)
+    if storage is None:
+        runs.mkdir(parents=True, exist_ok=True)
+    found = carry_on(given, study, trials, Storage(storage or default_url(runs)), machine)
+    show_study(found, format)
+    if then:
+        for row in carry_out([settings_of(found, trial) for trial in best(found)], machine):
+            show_result(row, format)
+
+
+studies = typer.Typer(invoke_without_command=True, subcommand_metavar="[show NAME]")
+
+
+@studies.callback()
+def listed(context: typer.Context, runs: Runs = RUNS, storage: Url = None, format: Output = Format.table) -> None:
+    """List the studies; `suite studies show NAME` shows one."""
+    if context.invoked_subcommand:
+        return
+    from suite.tuning.results import open_studies, summary
+    from suite.tuning.storage import default_url
+
+    found = [summary(study) for study in open_studies(storage or default_url(runs))]
+    if found or format is Format.json:
+        show_list(found, format)
+    else:
+        out.print("no study yet; begin one: suite tune --method heat --dataset digits", highlight=False)
+
+
+@studies.command()
+def show(name: str, runs: Runs = RUNS, storage: Url = None, format: Output = Format.table) -> None:
+    """Show a study: its best trials, the importance of what was searched, and the commands for the board's rows."""
+    from suite.tuning.results import open_study
+    from suite.tuning.storage import default_url
+
+    show_study(open_study(name, storage or default_url(runs)), format)
+
+
+def show_study(study: optuna.Study, format: Format) -> None:
+    from suite.tuning.results import described
+
+    about = described(study)
+    if format is Format.json:
+        print(json.dumps(about))
+        return
+    searched = ", ".join(f"{name} {text}" for name, text in about["definition"]["search"].items())
+    lines = [
+        f"{about['study']}: {about['method']} on {about['dataset']}, {about['objectives']} on "
+        f"{about['definition']['validation']:.0%} of the training images; searched: {searched}",
+        f"{about['finished']} trials finished, {about['pruned']} of them pruned; {about['failed']} failed, "
+        f"{about['running']} running",
+    ]
+    objectives = about["definition"]["objectives"]
+    for trial in about["best_trials"]:
+        values = ", ".join(f"{name} {trial[name]:.4g}" for name in objectives)
+        chosen = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in trial["settings"].items())
+        lines += [f"{'best' if len(objectives) == 1 else 'front'}: trial {trial['trial']}: {values}; {chosen}"]
+        lines += [f"  {trial['command']}"]
+    for name, shares in about["importances"].items():
+        said = ", ".join(f"{setting} {100 * share:.0f} %" for setting, share in shares.items())
+        lines.append(f"importance for {name}: {said}")
+    for line in lines:
+        out.print(line, highlight=False, markup=False, soft_wrap=True)

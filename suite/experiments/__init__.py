@@ -1,0 +1,1 @@
+"""Experiments: grids of runs, each described by one TOML file."""

@@ -1,0 +1,231 @@
+"""The story of a run: get the data, get the model, put it through the protocols, record what came out."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import nn
+
+from suite import data as datasets
+from suite.data import Dataset
+from suite.errors import UserError
+from suite.networks.allocator import keep_memory
+from suite.networks.architectures import build
+from suite.progress import console, duration, progress
+from suite.protocols.protocol import Subject, examples
+from suite.smoothing.noise import key
+from suite.spec.run_spec import PROTOCOLS, ModelSpec, RunSpec
+from suite.store.environment import environment
+from suite.store.files import read_json, write_json
+from suite.store.folder import Folder
+from suite.store.records import read_records
+from suite.store.result import summarise
+from suite.training import Watch, training_steps
+from suite.training import train as fit
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a run happens. Nothing here changes what comes out of it, but for the device's own arithmetic."""
+
+    data_root: Path | None = None
+    runs: Path = Path("runs")
+    device: str = "auto"
+    batch_size: int = 256  # of the protocols
+    track: bool = True  # log finished runs to MLflow
+
+    @property
+    def torch_device(self) -> torch.device:
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            torch.empty(1, device=self.device)
+            return torch.device(self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(f"device '{self.device}' is not to be had here: {str(error).splitlines()[0]}") from error
+
+
+def run(
+    spec: RunSpec,
+    machine: Machine | None = None,
+    *,
+    train: bool = True,
+    data: Dataset | None = None,
+    watch: Watch | None = None,
+) -> Folder:
+    """Carry out a run, or what is left of it, and return its folder; `result.json` there is its row.
+
+    Interrupted at any point, the same call goes on where it stopped and ends with the same records. The row has the
+    figures of every protocol that the folder has all records of, asked for now or earlier. Without `train` a model that
+    is not there is an error. `data` takes the place of the spec's data set: a view of it, with its own fingerprint.
+    `watch` sees the model after each step of its training. Raises UserError for everything the user can mend.
+    """
+    machine = machine or Machine()
+    device = machine.torch_device
+    keep_memory()
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False  # fp32 is to mean fp32 on every device
+    data = data or datasets.load(spec.dataset, machine.data_root)
+    spec = spec.on(data.fingerprint)
+    if spec.certify.top >= len(data.classes):
+        raise UserError(f"the top-{spec.certify.top} rule needs more than the {len(data.classes)} classes here")
+    folder = Folder(machine.runs / spec.name, spec)
+    with folder.locked():
+        folder.open(environment(device))
+        announce(spec, data, machine)
+        model = obtain(spec.model, data, machine, folder, train=train, watch=watch)
+        for name in needed(spec.protocols):
+            measure(name, model.to(device).eval(), data, spec, folder, machine)
+        write_json(folder.path / "result.json", summarise(spec, data, complete(spec, data, folder)))
+    if machine.track:
+        from suite.store.mlflow import track
+
+        track(folder.path, machine.runs)
+    return folder
+
+
+def reopen(name: str, machine: Machine) -> RunSpec:
+    """The spec of a run by its id, by the beginning of its id, or by its folder. Raises UserError if there is none."""
+    folders = {file.parent.name: file.parent for file in machine.runs.glob("*/spec.json")}
+    found = [folder for known, folder in folders.items() if known == name] or [
+        folder for known, folder in folders.items() if known.startswith(name)
+    ]
+    if (Path(name) / "spec.json").exists():
+        found = [Path(name)]
+    if len(found) != 1:
+        said = f"'{name}' begins {len(found)} of the runs" if found else f"there is no run '{name}'"
+        near = sorted(path.name for path in found) or difflib.get_close_matches(name, folders, n=3, cutoff=0.4)
+        raise UserError(f"{said} in {machine.runs}" + (f": {', '.join(near)}" if near else ""))
+    try:
+        return RunSpec(**read_json(found[0] / "spec.json"))
+    except ValueError as error:
+        raise UserError(f"{found[0] / 'spec.json'} is not the spec of a run: {error}".splitlines()[0]) from error
+
+
+def needed(protocols: Sequence[str]) -> list[str]:
+    """The protocols and all that they build on, in the order of the registry."""
+    wanted = set(protocols)
+    for name in reversed(PROTOCOLS.paths()):
+        if name in wanted:
+            wanted.update(PROTOCOLS.get(name).needs)
+    return [name for name in PROTOCOLS.paths() if name in wanted]
+
+
+def complete(spec: RunSpec, data: Dataset, folder: Folder) -> dict[str, pd.DataFrame]:
+    """All records of each protocol that has them for all its images."""
+    found = {}
+    for name in PROTOCOLS.paths():
+        records = read_records(folder.path / f"{name}.jsonl")
+        if set(PROTOCOLS.get(name).indices(spec, len(data.test))) <= set(records["idx"]):
+            found[name] = records
+    return found
+
+
+def obtain(
+    spec: ModelSpec,
+    data: Dataset,
+    machine: Machine,
+    user: Folder | None = None,
+    *,
+    train: bool = True,
+    watch: Watch | None = None,
+) -> nn.Module:
+    """The trained model of a spec: loaded if any run has trained it, else trained now, from what it starts from."""
+    folder, device = Folder(machine.runs / "models" / spec.name, spec), machine.torch_device
+    torch.manual_seed(key(spec.seed, "weights"))
+    model = build(spec.arch, len(data.classes), data.shape, data.mean, data.std)
+    if user and user.checkpoint.exists():
+        user.load_model(model)
+        return model
+    if user and not train and not folder.checkpoint.exists():
+        raise UserError(
+            f"the checkpoint of {user.path.name} is gone ({user.checkpoint}); "
+            "'suite run' with its settings trains it anew"
+        )
+    with folder.locked():
+        folder.open(environment(device))
+        if not folder.checkpoint.exists():
+            method = spec.build_method()
+            if spec.start:
+                model.load_state_dict(obtain(spec.start, data, machine).state_dict())
+            model.to(device)
+            method.begin(model)
+            history = []
+            if method.trains:
+                history = fit(model, method, data, spec, checkpoint=folder.unfinished, device=device, watch=watch)
+            folder.save_model(model.cpu(), history)
+        folder.load_model(model)
+    if user:
+        user.adopt(folder)
+    return model
+
+
+def measure(name: str, model: nn.Module, data: Dataset, spec: RunSpec, folder: Folder, machine: Machine) -> None:
+    """Put the model through a protocol, but for the images whose records are there."""
+    protocol, device = PROTOCOLS.get(name), machine.torch_device
+    indices = protocol.indices(spec, len(data.test))
+    if not len(indices):
+        raise UserError(f"{data.title} from {data.source} has no test images for {name}")
+    subject = Subject(
+        model, spec, machine.batch_size, device,
+        records=lambda other: read_records(folder.path / f"{other}.jsonl"),
+        other=lambda other: obtain(other.on(spec.data), data, machine).to(device).eval(),
+    )  # fmt: skip
+    with folder.records(name) as file:
+        size, done = protocol.company(spec, machine.batch_size), set(file.done)
+        groups = [indices[first : first + size] for first in range(0, len(indices), size)]
+        left = [index for group in groups if not done.issuperset(group) for index in group]
+        if not left:
+            return
+        with progress(name, len(indices), len(done.intersection(indices))) as advance:
+            for record in protocol.records(subject, examples(data.test, left)):
+                if record["idx"] not in done:
+                    file.write(record)
+                    advance("")
+
+
+def work(spec: RunSpec, data: Dataset, machine: Machine) -> dict[str, float]:
+    """What is left to do for a run, by what it makes, in forward passes of one image; roughly, by arithmetic."""
+    protocols, left = needed(spec.protocols), dict[str, float]()
+    models: list[ModelSpec | None] = [spec.model]
+    if "agreement" in protocols and spec.agreement.against:
+        models.append(ModelSpec(**spec.agreement.against).on(spec.data))
+    for step in models:
+        while step and not (machine.runs / "models" / step.name / "model.safetensors").exists():
+            method = step.build_method()
+            images = training_steps(step.training, len(data.train)) * step.training.batch_size * method.trains
+            speed = 2.5 if step.training.precision == "bf16" else 1.0
+            left[step.name] = images * method.passes / speed
+            step = step.start
+    for name in protocols:
+        indices = PROTOCOLS.get(name).indices(spec, len(data.test))
+        file = machine.runs / spec.name / f"{name}.jsonl"
+        done = file.read_bytes().count(b"\n") / max(1, len(indices)) if file.exists() else 0.0
+        left[f"{spec.name} {name}"] = PROTOCOLS.get(name).passes(spec, len(data.test)) * max(0, 1 - done)
+    return left
+
+
+def announce(spec: RunSpec, data: Dataset, machine: Machine) -> None:
+    """Say what is about to happen, on what, and about how long it takes: from one timed pass."""
+    device = machine.torch_device
+    model = build(spec.arch, len(data.classes), data.shape, data.mean, data.std).to(device).eval()
+    batch = torch.rand(128, *data.shape, device=device).contiguous(memory_format=torch.channels_last)
+    times = []
+    with torch.inference_mode():
+        for _ in range(3):
+            begun = time.perf_counter()
+            model(batch).sum().item()
+            times.append((time.perf_counter() - begun) / len(batch))
+    passes = sum(work(spec, data, machine).values())
+    console.print(
+        f"{spec.method} on {data.title} ({data.source}), {spec.arch}, σ = {spec.sigma:g}, "
+        f"profile '{spec.profile}' on {device.type}: about {duration(passes * min(times))}",
+        highlight=False,
+        soft_wrap=True,
+    )

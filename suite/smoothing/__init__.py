@@ -1,0 +1,1 @@
+"""Randomized smoothing: keyed noise, votes under it, and averages."""

@@ -1,0 +1,1 @@
+"""Functions of numbers: bounds, sequential tests, intervals. Nothing here knows torch."""

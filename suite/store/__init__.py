@@ -1,0 +1,1 @@
+"""Everything on disk, written and read in one room."""

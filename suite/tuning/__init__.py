@@ -1,0 +1,1 @@
+"""Optuna studies of a method's settings."""

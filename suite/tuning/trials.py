@@ -1,0 +1,246 @@
+"""The story of a study: trials on a validation split, by any number of processes, until enough are finished.
+
+A trial is a run like any other, on the training images alone: `suite.data.validation` puts some of them in the place of
+the test images, which nothing here can reach. Finished trials are those that were completed or pruned; a study ends
+when as many are finished as were asked for, over all processes at work on it. Which values the k-th trial gets depends
+on the study's seed, on k and on the trials before it, not on the process.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+from torch import nn
+
+from suite import data as datasets
+from suite.data import Dataset
+from suite.data.validation import validation
+from suite.errors import Diverged, UserError
+from suite.pipeline import Machine, run
+from suite.progress import console, duration
+from suite.protocols.certify import certificates
+from suite.protocols.protocol import examples
+from suite.smoothing.noise import key
+from suite.spec.run_spec import RunSpec
+from suite.statistics.bounds import smallest_n
+from suite.store.files import read_json
+from suite.store.records import read_records
+from suite.training import Watch
+from suite.tuning.definition import SAMPLERS, begin, fixed, objectives, trial_spec
+from suite.tuning.mlflow import StudyLog
+from suite.tuning.objectives import Objective
+from suite.tuning.results import FINISHED, best, definition
+from suite.tuning.space import search_space
+from suite.tuning.storage import Storage
+
+LOOKS = 4  # training is looked at after each quarter but the last
+LOOK_DRAWS, LOOK_IMAGES = 200, 100  # of the certificates made then
+POLL = 0.5  # seconds between looks at trials that other processes still have to finish
+ENOUGH = 3  # trials in a row that fail end the process
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a process needs to take part in a study."""
+
+    study: optuna.Study
+    about: dict[str, Any]
+    storage: Storage
+    machine: Machine
+    log: StudyLog
+    data: Dataset
+    objectives: list[Objective]
+    space: dict[str, BaseDistribution]
+
+
+def tune(given: dict[str, Any], name: str | None, trials: int, storage: Storage, machine: Machine) -> optuna.Study:
+    """Take part in a study until `trials` are finished in it, by this process or by others; returns it.
+
+    `given` and `name`: as for `suite.tuning.definition.begin`. Trials are runs in the folder "studies" of the runs,
+    where they share the models that they start from. Raises UserError for everything the user can mend.
+    """
+    try:
+        with storage.lock("begin"):
+            study = begin(given, name, storage)
+        about = definition(study)
+        work = Work(
+            study, about, storage,
+            machine=replace(machine, runs=machine.runs / "studies", track=False),
+            log=StudyLog(machine.runs, study.study_name, storage.url, machine.track),
+            data=validation(datasets.load(about["dataset"], machine.data_root), about["validation"]),
+            objectives=objectives(about),
+            space=search_space(fixed(about), about["search"]),
+        )  # fmt: skip
+        carry_on(work, trials)
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise storage.unreachable(error) from error
+    return study
+
+
+def carry_on(work: Work, trials: int) -> None:
+    """One trial after the other, until enough are finished."""
+    study, begun, done, failed = work.study, time.monotonic(), 0, 0
+    console.print(f"study '{study.study_name}' in {work.storage.url}", highlight=False, soft_wrap=True)
+    with work.storage.lock("begin"):
+        if "mlflow" not in study.user_attrs and (logged := work.log.begin(work.about)):
+            study.set_user_attr("mlflow", logged)
+    while claimed := claim(work, trials):
+        trial, release = claimed
+        try:
+            failed = 0 if attempt(work, trial) else failed + 1
+        except BaseException as error:
+            give_back(work, trial, str(error) or type(error).__name__)
+            raise
+        finally:
+            release()
+        done += 1
+        ended = study.get_trials(deepcopy=False)
+        finished = sum(each.state in FINISHED for each in ended)
+        left = duration((time.monotonic() - begun) / done * max(trials - finished, 0))
+        line = f"{finished}/{trials} finished, {left} left; {told(work, ended[trial.number])}"
+        console.print(line, highlight=False, soft_wrap=True)
+        if failed == ENOUGH:
+            raise UserError(f"{ENOUGH} trials in a row failed, the last: {ended[trial.number].user_attrs['error']}")
+    front = best(study) if len(work.objectives) == 1 else []
+    values = dict(zip(work.about["objectives"], front[0].values, strict=True)) if front else {}
+    work.log.end(study.user_attrs.get("mlflow"), "FINISHED", values)
+
+
+def told(work: Work, trial: FrozenTrial) -> str:
+    """A trial in a line: what it tried, and what came of it."""
+    tried = " ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in trial.params.items()
+    )
+    if trial.state != TrialState.COMPLETE:
+        return f"trial {trial.number}: {tried}: {trial.state.name.lower()}"
+    values = ", ".join(
+        f"{name} {value:.4f}" for name, value in zip(work.about["objectives"], trial.values, strict=True)
+    )
+    return f"trial {trial.number}: {tried}: {values}"
+
+
+def claim(work: Work, trials: int) -> tuple[Trial, Callable[[], None]] | None:
+    """The next trial and what gives up its lock; None once enough are finished. Waits while others may still fail."""
+    study, sampler = work.study, work.about["sampler"]
+    while True:
+        with work.storage.lock(f"{study.study_name}: next"):
+            reap(work)
+            known = study.get_trials(deepcopy=False)
+            states = Counter(trial.state for trial in known)
+            finished, running = sum(states[state] for state in FINISHED), states[TrialState.RUNNING]
+            exhausted = sampler == "grid" and not states[TrialState.WAITING]
+            if finished >= trials or (exhausted and not running):
+                return None
+            if finished + running < trials and not exhausted:
+                study.sampler = SAMPLERS[sampler](key(work.about["seed"], "trial", len(known)) % 2**32)
+                trial = study.ask(work.space)
+                release = work.storage.take(lock_name(work, trial.number), wait=True)
+                assert release
+                return trial, release
+        time.sleep(POLL)
+
+
+def lock_name(work: Work, number: int) -> str:
+    """Of the lock that the process at work on a trial holds."""
+    return f"{work.study.study_name}: trial {number}"
+
+
+def reap(work: Work) -> None:
+    """Mark trials failed whose process died, and put each in the queue again, once."""
+    for trial in work.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        release = work.storage.take(lock_name(work, trial.number), wait=False)
+        if release is None:
+            continue
+        known = work.study.get_trials(deepcopy=False)[trial.number]  # it may have ended before the lock was taken
+        if known.state == TrialState.RUNNING:
+            work.study.tell(trial.number, state=TrialState.FAIL)
+            work.log.end(known.user_attrs.get("mlflow"), "FAILED", {})
+            again = "retry_of" not in known.user_attrs
+            if again:
+                work.study.enqueue_trial(known.params, user_attrs={"retry_of": trial.number})
+            said = "it is tried again" if again else "for the second time; it is left"
+            console.print(f"the process of trial {trial.number} died: {said}", highlight=False)
+        release()
+
+
+def give_back(work: Work, trial: Trial, why: str) -> None:
+    """Put a trial that this process cannot end back into the queue."""
+    trial.set_user_attr("error", why)
+    work.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+    work.log.end(trial.user_attrs.get("mlflow"), "KILLED", {})
+    work.study.enqueue_trial(trial.params, user_attrs={k: v for k, v in trial.user_attrs.items() if k == "retry_of"})
+
+
+def attempt(work: Work, trial: Trial) -> bool:
+    """Make the run of a trial and tell the study what came of it; false where the trial failed.
+
+    Training that diverges is pruned: its values are bad, which the sampler has to learn. Raises OSError for a disk that
+    is full, and KeyboardInterrupt.
+    """
+    parent = work.study.user_attrs.get("mlflow")
+    if parent and (logged := work.log.begin_trial(parent, trial.number, trial.params)):
+        trial.set_user_attr("mlflow", logged)
+    values: list[float] | None = None
+    state, status, folder = TrialState.COMPLETE, "FINISHED", None
+    try:
+        spec = trial_spec(work.about, trial.params).on(work.data.fingerprint)
+        folder = work.machine.runs / spec.name
+        trial.set_user_attr("run", spec.name)
+        run(spec, work.machine, data=work.data, watch=watcher(work, trial, spec))
+        certificates, row = read_records(folder / "certify.jsonl"), read_json(folder / "result.json")
+        values = [each.value(certificates, row) for each in work.objectives]
+    except optuna.TrialPruned:
+        state, status = TrialState.PRUNED, "KILLED"
+    except Diverged as error:
+        trial.set_user_attr("error", str(error))
+        state, status = TrialState.PRUNED, "KILLED"
+    except (UserError, RuntimeError) as error:
+        trial.set_user_attr("error", str(error))
+        state, status = TrialState.FAIL, "FAILED"
+    if folder:
+        discard_weights(work, spec)
+    named = dict(zip(work.about["objectives"], values or (), strict=False))
+    work.log.end(trial.user_attrs.get("mlflow"), status, named, folder)
+    work.study.tell(trial, values, state=state, skip_if_finished=True)
+    return state != TrialState.FAIL
+
+
+def discard_weights(work: Work, spec: RunSpec) -> None:
+    """Of a trial's own model, which nobody deploys. Its records stay, and so does the model that it started from."""
+    (work.machine.runs / spec.name / "model.safetensors").unlink(missing_ok=True)
+    shutil.rmtree(work.machine.runs / "models" / spec.model.name, ignore_errors=True)
+
+
+def watcher(work: Work, trial: Trial, spec: RunSpec) -> Watch | None:
+    """Certifies a few validation images now and then during training, and prunes a trial that others are ahead of."""
+    if len(work.objectives) > 1 or not work.objectives[0].prunes:
+        return None
+    wanted, method, c = work.objectives[0], spec.build_method(), spec.certify
+    assert spec.sigma is not None
+    sigma = spec.sigma
+
+    def watch(step: int, total: int, model: nn.Module) -> None:
+        look = step * LOOKS // total
+        if look == (step - 1) * LOOKS // total or look == LOOKS:
+            return
+        made = certificates(
+            model, examples(work.data.test, range(min(LOOK_IMAGES, c.images, len(work.data.test)))),
+            sigma=sigma, n0=c.n0, n=max(LOOK_DRAWS, smallest_n(c.alpha)), alpha=c.alpha, seed=spec.seed,
+            top=c.top, deterministic=method.deterministic, radii=c.radii or None, noise=c.noise,
+            precision=c.precision, batch_size=work.machine.batch_size, device=work.machine.torch_device,
+        )  # fmt: skip
+        trial.report(wanted.value(pd.DataFrame(made), {}), step=100 * look // LOOKS)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    return watch
