@@ -13,10 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY
-from known import digits_spec
-from planes import Planes, assert_same, records
-from test_attack_protocol import Answers, Scaled, small_case
+from helpers.known import Scaled, digits_spec, small_case
+from helpers.planes import Answers, Planes, assert_same, records
+from helpers.runs import TINY
 from torch import Tensor
 
 from suite import UserError

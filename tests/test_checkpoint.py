@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SHARED
+from helpers.runs import SHARED
 from safetensors.torch import load_file, save_file
 
 from suite import RunSpec, UserError, run

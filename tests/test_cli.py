@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY, Cli, options
+from helpers.command_line import Cli
+from helpers.runs import TINY, options
 
 from suite import data as datasets
 

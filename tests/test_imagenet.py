@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SHARED
+from helpers.runs import SHARED
 from safetensors.torch import save_file
 
 from suite.networks.architectures import build

@@ -14,9 +14,10 @@ import optuna
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY, Cli
+from helpers.command_line import Cli
+from helpers.runs import TINY
+from helpers.studying import COMMAND, GIVEN, search
 from optuna.trial import Trial, TrialState
-from studying import COMMAND, GIVEN, search
 
 from suite import data as datasets
 from suite.api import certify

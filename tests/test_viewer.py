@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY
+from helpers.runs import TINY
 
 from suite import RunSpec, UserError, run
 from suite.pipeline import Machine
