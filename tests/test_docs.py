@@ -302,7 +302,7 @@ def test_the_hours_on_imagenet_follow_from_the_passes() -> None:
 
 
 def test_the_passes_of_the_study_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("suite.spec.run_spec.fast_precision", lambda: "fp32")
+    monkeypatch.setattr("suite.spec.fill_in.fast_precision", lambda: "fp32")
     sizes = {"cifar10": (50_000, 10_000), "imagenet": (1_281_167, 50_000)}
     for row in rows_of("reproducing-the-paper.md", "study"):
         name, _, extent = row["study"].partition(", ")
