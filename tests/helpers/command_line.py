@@ -1,8 +1,11 @@
-"""The command line in this process."""
+"""The command line in this process, where importing torch again costs nothing."""
 
 from __future__ import annotations
 
+import io
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from unittest.mock import patch
 
 import pytest
 
@@ -10,17 +13,17 @@ from suite.cli import main as cli
 
 
 class Cli:
-    """Calls the console script's function in this process: (exit code, standard output, standard error)."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-        self.capsys, self.monkeypatch = capsys, monkeypatch
+    """Calls the console script's function: (exit code, standard output, standard error)."""
 
     def __call__(self, *arguments: str) -> tuple[int, str, str]:
-        self.monkeypatch.setattr(sys, "argv", ["suite", *arguments])
-        with pytest.raises(SystemExit) as stop:
+        with (
+            patch.object(sys, "argv", ["suite", *arguments]),
+            redirect_stdout(io.StringIO()) as out,
+            redirect_stderr(io.StringIO()) as err,
+            pytest.raises(SystemExit) as stop,
+        ):
             cli.main()
-        out, err = self.capsys.readouterr()
-        return int(stop.value.code or 0), out, err
+        return int(stop.value.code or 0), out.getvalue(), err.getvalue()
 
     def mistake(self, *arguments: str) -> str:
         """The one line that a mistake is answered with, after any progress."""
@@ -29,3 +32,12 @@ class Cli:
         assert (code, out, len(said)) == (2, "", 1), err
         assert err.splitlines()[-1] == said[0]
         return said[0]
+
+    def succeed(self, *arguments: str) -> str:
+        """The standard output of a command that has to succeed."""
+        code, out, err = self(*arguments)
+        assert code == 0, err
+        return out
+
+
+suite = Cli()
