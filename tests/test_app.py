@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from helpers.runs import TINY
+from helpers.shared import attacked_store
 from markdown_it import MarkdownIt
 
 from app.common import plain
@@ -130,8 +130,8 @@ def test_the_envelope_takes_one_row_at_each_sigma(tmp_path: Path) -> None:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run with an attack, and one that has not finished."""
     path = tmp_path_factory.mktemp("runs")
+    attacked_store(tmp_path_factory, path)
     machine = Machine(runs=path, track=False)
-    run(RunSpec(**TINY, **{"protocols": "accuracy,certify,attack", "attack.images": 10}), machine)
     half = run(RunSpec(method="baseline", dataset="digits", epochs=0.2, n=100, images=30), machine).path
     (half / "result.json").unlink()
     lines = (half / "certify.jsonl").read_text().splitlines(keepends=True)
@@ -182,7 +182,7 @@ def test_a_run_and_its_image(runs: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     name = next(runs.glob("heat-*")).name
     app = Pages(runs, monkeypatch)("run", run=name, protocol="attack", images="true", image="3")
     assert selected(app, "Run") == name
-    assert len(app.dataframe[1].value) == 10
+    assert len(app.dataframe[1].value) == 12
     texts = " ".join(text.value for text in app.text)
     record = json.loads((runs / name / "accuracy.jsonl").read_text().splitlines()[3])
     assert f"clean: {record['label']}; one pass says {record['predict']}" in texts

@@ -19,7 +19,7 @@ import torch
 import typer
 import yaml
 from helpers.known import small_images, small_model
-from helpers.runs import TINY
+from helpers.shared import tiny_store
 from helpers.steps import STEPS, errors
 from pydantic_core import PydanticUndefined
 
@@ -69,9 +69,9 @@ def name(page: Path) -> str:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished run in `runs`, and somebody's checkpoint, which no command that is run reads."""
     place = tmp_path_factory.mktemp("docs")
-    folder = run(make_spec(**TINY), Machine(runs=place / "runs", track=False))
+    folder = tiny_store(tmp_path_factory, place / "runs")
     (place / "theirs.th").write_bytes(b"weights")
-    (place / "RUN").write_text(folder.path.name)
+    (place / "RUN").write_text(folder.name)
     return place
 
 

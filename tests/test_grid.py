@@ -6,12 +6,12 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from helpers.command_line import suite
+from helpers.processes import Started
 
 from suite import data as datasets
 from suite.errors import UserError
@@ -153,36 +153,19 @@ def test_one_failing_run_does_not_keep_the_others(file: Path, tmp_path: Path) ->
     assert "no record" in (broken / "certify.jsonl").read_text()
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
 def test_interrupting_it_five_times_changes_nothing(file: Path, tmp_path: Path) -> None:
     """Killed at random moments and begun again: records, weights and results as of an undisturbed study."""
-    program = "from suite.cli.main import main; main()"
+    own = '[methods.baseline]\n[methods.randomized-smoothing]\n[methods.heat]\ntimesteps = 2\n"start.training.epochs" = 1\n'
+    file.write_text("".join(line for line in FILE.splitlines(True) if not line.startswith("methods")) + own)
 
     def command(runs: Path) -> list[str]:
-        return [
-            sys.executable,
-            "-c",
-            program,
-            "study",
-            str(file),
-            "--dataset",
-            "digits",
-            "--no-track",
-            "--runs",
-            str(runs),
-        ]
+        return ["study", str(file), "--dataset", "digits", "--no-track", "--runs", str(runs)]
 
-    begun = time.monotonic()
-    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
-    lasted = time.monotonic() - begun
-    moments = random.Random(0)
-    for _ in range(5):
-        process = subprocess.Popen(command(tmp_path / "torn"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(timeout=moments.uniform(0.2, 0.6) * lasted)
-        except subprocess.TimeoutExpired:
-            process.send_signal(moments.choice([signal.SIGKILL, signal.SIGINT]))
-            process.wait()
-    subprocess.run(command(tmp_path / "torn"), check=True, capture_output=True)
+    def progress(runs: Path) -> int:
+        records = sum(path.read_bytes().count(b"\n") for path in runs.glob("*/certify*.jsonl"))
+        return records + 10 * len(list(runs.glob("models/*/model.safetensors")))
 
     def content(runs: Path) -> dict[str, object]:
         found: dict[str, object] = {}
@@ -193,6 +176,16 @@ def test_interrupting_it_five_times_changes_nothing(file: Path, tmp_path: Path) 
             found[os.fspath(path.relative_to(runs))] = path.read_bytes()
         return found
 
+    suite.succeed(*command(tmp_path / "whole"))
+    all_of_it, moments = progress(tmp_path / "whole"), random.Random(0)
+    for fifth in range(5):
+        process = Started(*command(tmp_path / "torn"))
+        enough = (fifth + moments.random()) / 5 * all_of_it
+        assert process.wait_until(lambda enough=enough: progress(tmp_path / "torn") >= enough)  # type: ignore[misc]
+        time.sleep(moments.uniform(0, 0.1))
+        process.send(moments.choice([signal.SIGKILL, signal.SIGINT]))
+        assert process.end()[0] in (-signal.SIGKILL, 130)
+    suite.succeed(*command(tmp_path / "torn"))
     whole = content(tmp_path / "whole")
     assert len(whole) == 6 * 2 + 6 + 2  # heat starts from a baseline by its own recipe, one for each seed
     assert content(tmp_path / "torn") == whole

@@ -9,21 +9,18 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers.runs import TINY
 
 from leaderboards import table
 from leaderboards.curves import row_curve, row_records
 from leaderboards.kept import keep
-from suite import RunSpec, UserError, run
-from suite.pipeline import Machine
+from suite import UserError
 from suite.store.records import read_records
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tiny_module: Path) -> Path:
     """A finished run in a store."""
-    store = tmp_path_factory.mktemp("runs")
-    return run(RunSpec(**TINY), Machine(runs=store, track=False)).path
+    return tiny_module
 
 
 def test_a_kept_run_is_the_row_that_it_was(folder: Path, tmp_path: Path) -> None:

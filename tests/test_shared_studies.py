@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from helpers.postgres import server
+from helpers.processes import Started
 from helpers.studying import BASE, COMMAND, GIVEN
 from optuna.trial import TrialState
 
@@ -24,7 +23,7 @@ from suite.tuning.space import search_space
 from suite.tuning.storage import Storage
 
 
-@pytest.fixture(params=["sqlite", "journal", "postgresql"])
+@pytest.fixture(params=["sqlite", "journal", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "postgresql":
         with server() as url:
@@ -33,19 +32,13 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield {"sqlite": f"sqlite:///{tmp_path}/s.db", "journal": str(tmp_path / "s.journal")}[request.param]
 
 
-def wait_for(reached: Callable[[], bool]) -> None:
-    end = time.monotonic() + 120
-    while not reached():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
 def test_one_of_two_processes_is_killed_in_the_middle_of_a_trial(storage: str, tmp_path: Path) -> None:
-    program = "from suite.cli.main import main; main()"
     arguments = ["--search", "sigma=0.1:0.5 kappa=1:4", "--study", "shared", "--trials", "5", "--storage", storage]
     arguments += ["--set", "start.training.epochs=10"]  # both trials wait for the baseline: time to notice them
-    command = [sys.executable, "-c", program, *COMMAND, *arguments, "--runs", str(tmp_path / "runs"), "--no-track"]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    command = [*COMMAND, *arguments, "--runs", str(tmp_path / "runs"), "--no-track"]
+    both = [Started(*command) for _ in range(2)]
 
     def running() -> int:
         with contextlib.suppress(UserError):
@@ -53,11 +46,11 @@ def test_one_of_two_processes_is_killed_in_the_middle_of_a_trial(storage: str, t
             return sum(trial.state == TrialState.RUNNING and len(trial.params) == 2 for trial in trials)
         return 0
 
-    wait_for(lambda: running() == 2)
-    both[0].kill()
-    both[0].communicate()
-    _, said = both[1].communicate(timeout=300)
-    assert both[1].returncode == 0, said
+    assert both[0].wait_until(lambda: running() == 2)
+    both[0].send(signal.SIGKILL)
+    both[0].end()
+    code, _, said = both[1].end()
+    assert code == 0, said
     assert "died: it is tried again" in said
     trials = open_study("shared", storage).trials
     states = [trial.state for trial in trials]

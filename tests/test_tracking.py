@@ -6,20 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers.runs import TINY
 
-from suite import RunSpec, run
-from suite.pipeline import Machine
 from suite.store.mlflow import connect, sync, track
 
 mlflow = pytest.importorskip("mlflow")
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("runs")
-    run(RunSpec(**TINY), Machine(runs=path, track=False))
-    return path
+def runs(tiny_module: Path) -> Path:
+    return tiny_module.parent
 
 
 def test_a_run_made_without_mlflow_is_synced_once_and_completely(
