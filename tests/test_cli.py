@@ -189,7 +189,7 @@ def test_other_mistakes(suite: Cli, tmp_path: Path) -> None:
     assert "did you mean" in suite.mistake("rnu").lower()
     assert "--method" in suite.mistake("run", "--dataset", "digits")
     assert "KEY=VALUE" in suite.mistake(*tiny(tmp_path), "--set", "kappa")
-    assert "not to be had here" in suite.mistake(*tiny(tmp_path), "--device", "tpu9")
+    assert "is not available" in suite.mistake(*tiny(tmp_path), "--device", "tpu9")
 
 
 def test_absent_data_names_the_places_and_layouts(suite: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,6 @@ import io
 import json
 import re
 from html.parser import HTMLParser
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,10 @@ from leaderboards import table
 from leaderboards.published import PUBLISHED
 from leaderboards.render import export
 from leaderboards.render.page import to_html
+from leaderboards.render.schema import schema
 
 HOSTILE = "<script>alert(1)</script> a|b_c*d* & $x$ #1 {e} ~ ^ \\n [l](javascript:x) `q`\nnext https://x.test a@b.test"
-SCHEMA = json.loads((files("leaderboards") / "schema.json").read_text())
+SCHEMA = schema()
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_csv_is_read_back(runs: Path) -> None:
     frame = table("digits", runs)
     read = pd.read_csv(io.StringIO(export.to_csv(frame)))
     assert read["method"].tolist() == frame["method"].tolist()
-    for column in ("clean", "r=0.1", "acr", "pgd"):
+    for column in ("clean_accuracy", "r=0.1", "acr", "pgd"):
         pd.testing.assert_series_equal(read[column], frame[column])
     assert [read.loc[0, "r=0.1_low"], read.loc[0, "r=0.1_high"]] == frame.loc[0, "intervals"]["r=0.1"]
     assert read.loc[0, "acr_spread"] == pytest.approx(0.04 / 2**0.5)

@@ -279,7 +279,7 @@ def test_rows_have_a_runs_keys_and_figures() -> None:
         | {"radius": [0.5, 0.1, 0.3, 0.0], "correct": [1, 1, 0, 0], "time": [1.0] * 4, "n0": [100] * 4}
     )
     run = certify.PROTOCOL.metrics(spec, records.assign(draws=1_000))
-    common = {"run_id", "method", "dataset", "data", "arch", "sigma", "seed", "source", "date", "inference", "top"}
+    common = {"run_id", "method", "dataset", "data", "arch", "sigma", "seed", "source", "date", "deployed", "top"}
     for row in published_rows("cifar10"):
         assert set(row) >= common | set(run)
         assert json.loads(json.dumps(row)) == row
