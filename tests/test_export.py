@@ -37,7 +37,7 @@ def runs(tmp_path: Path) -> Path:
     timing = {"timing": {"deployed": 0.001, "device": "cpu"}}
     store(tmp_path, result() | measured | timing, result(seed=1) | {"acr": 0.2}, hostile())
     for run in tmp_path.iterdir():
-        RECORDS.to_json(run / "certify.jsonl", orient="records", lines=True)
+        RECORDS.to_json(run / result()["records"]["certify"], orient="records", lines=True)
     pd.DataFrame({"idx": [0, 1], "correct": [1, 1], "pgd": [0.7, 0.9], "ddn": [0.5, None]}).to_json(
         tmp_path / result()["run_id"] / "attack.jsonl", orient="records", lines=True
     )

@@ -17,7 +17,6 @@ import pytest
 from conftest import SHARED
 
 from leaderboards import board_results, groups, load_board, table
-from leaderboards.cache import EARLIER
 from leaderboards.curves import row_curve, row_records
 from leaderboards.kept import KEPT
 from leaderboards.paper.report import COMPARED
@@ -36,6 +35,7 @@ from suite.statistics.bounds import (
     smallest_count,
 )
 from suite.store.records import read_records
+from suite.store.result import EARLIER
 
 LOGS = SHARED / "data" / "published"
 ROOT = Path(__file__).parents[1]
