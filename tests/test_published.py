@@ -154,7 +154,7 @@ def test_what_is_said_of_the_radii_that_come_with_the_suite() -> None:
     weakest = ("imagenet", "randomized-smoothing", 0.5, "")
     assert max(chances, key=lambda name: chances[name]) == weakest
     largest = published_records("imagenet/randomized-smoothing-resnet50_noise_0.50_sigma_0.50")["radius"].max()
-    findings, readme = ((ROOT / name).read_text() for name in ("docs/findings.md", "README.md"))
+    findings, readme = ((ROOT / name).read_text() for name in ("docs/findings/findings.md", "README.md"))
     for text in (findings, readme):
         assert f"{100 * fitting:.0f} % " in text
         assert f"{10 ** chances[weakest]:.4f}" in text

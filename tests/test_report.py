@@ -18,7 +18,7 @@ from suite.errors import UserError
 from suite.statistics.bounds import certified_accuracy
 from suite.store.records import read_records
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[1] / "docs" / "findings"
 STUDY = """
 title = "two of them"
 methods = ["baseline", "heat"]

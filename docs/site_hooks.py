@@ -1,0 +1,69 @@
+"""What the site computes when it is built: the command line's page, the tables of fields, and formulas as MathML.
+
+A page asks for a computed part by a comment: `<!-- site: command line -->` or `<!-- site: fields of FILE.json -->`.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import latex2mathml.converter
+import typer.cli
+import typer.main
+
+ROOT = Path(__file__).parents[1]
+ASKED = re.compile(r"<!-- site: (?P<what>.*?) -->")
+INLINE = re.compile(r'<span class="arithmatex">\\\((?P<tex>.*?)\\\)</span>', re.DOTALL)
+DISPLAY = re.compile(r'<div class="arithmatex">\s*\\\[(?P<tex>.*?)\\\]\s*</div>', re.DOTALL)
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    return ASKED.sub(lambda found: computed_part(found["what"]), markdown)
+
+
+def on_page_content(content: str, **_: Any) -> str:
+    content = INLINE.sub(lambda found: mathml(found["tex"], "inline"), content)
+    return DISPLAY.sub(lambda found: mathml(found["tex"], "block"), content)
+
+
+def mathml(tex: str, display: str) -> str:
+    return latex2mathml.converter.convert(html.unescape(tex).strip(), display=display)
+
+
+def computed_part(what: str) -> str:
+    if what == "command line":
+        return command_line()
+    return field_table(json.loads((ROOT / what.removeprefix("fields of ")).read_text()))
+
+
+def command_line() -> str:
+    """Every command with its arguments and options, in Markdown, from the typer app itself."""
+    from suite.cli.main import app
+
+    command: Any = typer.main.get_command(app)
+    context = command.context_class(command, info_name="suite")
+    text = typer.cli.get_docs_for_click(obj=command, ctx=context, name="suite")
+    return text.partition("\n")[2].replace("\n# ", "\n## ")
+
+
+def field_table(schema: dict[str, Any]) -> str:
+    """A row's fields in a JSON Schema of a board: name, type and description."""
+    lines = ["| field | type | meaning |", "| --- | --- | --- |"]
+    for name, field in schema["$defs"]["row"]["properties"].items():
+        meaning = field.get("description", "").replace("|", "\\|")
+        lines.append(f"| `{name}` | {kind(field)} | {meaning or '–'} |")
+    return "\n".join(lines)
+
+
+def kind(field: dict[str, Any]) -> str:
+    """A field's type in a word or two: "number or null", one of some values, or what it is by name."""
+    if "enum" in field:
+        return ", ".join("null" if value is None else f"`{value}`" for value in field["enum"])
+    if "$ref" in field:
+        return str(field["$ref"].rpartition("/")[2].replace("_", " "))
+    types = field["type"] if isinstance(field["type"], list) else [field["type"]]
+    return " or ".join(types)
