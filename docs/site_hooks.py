@@ -46,8 +46,9 @@ def command_line() -> str:
 
     command: Any = typer.main.get_command(app)
     context = command.context_class(command, info_name="suite")
-    text = typer.cli.get_docs_for_click(obj=command, ctx=context, name="suite")
-    return text.partition("\n")[2].replace("\n# ", "\n## ")
+    text = typer.cli.get_docs_for_click(obj=command, ctx=context, name="suite").partition("\n")[2]
+    text = re.sub(r"\*\*Commands\*\*:\n\n(\* .*\n)+", "", text)  # its one-line helps are cut off; the headings follow
+    return re.sub(r"(?<=`: )(.*)", lambda found: re.sub(r"([\[$<])", r"\\\1", found[1]), text)
 
 
 def field_table(schema: dict[str, Any]) -> str:
