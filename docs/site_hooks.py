@@ -1,6 +1,7 @@
 """What the site computes when it is built: the command line's page, the tables of fields, and formulas as MathML.
 
-A page asks for a computed part by a comment: `<!-- site: command line -->` or `<!-- site: fields of FILE.json -->`.
+A page asks for a computed part by a comment: `<!-- site: command line -->`, `<!-- site: fields of an export -->` or
+`<!-- site: fields of a result -->`.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ def mathml(tex: str, display: str) -> str:
 
 
 def computed_part(what: str) -> str:
-    if what == "command line":
-        return command_line()
-    return field_table(json.loads((ROOT / what.removeprefix("fields of ")).read_text()))
+    return {"command line": command_line, "fields of an export": export_fields, "fields of a result": result_fields}[
+        what
+    ]()
 
 
 def command_line() -> str:
@@ -51,10 +52,21 @@ def command_line() -> str:
     return re.sub(r"(?<=`: )(.*)", lambda found: re.sub(r"([\[$<])", r"\\\1", found[1]), text)
 
 
-def field_table(schema: dict[str, Any]) -> str:
-    """A row's fields in a JSON Schema of a board: name, type and description."""
+def export_fields() -> str:
+    schema = json.loads((ROOT / "leaderboards" / "schema.json").read_text())
+    return field_table(schema["$defs"]["row"]["properties"])
+
+
+def result_fields() -> str:
+    from suite.store.result import Result
+
+    return field_table(Result.model_json_schema()["properties"])
+
+
+def field_table(fields: dict[str, dict[str, Any]]) -> str:
+    """The fields in a JSON Schema: name, type and description."""
     lines = ["| field | type | meaning |", "| --- | --- | --- |"]
-    for name, field in schema["$defs"]["row"]["properties"].items():
+    for name, field in fields.items():
         meaning = field.get("description", "").replace("|", "\\|")
         lines.append(f"| `{name}` | {kind(field)} | {meaning or '–'} |")
     return "\n".join(lines)
@@ -62,6 +74,8 @@ def field_table(schema: dict[str, Any]) -> str:
 
 def kind(field: dict[str, Any]) -> str:
     """A field's type in a word or two: "number or null", one of some values, or what it is by name."""
+    if "anyOf" in field:
+        return " or ".join(map(kind, field["anyOf"]))
     if "enum" in field:
         return ", ".join("null" if value is None else f"`{value}`" for value in field["enum"])
     if "$ref" in field:
