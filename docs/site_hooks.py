@@ -32,7 +32,10 @@ def on_page_content(content: str, **_: Any) -> str:
 
 
 def mathml(tex: str, display: str) -> str:
-    return latex2mathml.converter.convert(html.unescape(tex).strip(), display=display)
+    """A formula as MathML, which browsers show without scripts or fonts; the converter knows no arg."""
+    tex = html.unescape(tex).strip().replace(r"\arg", r"\operatorname{arg}\,")
+    found = latex2mathml.converter.convert(tex, display=display)
+    return found.replace("<mo>&#x02016;</mo>", '<mo stretchy="false">&#x02016;</mo>')
 
 
 def computed_part(what: str) -> str:
@@ -53,14 +56,21 @@ def command_line() -> str:
 
 
 def export_fields() -> str:
-    schema = json.loads((ROOT / "leaderboards" / "schema.json").read_text())
-    return field_table(schema["$defs"]["row"]["properties"])
+    return field_table(exported())
 
 
 def result_fields() -> str:
     from suite.store.result import Result
 
-    return field_table(Result.model_json_schema()["properties"])
+    meanings = {name: {"description": field.get("description", "")} for name, field in exported().items()}
+    fields = Result.model_json_schema()["properties"]
+    return field_table({name: meanings.get(name, {}) | field for name, field in fields.items()})
+
+
+def exported() -> dict[str, dict[str, Any]]:
+    """The fields of a row in the JSON Schema of boards."""
+    schema = json.loads((ROOT / "leaderboards" / "schema.json").read_text())
+    return dict(schema["$defs"]["row"]["properties"])
 
 
 def field_table(fields: dict[str, dict[str, Any]]) -> str:
