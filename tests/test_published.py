@@ -279,7 +279,7 @@ def test_rows_have_a_runs_keys_and_figures() -> None:
         {"idx": range(4), "label": [0, 1, 2, 3], "chosen": [[0], [1], [0], [3]], "predict": [0, 1, 0, -1]}
         | {"radius": [0.5, 0.1, 0.3, 0.0], "correct": [1, 1, 0, 0], "time": [1.0] * 4, "n0": [100] * 4}
     )
-    run = certify.PROTOCOL.summarise(spec, records.assign(draws=1_000))
+    run = certify.PROTOCOL.metrics(spec, records.assign(draws=1_000))
     common = {"run_id", "method", "dataset", "data", "arch", "sigma", "seed", "source", "date", "inference", "top"}
     for row in published_rows("cifar10"):
         assert set(row) >= common | set(run)

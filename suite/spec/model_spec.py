@@ -54,11 +54,12 @@ class ModelSpec(Frozen):
 
     @property
     def digest(self) -> str:
-        """Ten hex digits that identify the model, and the noise at which a run of it looks at it."""
+        """Ten hex digits that identify everything that the weights depend on."""
         return identify(model_content(self))
 
     @property
     def name(self) -> str:
         """The model's folder: readable, and unique by its digest."""
         sigma = "" if self.sigma is None else f"-sigma{self.sigma:g}"
-        return f"{self.method}-{Path(self.dataset).name}-{self.arch}{sigma}-seed{self.seed}-{self.digest}"
+        digest = identify(model_content(self))  # that of the model, also in a run
+        return f"{self.method}-{Path(self.dataset).name}-{self.arch}{sigma}-seed{self.seed}-{digest}"

@@ -78,6 +78,11 @@ class RunSpec(ModelSpec):
         return ModelSpec.model_construct(**values)
 
     @property
+    def digest(self) -> str:
+        """Ten hex digits that identify everything that the result depends on: the model and the sections."""
+        return identify([model_content(self), {name: records_content(self, name) for name in self.sections}])
+
+    @property
     def name(self) -> str:
         """The run's folder, which makes one row: a model, and the digest of its certificates' settings."""
         return f"{super().name}-{self.records_digest('certify')}"

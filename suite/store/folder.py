@@ -139,18 +139,22 @@ class RunFolder(Folder[RunSpec]):
         where the settings kept beside it are other ones.
         """
         file = self.records_file(protocol)
-        content = {"protocol": protocol, **records_content(self.spec, protocol, defaults=True)}
-        beside = file.with_suffix(".json")
-        if not beside.exists():
-            write_json(beside, content)
-        elif differs(read_json(beside), content):
-            raise UserError(f"{beside} has other settings than this run's, under the same name; move {file} away")
+        self.write_settings(protocol)
         if not file.exists():
             model = self.path.name.rpartition("-")[0]
             others = (folder / file.name for folder in self.path.parent.glob(f"{model}-*"))
             if found := next((other for other in others if other.exists()), None):
                 write_atomically(file, found.read_bytes())
         return RecordFile(file)
+
+    def write_settings(self, protocol: str) -> None:
+        """Keep beside a protocol's records what their name stands for. UserError where that is something else."""
+        file = self.records_file(protocol).with_suffix(".json")
+        content = {"protocol": protocol, **records_content(self.spec, protocol, defaults=True)}
+        if not file.exists():
+            write_json(file, content)
+        elif differs(read_json(file), content):
+            raise UserError(f"{file} has other settings than this run's, under the same name; move it away")
 
 
 def differs(stored: Any, now: Any) -> bool:
