@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint bench mutants clean
+.PHONY: demo test lint bench docs mutants clean
 
 demo: $(VENV)/.installed  ## every method on the embedded digits, and their leaderboard
 	$(BIN)/suite demo
@@ -18,6 +18,9 @@ lint: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-bench  ## what we claim about speed, measured here
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+docs: $(VENV)/.installed-docs  ## the documentation as a site, in site/; fails on a warning
+	$(BIN)/mkdocs build --strict --quiet
 
 mutants: $(VENV)/.installed-test  ## changes of the code that no test notices; ONLY="suite.statistics*": of one module
 	$(PIP) install -q --no-compile -c constraints.txt -e .[mutants]
@@ -40,4 +43,8 @@ $(VENV)/.installed-bench: $(VENV)/.installed
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP) install -q --no-compile -c constraints.txt -e .[test]
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) install -q --no-compile -c constraints.txt -e .[docs]
 	touch $@

@@ -19,7 +19,7 @@ from suite.statistics.bounds import certified_accuracy
 from suite.store.read import records_file
 from suite.store.records import read_records
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[1] / "docs" / "findings"
 STUDY = """
 title = "two of them"
 methods = ["baseline", "heat"]
