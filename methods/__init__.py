@@ -17,6 +17,7 @@ METHODS: Registry[type[Method]] = Registry(
         "madry-heat": "methods.madry_heat:MadryHeat",
         "checkpoint": "methods.checkpoint:Checkpoint",
     },
+    of="methods.method:Method",
 )
 
 __all__ = ["METHODS", "Method", "Settings"]

@@ -120,9 +120,9 @@ def needed(protocols: Sequence[str]) -> list[str]:
 def complete(spec: RunSpec, data: Dataset, folder: Folder) -> dict[str, pd.DataFrame]:
     """All records of each protocol that has them for all its images."""
     found = {}
-    for name in PROTOCOLS.paths():
+    for name, protocol in PROTOCOLS.loadable().items():
         records = read_records(folder.path / f"{name}.jsonl")
-        if set(PROTOCOLS.get(name).indices(spec, len(data.test))) <= set(records["idx"]):
+        if len(records) and set(protocol.indices(spec, len(data.test))) <= set(records["idx"]):
             found[name] = records
     return found
 

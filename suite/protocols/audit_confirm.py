@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite.attacks.certified import OF_A_PASS, Certified, candidates
+from suite.attacks.certified import OF_A_PASS, Certified
+from suite.attacks.inside import candidates
 from suite.attacks.target import bisected, distances, keyed_noise, unit
-from suite.errors import UserError
+from suite.errors import UserError, require
 from suite.protocols.protocol import Subject
 from suite.smoothing.noise import draws
 from suite.smoothing.voting import top_classes
@@ -67,12 +68,17 @@ def examine(
 
 
 def searches_of(spec: RunSpec) -> Sequence[str]:
-    """The searches of a row: some are of a single pass alone. Raises UserError where none is left for a vote."""
+    """The searches of a row: some are of a single pass alone.
+
+    Raises UserError where none is left for a vote, or where APGD is among them and its library is not installed.
+    """
     found = [search for search in spec.audit.searches if spec.build_method().deterministic or search not in OF_A_PASS]
     if not found:
         raise UserError(
             f"{', '.join(OF_A_PASS)} search a single pass, and this row deploys a vote: add one of pgd, ddn, fmn"
         )
+    if {"apgd-ce", "apgd-t"} & set(found):
+        require("audit.searches with apgd-ce or apgd-t", "audit", "pyautoattack")
     return found
 
 

@@ -26,6 +26,7 @@ PROTOCOLS: Registry[Any] = Registry(
         name: f"suite.protocols.{name}:PROTOCOL"
         for name in ("accuracy", "certify", "lbound", "attack", "timing", "agreement", "audit")
     },
+    of="suite.protocols.protocol:Protocol",
 )
 SECTIONS: dict[str, type[Frozen]] = {
     "certify": Certify, "lbound": LBound, "attack": Attack, "timing": Timing, "agreement": Agreement, "audit": Audit,
@@ -102,7 +103,7 @@ class RunSpec(ModelSpec):
     def _known_protocols(cls, given: Any) -> tuple[str, ...]:
         protocols = tuple(given.split(",")) if isinstance(given, str) else tuple(given)
         if protocols == ("all",):
-            return tuple(PROTOCOLS.paths())
+            return tuple(PROTOCOLS.loadable())
         for protocol in protocols:
             if protocol not in PROTOCOLS.paths():
                 raise unknown("protocol", protocol, PROTOCOLS.paths())
