@@ -79,7 +79,7 @@ def illustrate(out: Path) -> list[Path]:
     """
     from plotly.io import write_images
 
-    figures = {name.lower().replace(" ", ""): figure for name, figure in drawn().items()}
+    figures = {name.lower().replace(" ", ""): figure for name, figure in draw_figures().items()}
     out.mkdir(parents=True, exist_ok=True)
     pages = [out / f"{name}.html" for name in figures]
     images = [page.with_suffix(".png") for page in pages]
@@ -94,7 +94,7 @@ def illustrate(out: Path) -> list[Path]:
     return pages + images
 
 
-def drawn() -> dict[str, Any]:
+def draw_figures() -> dict[str, Any]:
     """Figures 4 and 5, by name."""
     x = torch.linspace(-2, 2, 801, dtype=torch.float64)
     iterates = heat_steps(ISLAND, x, sigma=SIGMA, timesteps=TIMESTEPS, constant="exact")

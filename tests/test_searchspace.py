@@ -9,7 +9,7 @@ from conftest import Cli
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from studying import BASE, COMMAND
 
-from suite.tuning.space import defaults, grid, parse_search, search_space
+from suite.tuning.space import find_recipe, list_combinations, parse_search, search_space
 from suite.tuning.storage import Storage
 
 
@@ -32,8 +32,8 @@ def test_the_notation_of_a_search() -> None:
         "timesteps": CategoricalDistribution([1, 2, 3, 4]),
     }
     space = search_space(BASE, {"kappa": "1,5", "frozen_norm": "true,false"})
-    assert [tuple(each.values()) for each in grid(space)] == [(1, True), (1, False), (5, True), (5, False)]
-    assert defaults(BASE, search_space(BASE, {"lr": "0.001:0.1", "kappa": "1:5"})) == {"lr": 0.01}
+    assert [tuple(each.values()) for each in list_combinations(space)] == [(1, True), (1, False), (5, True), (5, False)]
+    assert find_recipe(BASE, search_space(BASE, {"lr": "0.001:0.1", "kappa": "1:5"})) == {"lr": 0.01}
 
 
 def test_every_method_declares_ranges_that_its_settings_take() -> None:

@@ -9,8 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import suite
-from suite.cli import about, boards, protocols, runs, tune
-from suite.cli import experiment as grid
+from suite.cli import about, boards, experiment, protocols, runs, tune
 from suite.errors import UserError
 
 app = typer.Typer(
@@ -24,7 +23,8 @@ for name, said in protocols.HELP.items():
 app.command()(tune.tune)
 app.add_typer(tune.studies, name="studies")
 app.command()(runs.demo)
-app.command()(grid.study)
+app.command()(experiment.experiment)
+app.command(hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(experiment.study)
 app.command()(boards.leaderboard)
 app.command()(boards.report)
 app.command("import")(boards.import_published)
