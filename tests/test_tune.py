@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import TINY, Cli
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import Trial, TrialState
 from studying import COMMAND, GIVEN, search
 
@@ -29,6 +30,7 @@ from suite.protocols.certify import certificates
 from suite.spec.run_spec import make_spec
 from suite.training import train
 from suite.tuning import trials as tuning
+from suite.tuning.definition import StudyDefinition, definition_of
 from suite.tuning.objectives import clean_accuracy, find_objective
 from suite.tuning.results import best_trials, open_studies, open_study, report, run_line, tabulate_trials
 
@@ -191,6 +193,45 @@ def test_samplers_are_seeded_and_do_not_depend_on_the_process(sampler: str, tmp_
     assert len({each["sigma"] for each in found}) == 14
     if sampler in ("tpe", "gp"):
         assert abs(whole.best_params["sigma"] - 0.3) < 0.03
+
+
+@pytest.mark.usefixtures("closed_form")
+def test_a_study_that_an_earlier_version_stored_is_read_and_goes_on(suite: Cli, tmp_path: Path) -> None:
+    """Version 0.1 kept this JSON, and named a study by its digest."""
+    about = {
+        "settings": {"profile": "demo", "epochs": 0.5}, "objectives": ["certified_accuracy"], "sampler": "tpe",
+        "pruner": "quartile", "seed": 0, "validation": 0.1, "n": 100, "images": 30, "method": "heat",
+        "dataset": "digits", "search": {"sigma": "0.1:0.5", "kappa": "1:4"},
+    }  # fmt: skip
+    name, storage = "heat-digits-011d3a97", f"sqlite:///{tmp_path}/studies.db"
+    stored = optuna.create_study(storage=storage, study_name=name, directions=["maximize"])
+    stored.set_user_attr("suite", about)
+    stored.set_metric_names(["certified_accuracy"])
+    space = {"sigma": FloatDistribution(0.1, 0.5), "kappa": IntDistribution(1, 4)}
+    stored.add_trial(optuna.create_trial(value=0.5, params={"sigma": 0.2, "kappa": 3}, distributions=space))
+
+    definition = definition_of(open_study(name, storage))
+    assert definition.to_json() == about
+    assert definition == StudyDefinition(
+        method="heat", dataset="digits", settings={"profile": "demo", "epochs": 0.5}, validation=0.1, n=100, images=30,
+        search={"sigma": "0.1:0.5", "kappa": "1:4"},
+    )  # fmt: skip
+    [listed] = json.loads(suite("studies", "--runs", str(tmp_path), "--format", "json")[1])
+    assert (listed["study"], listed["finished"], listed["best"]) == (name, 1, 0.5)
+    given = ["--method", "heat", "--dataset", "digits", "--search", "sigma=0.1:0.5 kappa=1:4", "--validation", "0.1"]
+    given += ["--n", "100", "--images", "30", "--set", "epochs=0.5"]
+    code, out, _ = suite("tune", *given, "--trials", "2", "--runs", str(tmp_path), "--no-track")
+    assert code == 0
+    assert out.startswith(f"{name}: heat on digits")
+    assert [trial.state for trial in open_study(name, storage).trials] == [TrialState.COMPLETE] * 2
+    assert open_study(name, storage).user_attrs["suite"] == about
+
+
+def test_a_definition_that_cannot_be_read_is_one_line(suite: Cli, tmp_path: Path) -> None:
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/studies.db", study_name="odd")
+    study.set_user_attr("suite", {"method": "heat", "dataset": "digits", "search": {}, "colour": "red"})
+    said = suite.mistake("studies", "show", "odd", "--runs", str(tmp_path))
+    assert "the study 'odd' has a definition that cannot be read: colour: Extra inputs" in said
 
 
 @pytest.mark.usefixtures("closed_form")

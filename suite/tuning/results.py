@@ -94,8 +94,9 @@ def open_study(name: str, url: str) -> optuna.Study:
 def summarise(study: optuna.Study) -> StudySummary:
     """A study in one line."""
     definition, states = definition_of(study), Counter(trial.state for trial in study.get_trials(deepcopy=False))
-    front = best_trials(study)
-    best = front[0].values[0] if len(definition.objectives) == 1 else f"{len(front)} on the front"
+    best: float | str | None = None
+    if front := best_trials(study):
+        best = front[0].values[0] if len(definition.objectives) == 1 else f"{len(front)} on the front"
     return StudySummary(
         study=study.study_name,
         method=definition.method,
@@ -105,7 +106,7 @@ def summarise(study: optuna.Study) -> StudySummary:
         pruned=states[TrialState.PRUNED],
         failed=states[TrialState.FAIL],
         running=states[TrialState.RUNNING],
-        best=best if front else None,
+        best=best,
     )
 
 
