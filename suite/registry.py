@@ -9,7 +9,7 @@ import sys
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from suite.errors import UserError, unknown
 from suite.progress import console
@@ -44,7 +44,7 @@ class Registry(Generic[T]):
     def paths(self) -> dict[str, str]:
         """Every name and the import path behind it, built-in ones first: none of these can be taken over."""
         here = {name: f"{type(thing).__name__} of this process" for name, thing in self._registered.items()}
-        return self.builtin | installed(self.group, tuple(sys.path)) | here | self.builtin
+        return self.builtin | read_entry_points(self.group, tuple(sys.path)) | here | self.builtin
 
     def get(self, name: str) -> T:
         """The thing called `name`. Raises UserError for an unknown name, and for another package's that fails to load.
@@ -57,7 +57,7 @@ class Registry(Generic[T]):
         if name not in paths:
             raise unknown(self.kind, name, paths)
         try:
-            found: T = load(paths[name])
+            found = cast(T, load(paths[name]))
             if name not in self.builtin and not self._fits(found):
                 raise TypeError(f"it is not a {self.of.rpartition(':')[2] or 'function'}")
         except (Exception, SystemExit) as error:  # other people's code may raise anything
@@ -92,23 +92,24 @@ class Registry(Generic[T]):
         except (Exception, SystemExit):  # a parent package of somebody else's is imported, and may raise anything
             return ""
 
-    def _fits(self, thing: Any) -> bool:
+    def _fits(self, thing: object) -> bool:
         if not self.of:
             return callable(thing)
         kind = load(self.of)
+        assert isinstance(kind, type)
         return isinstance(thing, kind) or (isinstance(thing, type) and issubclass(thing, kind))
 
 
 @cache
-def installed(group: str, path: tuple[str, ...]) -> dict[str, str]:
+def read_entry_points(group: str, path: tuple[str, ...]) -> dict[str, str]:
     """What installed packages add, read once for a path: every look at them takes milliseconds."""
     return {point.name: point.value.partition("[")[0].strip() for point in entry_points(group=group)}
 
 
-def load(path: str) -> Any:
+def load(path: str) -> object:
     """What is at "module:attribute", or "module:Class.attribute"."""
     module, _, attribute = path.partition(":")
-    found: Any = importlib.import_module(module)
+    found: object = importlib.import_module(module)
     for name in attribute.split("."):
         found = getattr(found, name)
     return found

@@ -14,7 +14,7 @@ from conftest import TINY
 
 from suite import RunSpec, run
 from suite.pipeline import Machine
-from suite.store.mlflow import connect, flatten, log, numbers, sync, track
+from suite.store.mlflow import connect, flatten, log, make_metrics, sync, track
 
 mlflow = pytest.importorskip("mlflow")
 
@@ -100,7 +100,11 @@ def test_a_run_with_4000_losses_takes_few_calls_and_arrives_whole(runs: Path, tm
 def test_a_tree_is_flattened_to_dotted_names() -> None:
     tree = {"a": 1, "b": {"c": [1, 2], "d": {}, "e": {"f": None, "0.25": 0.5}}, "g": True, "h": "text"}
     assert flatten(tree) == {"a": 1, "b.c": [1, 2], "b.e.f": None, "b.e.0.25": 0.5, "g": True, "h": "text"}
-    assert [(each.key, each.value) for each in numbers(flatten(tree))] == [("a", 1.0), ("g", 1.0), ("b.e.0.25", 0.5)]
+    assert [(each.key, each.value) for each in make_metrics(flatten(tree))] == [
+        ("a", 1.0),
+        ("g", 1.0),
+        ("b.e.0.25", 0.5),
+    ]
 
 
 def test_the_environment_variable_is_respected(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

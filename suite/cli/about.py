@@ -6,13 +6,16 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from suite.cli.options import RUNS, DataRoot, Format, Output, Runs, out, show_list
 from suite.errors import UserError, require
 from suite.registry import Registry
+
+if TYPE_CHECKING:
+    from suite.protocols.protocol import Protocol
 
 T = TypeVar("T")
 
@@ -32,7 +35,7 @@ def protocols(format: Output = Format.table) -> None:
     """List the protocols: what each measures of a run's model."""
     from suite.spec.run_spec import PROTOCOLS
 
-    def describe(name: str, protocol: Any) -> dict[str, Any]:
+    def describe(name: str, protocol: Protocol) -> dict[str, Any]:
         return {"name": name, "summary": PROTOCOLS.summary(name), "needs": ", ".join(protocol.needs)}
 
     show_list(list_registry(PROTOCOLS, describe, format), format)

@@ -36,7 +36,7 @@ class Experiment(Frozen):
 
     @field_validator("methods", mode="before")
     @classmethod
-    def _accept_names(cls, methods: Any) -> Any:
+    def _accept_names(cls, methods: object) -> object:
         return {name: {} for name in methods} if isinstance(methods, list) else methods
 
     def select(
@@ -73,7 +73,7 @@ def load_experiment(name: str) -> Experiment:
         raise UserError(f"{file}: {first['loc'][0]}: {first['msg']}") from error
 
 
-def runs_of(experiment: Experiment, dataset: str | None = None, **given: Any) -> list[RunSpec]:
+def runs_of(experiment: Experiment, dataset: str | None = None, **given: object) -> list[RunSpec]:
     """Its runs: the first seed's before the second's, so that a whole comparison is finished as early as it can be.
 
     `dataset` is the experiment's own where None is given. `given` are settings that go before the experiment's, such as

@@ -79,7 +79,7 @@ def log(folder: Path, client: MlflowClient, runs: Path) -> str:
     log_params(client, run_id, flatten(json.loads((folder / "spec.json").read_text())))
     history = json.loads((folder / "training.json").read_text())
     losses = [make_metric("training.loss", entry["loss"], round(1000 * entry["epoch"])) for entry in history]
-    log_metrics(client, run_id, [*numbers(flatten(result)), *losses])
+    log_metrics(client, run_id, [*make_metrics(flatten(result)), *losses])
     for file in (*(folder / name for name in ARTIFACTS), *sorted(folder.glob("*.jsonl"))):
         client.log_artifact(run_id, str(file))
     client.set_terminated(run_id)
@@ -110,7 +110,7 @@ def log_metrics(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) ->
         client.log_batch(run_id, metrics=metrics[first : first + METRICS])
 
 
-def numbers(values: Mapping[str, object]) -> list[Metric]:
+def make_metrics(values: Mapping[str, object]) -> list[Metric]:
     """The values that are numbers, as metrics."""
     return [make_metric(name, value) for name, value in values.items() if isinstance(value, float | int)]
 

@@ -21,7 +21,7 @@ from suite.ranges import one_line
 from suite.spec.profiles import default_profile
 from suite.spec.run_spec import RunSpec, make_spec
 from suite.tuning.objectives import Objective, find_objective
-from suite.tuning.space import Params, find_recipe, list_combinations, parse_search, search_space
+from suite.tuning.space import Params, build_space, find_recipe, list_combinations, parse_search
 from suite.tuning.storage import Storage
 
 ATTRIBUTE = "suite"  # of a study in its storage: its definition
@@ -116,7 +116,7 @@ class StudyDefinition(BaseModel):
 
     def build_space(self) -> dict[str, BaseDistribution]:
         """The distribution of each searched setting. Raises UserError for what cannot be searched so."""
-        return search_space(self.run_settings, self.search)
+        return build_space(self.run_settings, self.search)
 
     def first_trials(self, space: dict[str, BaseDistribution]) -> list[Params]:
         """The trials that are known from the beginning: of a grid all, in an order of the seed; else the method's

@@ -16,7 +16,7 @@ from suite.store.mlflow import (
     flatten,
     log_metrics,
     log_params,
-    numbers,
+    make_metrics,
     open_experiment,
     tracking_uri,
 )
@@ -93,5 +93,5 @@ class StudyLog:
             client.set_tag(run_id, "suite.run_id", folder.name)
             for file in (*(folder / name for name in FILES), *sorted(folder.glob("certify*.jsonl"))):
                 client.log_artifact(run_id, str(file))
-        log_metrics(client, run_id, numbers({name.replace("@", "."): value for name, value in found.items()}))
+        log_metrics(client, run_id, make_metrics({name.replace("@", "."): value for name, value in found.items()}))
         client.set_terminated(run_id, status)

@@ -80,7 +80,7 @@ def open_studies(url: str) -> list[optuna.Study]:
         names = sorted(study.study_name for study in storage.optuna.get_all_studies() if ATTRIBUTE in study.user_attrs)
         return [optuna.load_study(study_name=name, storage=storage.optuna) for name in names]
     except ERRORS as error:
-        raise storage.unreachable(error) from error
+        raise storage.explain(error) from error
 
 
 def open_study(name: str, url: str) -> optuna.Study:

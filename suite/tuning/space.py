@@ -46,7 +46,7 @@ def parse_search(texts: list[str], tunable: dict[str, str]) -> dict[str, str]:
     return found or dict(tunable)
 
 
-def search_space(settings: dict[str, Any], search: dict[str, str]) -> dict[str, BaseDistribution]:
+def build_space(settings: dict[str, Any], search: dict[str, str]) -> dict[str, BaseDistribution]:
     """The distribution of each searched setting, over a run with these `settings`.
 
     A range of a setting that is a whole number has whole numbers only. Raises UserError for a setting nobody has or
@@ -60,8 +60,8 @@ def search_space(settings: dict[str, Any], search: dict[str, str]) -> dict[str, 
         path = locate(spec, name)
         if path[0] not in SEARCHABLE:
             raise UserError(f"'{name}' cannot be searched: it says how a model is measured, not what it is")
-        space[name] = distribution(name, text, whole=isinstance(follow(spec, path), int))
-        for value in extremes(space[name]):
+        space[name] = build_distribution(name, text, whole=isinstance(follow(spec, path), int))
+        for value in list_extremes(space[name]):
             make_spec(**settings, **{name: value})
     return space
 
@@ -70,7 +70,11 @@ def find_recipe(settings: dict[str, Any], space: dict[str, BaseDistribution]) ->
     """What the method's recipe has for each searched setting that lies within its range there."""
     spec = make_spec(**settings)
     found = {name: follow(spec, locate(spec, name)) for name in space}
-    return {name: value for name, value in found.items() if value is not None and _contains(space[name], value)}
+    return {
+        name: value
+        for name, value in found.items()
+        if isinstance(value, bool | int | float | str) and _contains(space[name], value)
+    }
 
 
 def list_combinations(space: dict[str, BaseDistribution]) -> list[Params]:
@@ -82,7 +86,7 @@ def list_combinations(space: dict[str, BaseDistribution]) -> list[Params]:
     return [dict(zip(space, values, strict=True)) for values in product(*choices)]
 
 
-def distribution(name: str, text: str, whole: bool) -> BaseDistribution:
+def build_distribution(name: str, text: str, whole: bool) -> BaseDistribution:
     """What a range's text stands for. Raises UserError, also for `whole` numbers where an end is none."""
     if ":" not in text:
         return CategoricalDistribution([_parse_choice(part) for part in text.split(",")])
@@ -119,7 +123,7 @@ def _parse_range(name: str, text: str) -> tuple[float, float, bool, int]:
     return low, high, log, count
 
 
-def extremes(found: BaseDistribution) -> list[Choice]:
+def list_extremes(found: BaseDistribution) -> list[Choice]:
     """The values that decide whether all are allowed: both ends, or every choice."""
     if isinstance(found, CategoricalDistribution):
         return list(found.choices)
@@ -140,7 +144,7 @@ def locate(spec: ModelSpec, name: str) -> list[str]:
     return path
 
 
-def follow(spec: ModelSpec, path: list[str]) -> Any:
+def follow(spec: ModelSpec, path: list[str]) -> object:
     """The value there."""
     value: Any = spec.model_dump()
     for key in path:
@@ -148,11 +152,11 @@ def follow(spec: ModelSpec, path: list[str]) -> Any:
     return value
 
 
-def _contains(found: BaseDistribution, value: Any) -> bool:
+def _contains(found: BaseDistribution, value: Choice) -> bool:
     if isinstance(found, CategoricalDistribution):
         return value in found.choices
     assert isinstance(found, FloatDistribution | IntDistribution)
-    return bool(found.low <= value <= found.high)
+    return isinstance(value, int | float) and found.low <= value <= found.high
 
 
 def _parse_choice(text: str) -> Choice:

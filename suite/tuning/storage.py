@@ -66,7 +66,7 @@ class Storage:
             with alone:
                 self.optuna = self._open(url, wait=60 if create else 5)
         except ERRORS as error:
-            raise self.unreachable(error) from error
+            raise self.explain(error) from error
 
     def _open(self, url: str, *, wait: int) -> BaseStorage:
         if "://" not in url:
@@ -84,7 +84,7 @@ class Storage:
     def _writable(self) -> bool:
         return self.file is None or os.access(self.file.parent, os.W_OK)
 
-    def unreachable(self, error: Exception) -> UserError:
+    def explain(self, error: Exception) -> UserError:
         """The error for a storage that failed, without its password."""
         reason = str(error.__cause__ or error).strip() or type(error).__name__
         return UserError(f"cannot use the storage {self.url}: {reason.splitlines()[0]}")

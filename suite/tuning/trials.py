@@ -81,7 +81,7 @@ def tune(given: StudyOptions, name: str | None, trials: int, storage: Storage, m
         )  # fmt: skip
         carry_on(work, trials)
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise storage.unreachable(error) from error
+        raise storage.explain(error) from error
     return study
 
 
