@@ -36,7 +36,7 @@ from methods import METHODS, Settings
 from suite import certify
 from suite.boards.board import Board, load_board
 from suite.cli import main as cli
-from suite.experiments.experiment import left, load_grid, runs_of
+from suite.experiments.experiment import count_passes, load_experiment, runs_of
 from suite.illustrate import ISLAND, POINT, SIGMA, TIMESTEPS, adversarial_distance, heat_steps
 from suite.pipeline import Machine, run
 from suite.spec.run_spec import make_spec
@@ -360,13 +360,13 @@ def test_the_passes_of_the_experiments_are_those_of_the_code(monkeypatch: pytest
     for row in rows_of(REPRODUCING, "experiment"):
         name, _, extent = row["experiment"].partition(", ")
         if extent:
-            study = load_grid("paper").narrowed({} if extent == "whole" else {"sigmas": [0.1], "seeds": [0]})
+            study = load_experiment("paper").select(**({} if extent == "whole" else {"sigmas": [0.1], "seeds": [0]}))
             specs = runs_of(study, "cifar10", profile=name)
         else:
-            specs = runs_of(load_grid(name))
+            specs = runs_of(load_experiment(name))
         train, test = sizes[specs[0].dataset]
         data: Any = SimpleNamespace(train=range(train), test=range(test))
-        passes = left(specs, data, Machine(runs=tmp_path)) / 1e6
+        passes = count_passes(specs, data, Machine(runs=tmp_path)) / 1e6
         assert (row["runs"], row["forward passes"]) == (str(len(specs)), f"{float(f'{passes:.3g}'):g}")
 
 
