@@ -126,7 +126,7 @@ def complete(folder: RunFolder, data: Dataset) -> dict[str, pd.DataFrame]:
     found = {}
     for name in run_protocols(folder.spec):
         records = folder.read_records(name)
-        if set(PROTOCOLS.get(name).indices(folder.spec, len(data.test))) <= set(records["idx"]):
+        if len(records) and set(PROTOCOLS.get(name).indices(folder.spec, len(data.test))) <= set(records["idx"]):
             found[name] = records
     return found
 

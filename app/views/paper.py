@@ -21,9 +21,9 @@ ILLUSTRATIONS = {
 
 @st.cache_resource(show_spinner="solving in one dimension")
 def illustration(name: str) -> Any:
-    from suite.illustrate import drawn
+    from suite.illustrate import draw_figures
 
-    return fitted(drawn()[name])
+    return fitted(draw_figures()[name])
 
 
 def show_item(name: str) -> None:

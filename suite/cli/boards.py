@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from suite.cli.options import RUNS, BoardRoot, DataRoot, Format, Output, Paper, Runs, out
-from suite.errors import UserError
+from suite.errors import UserError, require
 
 if TYPE_CHECKING:
     from suite.statistics.bounds import Convention
@@ -70,6 +70,7 @@ def leaderboard(
     elif format is BoardFormat.csv:
         write(export.to_csv(frame), file)
     elif format is BoardFormat.html:
+        require("--format html", "app", "plotly")
         from leaderboards.render.page import to_html
 
         convention: Convention = "paper" if paper_convention else "standard"
@@ -105,6 +106,7 @@ def report(
     file: Annotated[Path | None, typer.Option("--out", help="write to this file instead")] = None,
 ) -> None:
     """The paper's figures and tables with the runs on a data set beside them, and whether they bear the paper out."""
+    require("suite report", "app", "plotly")
     from leaderboards.paper.report import report
     from leaderboards.published import PUBLISHED
     from leaderboards.render.document import to_html, to_markdown
@@ -204,6 +206,7 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
 ) -> None:
     """Open the leaderboard in a browser."""
+    require("suite app", "app", "streamlit", "plotly")
     from contextlib import suppress
 
     from streamlit.web import cli as streamlit
@@ -216,5 +219,5 @@ def serve(
     page = Path(__file__).parents[2] / "app" / "main.py"
     where = ["--server.address", host, "--server.port", str(port), "--browser.gatherUsageStats", "false"]
     where += ["--client.toolbarMode", "minimal", "--client.showErrorDetails", "none"]
-    told = [str(runs), str(data_root or ""), storage or ""]
-    streamlit.main(["run", str(page), *where, "--", *told], standalone_mode=False)
+    arguments = [str(runs), str(data_root or ""), storage or ""]
+    streamlit.main(["run", str(page), *where, "--", *arguments], standalone_mode=False)

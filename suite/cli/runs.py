@@ -80,14 +80,8 @@ def demo(runs: Runs = RUNS, track: Track = True, format: Output = Format.table) 
     from suite.pipeline import Machine
 
     machine = Machine(runs=runs, track=track)
-    carry_out(
-        [
-            {"method": name, "dataset": "digits", "profile": "demo"}
-            for name in METHODS.paths()
-            if METHODS.get(name).trains
-        ],
-        machine,
-    )
+    trained = [name for name, method in METHODS.loadable().items() if method.trains]
+    carry_out([{"method": name, "dataset": "digits", "profile": "demo"} for name in trained], machine)
     leaderboard("digits", runs=runs, format=BoardFormat(format))
 
 

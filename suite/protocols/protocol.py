@@ -41,7 +41,8 @@ class Column:
     - `interval` the dotted places of the ends of its 95 % interval, where a result has them;
     - `of` for a count, the place of the total that it is counted of: it is shown as 19/80 and added up over seeds,
       whereas other metrics are averaged;
-    - `compact` whether tables as wide as a terminal have it; the app and the exports have all columns.
+    - `compact` whether tables as wide as a terminal have it; the app and the exports have all columns;
+    - `by_radius` for certified accuracies, which have a number at each of the board's radii.
     """
 
     key: str
@@ -106,15 +107,15 @@ class Protocol:
     version: int = 1
 
 
-def columns() -> dict[str, Column]:
-    """The columns of all protocols by key, in the order of the registry; the first of a key counts.
+def columns() -> dict[str, tuple[str, Column]]:
+    """The columns of all protocols by key, each with its protocol, in the registry's order; the first of a key counts.
 
     Protocols of other packages that do not load are left out.
     """
-    found: dict[str, Column] = {}
-    for protocol in PROTOCOLS.loadable().values():
+    found: dict[str, tuple[str, Column]] = {}
+    for name, protocol in PROTOCOLS.loadable().items():
         for column in protocol.columns:
-            found.setdefault(column.key, column)
+            found.setdefault(column.key, (name, column))
     return found
 
 

@@ -34,12 +34,12 @@ class Result(BaseModel):
     run_id: str
     method: str
     dataset: str
-    data: str = ""
-    arch: str = ""
+    data: str
+    arch: str
     variant: str = Field("", description="what sets a published row apart from others of its method")
-    sigma: FiniteFloat | None = None
+    sigma: FiniteFloat | None
     trained_sigma: FiniteFloat | None = None
-    seed: int | None = None
+    seed: int | None
     profile: str | None = None
     source: Literal["run", "published", "paper, table", "paper, plot"] = "run"
     read: Literal["log", "table", "plot"] = "log"
@@ -50,8 +50,8 @@ class Result(BaseModel):
     citation: str = ""
     note: str = ""
     date: str = ""
-    deployed: Literal["pass", "vote"] | None = None
-    top: int = 1
+    deployed: Literal["pass", "vote"] | None
+    top: int
     protocols: list[str] = []
     claim: str = Field("", description="what the certificate guarantees, and of which classifier")
     images: int | None = None

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from suite import data as datasets
-from suite.spec.run_spec import make_spec
+from suite.spec.run_spec import RunSpec, make_spec
 from suite.store.files import write_json
-from suite.store.result import summarise
+from suite.store.result import make_result
 
 RECORDS = pd.DataFrame(
     {
@@ -27,10 +27,15 @@ RECORDS = pd.DataFrame(
 )
 
 
+def digits_result(spec: RunSpec, records: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    data = datasets.load("digits")
+    return make_result(spec, data.name, data.title, records)
+
+
 def result(method: str = "randomized-smoothing", **settings: Any) -> dict[str, Any]:
     spec = make_spec(method=method, dataset="digits", **settings)
     accuracy = pd.DataFrame({"correct": [1, 1, 1, 0]})
-    return summarise(spec, datasets.load("digits"), {"accuracy": accuracy, "certify": RECORDS})
+    return digits_result(spec, {"accuracy": accuracy, "certify": RECORDS})
 
 
 def store(runs: Path, *results: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Studies: the grid they are, what is left of it, and that interruptions change nothing."""
+"""Experiments: the grid of runs that they are, what is left of it, and that interruptions change nothing."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.command_line import suite
+from helpers.command_line import Cli
 from helpers.processes import Started
 
 from suite import data as datasets
 from suite.errors import UserError
-from suite.experiments.experiment import carry_out, left, load_grid, runs_of
+from suite.experiments.experiment import carry_out, count_passes, load_experiment, runs_of
 from suite.pipeline import Machine
 from suite.spec.model_spec import ModelSpec
 from suite.training import learning_rate
@@ -41,8 +41,8 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_papers_study_is_every_method_at_every_sigma_and_seed() -> None:
-    specs = runs_of(load_grid("paper"), "cifar10", profile="quick")
+def test_the_papers_experiment_is_every_method_at_every_sigma_and_seed() -> None:
+    specs = runs_of(load_experiment("paper"), "cifar10", profile="quick")
     assert len(specs) == len({spec.name for spec in specs}) == 6 * 2 * 3
     assert [spec.seed for spec in specs] == [0] * 12 + [1] * 12 + [2] * 12
     assert {spec.method for spec in specs[:6]} == {
@@ -52,7 +52,7 @@ def test_the_papers_study_is_every_method_at_every_sigma_and_seed() -> None:
 
 
 def test_the_experiments_behind_the_cifar10_figures_are_those_of_the_authors_code() -> None:
-    baseline, smoothing, smoothadv, heat = runs_of(load_grid("authors-cifar10"))
+    baseline, smoothing, smoothadv, heat = runs_of(load_experiment("authors-cifar10"))
     assert {spec.arch for spec in (baseline, smoothing, smoothadv, heat)} == {"resnet34"}
     assert {(spec.sigma, spec.certify.n0, spec.certify.n) for spec in (smoothing, smoothadv, heat)} == {
         (0.1, 100, 10_000)
@@ -78,7 +78,7 @@ def test_the_experiments_behind_the_cifar10_figures_are_those_of_the_authors_cod
 
 def test_the_experiment_behind_the_imagenet_figures_is_that_of_the_authors_code() -> None:
     """But for the loss, which tests/test_heat.py computes."""
-    [heat] = runs_of(load_grid("authors-imagenet"))
+    [heat] = runs_of(load_experiment("authors-imagenet"))
     assert (heat.method, heat.arch, heat.dataset, heat.sigma) == ("heat", "resnet50", "imagenet", 0.25)
     training = heat.training
     assert (training.epochs, training.batch_size, training.weight_decay, training.decay_biases) == (1, 48, 1e-4, False)
@@ -89,59 +89,75 @@ def test_the_experiment_behind_the_imagenet_figures_is_that_of_the_authors_code(
     assert (heat.certify.top, heat.certify.n0, heat.certify.n, heat.certify.images) == (5, 25, 1_000, 5_000)
 
 
-def test_a_methods_own_settings_lie_over_the_studys_and_under_those_given(file: Path) -> None:
+def test_a_methods_own_settings_lie_over_the_experiments_and_under_those_given(file: Path) -> None:
     own = "[methods.baseline]\n[methods.heat]\nkappa = 2\nepochs = 3\n[settings]\nepochs = 2\n"
     file.write_text(f'title = "own"\ndataset = "digits"\nsigmas = [0.25]\n{own}')
-    study = load_grid(str(file))
-    baseline, heat = runs_of(study)
+    experiment = load_experiment(str(file))
+    baseline, heat = runs_of(experiment)
     assert (baseline.training.epochs, heat.training.epochs, heat.parameters["kappa"]) == (2, 3, 2)
-    [heat] = runs_of(study.narrowed({"methods": ["heat"]}), epochs=4)
+    [heat] = runs_of(experiment.select(["heat"]), epochs=4)
     assert (heat.training.epochs, heat.parameters["kappa"], heat.dataset) == (4, 2, "digits")
-    assert runs_of(study, "cifar10")[0].dataset == "cifar10"
+    assert runs_of(experiment, "cifar10")[0].dataset == "cifar10"
 
 
-def test_a_study_of_no_data_set_of_its_own_needs_one(file: Path) -> None:
+def test_an_experiment_of_no_data_set_of_its_own_needs_one(file: Path) -> None:
     with pytest.raises(UserError, match="'a small one' is about no data set of its own: give --dataset"):
-        runs_of(load_grid(str(file)))
+        runs_of(load_experiment(str(file)))
 
 
-def test_narrowed_and_changed(file: Path) -> None:
-    study = load_grid(str(file)).narrowed({"methods": ["heat"], "seeds": [5]})
-    [spec] = runs_of(study, "digits", kappa=3)
+def test_some_methods_and_other_seeds_are_selected(file: Path) -> None:
+    experiment = load_experiment(str(file)).select(["heat"], seeds=[5])
+    [spec] = runs_of(experiment, "digits", kappa=3)
     assert (spec.method, spec.seed, spec.certify.n, spec.parameters["kappa"]) == ("heat", 5, 100, 3)
     with pytest.raises(UserError, match="smoothadv"):
-        study.narrowed({"methods": ["smoothadv"]})
+        experiment.select(["smoothadv"])
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [(("seeds", "seedz"), "seedz"), (("methods = [", "methods = 3 # ["), "methods"), (("[settings]", "[settings"), "")],
 )
-def test_a_file_that_says_no_study(file: Path, change: tuple[str, str], said: str) -> None:
+def test_a_file_that_is_no_experiment(file: Path, change: tuple[str, str], said: str) -> None:
     file.write_text(FILE.replace(*change))
     with pytest.raises(UserError, match=f"{file}.*{said}"):
-        load_grid(str(file))
+        load_experiment(str(file))
 
 
-def test_a_study_that_is_not_there() -> None:
+def test_an_experiment_that_is_not_there() -> None:
     with pytest.raises(UserError, match="paper"):
-        load_grid("papr")
+        load_experiment("papr")
+
+
+def test_the_plan_is_printed_and_nothing_is_run(suite: Cli, file: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    command = ["experiment", str(file), "--dataset", "digits", "--runs", str(runs), "--seed", "1", "--plan"]
+    code, out, _ = suite(*command, "--format", "json")
+    assert (code, runs.exists()) == (0, False)
+    assert json.loads(out) == [
+        {"method": method, "arch": "cnn", "sigma": 0.25, "seed": 1}
+        for method in ("baseline", "randomized-smoothing", "heat")
+    ]
+    assert "method of this experiment 'madry'" in suite.mistake(*command, "--method", "madry")
+
+
+def test_the_command_of_earlier_versions_says_what_replaced_it(suite: Cli) -> None:
+    said = suite.mistake("study", "my file.toml", "--dataset", "digits", "--plan")
+    assert said.startswith("suite: 'suite study' is now: suite experiment 'my file.toml' --dataset digits --plan ")
+    assert "study" not in [line.split()[1] for line in suite("--help")[1].splitlines() if line.startswith("│ s")]
 
 
 def test_a_shared_model_is_counted_once(file: Path, tmp_path: Path) -> None:
     """Both start from the same baseline: 15 epochs of 3 passes, as the demo's profile has it."""
     data, machine = datasets.load("digits"), Machine(runs=tmp_path)
-    heat, again = runs_of(
-        load_grid(str(file)).narrowed({"methods": ["heat"], "sigmas": [0.25, 0.5], "seeds": [0]}), "digits"
-    )
-    both = left([heat, again], data, machine)
+    heat, again = runs_of(load_experiment(str(file)).select(["heat"], [0.25, 0.5], [0]), "digits")
+    both = count_passes([heat, again], data, machine)
     baseline = 15 * (len(data.train) // 64) * 64 * 3
-    assert both == left([heat], data, machine) + left([again], data, machine) - baseline
+    assert both == count_passes([heat], data, machine) + count_passes([again], data, machine) - baseline
 
 
 def test_one_failing_run_does_not_keep_the_others(file: Path, tmp_path: Path) -> None:
-    study = load_grid(str(file)).narrowed({"methods": ["baseline"]})
-    specs = runs_of(study, "digits")
+    experiment = load_experiment(str(file)).select(["baseline"])
+    specs = runs_of(experiment, "digits")
     machine = Machine(runs=tmp_path / "runs", track=False)
     broken = machine.runs / specs[0].on(datasets.load("digits").fingerprint).name
     broken.mkdir(parents=True)
@@ -155,13 +171,14 @@ def test_one_failing_run_does_not_keep_the_others(file: Path, tmp_path: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("processes")
-def test_interrupting_it_five_times_changes_nothing(file: Path, tmp_path: Path) -> None:
-    """Killed at random moments and begun again: records, weights and results as of an undisturbed study."""
-    own = '[methods.baseline]\n[methods.randomized-smoothing]\n[methods.heat]\ntimesteps = 2\n"start.training.epochs" = 1\n'
-    file.write_text("".join(line for line in FILE.splitlines(True) if not line.startswith("methods")) + own)
+def test_interrupting_it_five_times_changes_nothing(suite: Cli, file: Path, tmp_path: Path) -> None:
+    """Killed at random moments and begun again: records, weights and results as of an undisturbed experiment."""
+    heat = '[methods.heat]\ntimesteps = 2\n"start.training.epochs" = 1\n'
+    methods = "[methods.baseline]\n[methods.randomized-smoothing]\n"
+    file.write_text("".join(line for line in FILE.splitlines(True) if "methods" not in line) + methods + heat)
 
     def command(runs: Path) -> list[str]:
-        return ["study", str(file), "--dataset", "digits", "--no-track", "--runs", str(runs)]
+        return ["experiment", str(file), "--dataset", "digits", "--no-track", "--runs", str(runs)]
 
     def progress(runs: Path) -> int:
         records = sum(path.read_bytes().count(b"\n") for path in runs.glob("*/certify*.jsonl"))
