@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install -q --no-compile -c constraints.txt
 TORCH_INDEX ?=  # where torch and torchvision come from, instead of the ordinary index: a page of PyTorch's own
 
-.PHONY: demo test lint bench mutants clean
+.PHONY: demo test lint bench docs mutants clean
 
 demo: $(VENV)/.installed  ## every method on the embedded digits, and their leaderboard
 	$(BIN)/suite demo
@@ -20,6 +20,9 @@ lint: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-bench  ## what we claim about speed, measured here
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+docs: $(VENV)/.installed-docs  ## the documentation as a site, in site/; fails on a warning
+	$(BIN)/mkdocs build --strict --quiet
 
 mutants: $(VENV)/.installed-test  ## changes of the code that no test notices; ONLY="suite.statistics*": of one module
 	$(INSTALL) -e .[mutants]
@@ -43,4 +46,8 @@ $(VENV)/.installed-bench: $(VENV)/.installed
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(INSTALL) -e .[test]
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) install -q --no-compile -c constraints.txt -e .[docs]
 	touch $@

@@ -19,6 +19,7 @@ from leaderboards.curves import row_records
 from suite.boards.board import boards
 from suite.errors import UserError
 from suite.statistics.bounds import Convention
+from suite.store.read import records_file
 
 BIND: Any = {"bind": "query-params"}  # a widget's value is in the URL, under its key
 CONVENTIONS: dict[str, Convention] = {"count as wrong": "standard", "dropped (the paper's)": "paper"}
@@ -141,5 +142,5 @@ def _curve(row: dict[str, Any], convention: Convention, runs: Path, stamp: list[
 
 
 def _stamp(runs: Path, names: list[str], protocol: str) -> list[int]:
-    files = (runs / name / f"{protocol}.jsonl" for name in names)
+    files = (records_file(runs / name, protocol) for name in names)
     return [file.stat().st_mtime_ns if file.exists() else 0 for file in files]

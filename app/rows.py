@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
+from leaderboards.render.cells import deployment
 from leaderboards.rows import COMPARABLE
+from suite.protocols.protocol import Column, columns
 
 
 def labels(rows: Iterable[Mapping[str, Any]], *, full: bool = False) -> dict[str, str]:
@@ -77,32 +80,39 @@ def over_sigma(frame: pd.DataFrame, most: int = 6) -> dict[str, dict[float, dict
     return dict(list(found.items())[:most])
 
 
-def shown_table(group: pd.DataFrame) -> pd.DataFrame:
-    """A group of comparable rows as a reader sees it: shares in percent, and only columns that some row has."""
-    radii = {column: f"r {column[2:]}" for column in map(str, group) if column.startswith("r=")}
-    shares = {"clean": "clean", **radii, "abstained": "abstained"}
-    names = {
-        "rank": "#", "method": "method", "arch": "arch", "variant": "variant", "seeds": "seeds", **shares, "acr": "ACR",
-        "distance": "distance", "pgd": "PGD", "ddn": "DDN", "seconds_per_image": "s/image",
-        "seconds": "s/certificate",
-        "lbound_radius": "L-bound", "probit_radius": "L-bound, probit form", "soft_radius": "certified average",
-        "averaging": "averaging error", "audit": "audit", "draws": "draws", "inference": "deployed as",
-        "source": "source", "date": "date", "command": "command",
-    }  # fmt: skip
-    audit = group["violations"].astype(str) + "/" + group["audited"].astype(str)
-    group = group.assign(audit=audit.where(group["audited"].notna(), None))
-    shown = group[[column for column in names if column in group]].copy()
-    for column in shares:
-        shown[column] = 100 * shown[column].astype(float)
-    for column in ("variant", "date", "seeds", "command"):
-        if column in shown:
-            shown[column] = shown[column].map(
-                lambda value: ", ".join(map(str, value)) if isinstance(value, list) else value
-            )
-            shown[column] = shown[column].replace("", None)
-    if shown["draws"].nunique() < 2:  # the title says it
-        shown = shown.drop(columns="draws")
-    return shown.dropna(axis="columns", how="all").rename(columns=names)
+def render_table(group: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Column]]:
+    """A group of comparable rows as a reader sees it, and the metrics by their headings: shares in percent, counts as
+    19/80, and only columns that some row has."""
+    table = pd.DataFrame({"#": group["rank"], "method": group["method"], "arch": group["arch"]})
+    for name in ("variant", "seeds"):
+        table[name] = group[name].map(as_text)
+    metrics: dict[str, Column] = {}
+    for key, column in {**certified_columns(group), **{k: c for k, (_, c) in columns().items()}}.items():
+        if key not in group or group[key].isna().all() or (key == "draws" and group[key].nunique() < 2):
+            continue
+        metrics[column.title] = column
+        if column.of:
+            counts = group[key].astype(str) + "/" + group[f"{key}_of"].astype(str)
+            table[column.title] = counts.where(group[key].notna(), None)
+        else:
+            table[column.title] = group[key].astype(float) * (100 if column.unit == "share" else 1)
+    order = [title for title in ("clean", *(t for t in metrics if t != "clean")) if title in metrics]
+    table = table[[name for name in table if name not in metrics] + order]
+    table["deployed as"] = [deployment(row) for row in row_dicts(group)]
+    for name in ("source", "date", "command"):
+        table[name] = group[name].map(as_text)
+    return table.dropna(axis="columns", how="all"), metrics
+
+
+def certified_columns(group: pd.DataFrame) -> dict[str, Column]:
+    """A column for each radius of the board."""
+    own = columns()["certified_accuracy"][1]
+    return {name: replace(own, title=f"r {name[2:]}") for name in map(str, group) if name.startswith("r=")}
+
+
+def as_text(value: Any) -> str | None:
+    """A cell of text; nothing where it is empty."""
+    return (", ".join(map(str, value)) if isinstance(value, list) else str(value)) or None
 
 
 def audit_line(row: Mapping[str, Any]) -> str:
@@ -110,9 +120,9 @@ def audit_line(row: Mapping[str, Any]) -> str:
     found = [
         f"an attack inside of its {name} violated {row[violations]:.0f} of {row[audited]:.0f}"
         for name, audited, violations in (
-            ("certified radii", "audited", "violations"),
-            ("L-bounds", "lbound_audited", "lbound_violations"),
-            ("L-bounds in probit form", "probit_audited", "probit_violations"),
+            ("certified radii", "audit_of", "audit"),
+            ("L-bounds", "lbound_audit_of", "lbound_audit"),
+            ("L-bounds in probit form", "probit_audit_of", "probit_audit"),
         )
         if pd.notna(row.get(audited)) and row[audited]
     ]

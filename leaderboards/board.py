@@ -8,20 +8,17 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboards.cache import EARLIER
 from leaderboards.kept import results
 from leaderboards.published import PUBLISHED, paper_rows, published_rows
-from leaderboards.rows import COMPARABLE, CURVES, FIGURES, board_rows
+from leaderboards.rows import COMPARABLE, CURVES, board_rows
 from suite.boards.board import Board, load_board
 from suite.errors import UserError
+from suite.protocols.protocol import columns
 from suite.statistics.bounds import Convention
+from suite.store.result import EARLIER
 
-COLUMNS = {"clean_accuracy": "clean", "seconds_per_certificate": "seconds", "averaging_error": "averaging",
-           "adversarial_distance": "distance"}  # fmt: skip
-TEXT = ("method", "arch", "variant", "inference", "seeds", "runs", "run_id", "claim", "source", "citation", "note",
+TEXT = ("method", "arch", "variant", "deployed", "n0", "seeds", "runs", "run_id", "claim", "source", "citation", "note",
         "date", "command", "device", "dataset", "decided")  # fmt: skip
-WHOLE = ("images", "every", "n", "seed", "audited", "violations", "lbound_audited", "lbound_violations",
-         "probit_audited", "probit_violations")  # fmt: skip
 
 
 def board_results(dataset: str, runs: Path, published: Path | None = PUBLISHED) -> list[dict[str, Any]]:
@@ -58,32 +55,27 @@ def table(
 ) -> pd.DataFrame:
     """One line per row of the board, best first within each group of comparable rows, with a column for each radius.
 
-    A row is the mean over the runs that differ in the seed alone (`leaderboards.rows`). Columns: COMPARABLE, rank,
-    method, arch, variant, seed (of a single run), seeds, runs, inference; clean, "r=…", acr, abstained (shares in
-    [0,1], radii in pixels of [0,1]); distance, pgd and ddn (median distances of adversarial examples: of the nearest
-    found, and of the paper's two attacks); seconds_per_image (as deployed, in full batches) and device; seconds (per
-    certificate); averaging (error of the single pass); lbound_radius, probit_radius and soft_radius (medians, of
-    protocol lbound); draws (per certificate, mean); audited and violations, and the same of the lbound_ and the probit_
-    radii; claim, source ("run", "published", or "paper, table" and "paper, plot" for figures without a log), citation,
-    note, date, command (the shell line that makes it again), run_id (the first seed's), decided (those that
-    adaptive sampling did). `intervals` (column → [low, high], 95 %) and `spread` (column → standard deviation over
-    seeds) hold what is uncertain. What is not known is None or NaN. The convention decides how abstentions count in
-    "r=…"; `sort` is "acr", "clean" or a radius, by default the board's. Rows without a figure in this convention are
-    left out.
+    A row is the mean over the runs that differ in the seed alone (`leaderboards.rows`). Columns: COMPARABLE and rank;
+    TEXT (what a row is: `run_id` is the first seed's, `source` "run", "published", or "paper, table" and "paper, plot"
+    for metrics without a log); seed, of a single run; "r=…", certified accuracy at each of the board's radii; and the
+    protocols' columns by their keys (`suite.protocols.protocol.columns`), a count with its total in KEY_of. `intervals`
+    (column → [low, high], 95 %) and `spread` (column → standard deviation over seeds) hold what is uncertain. What is
+    not known is None or NaN. The convention decides how abstentions count in "r=…"; `sort` is "acr", "clean" or a
+    radius, by default the board's. Rows without a metric in this convention are left out.
     """
     board = load_board(dataset)
     lines = [line for _, line in ordered(dataset, runs, convention, published, sort)]
-    lines = [line for line in lines if any(line[name] is not None for name in figure_columns(board))]
+    lines = [line for line in lines if any(line[name] is not None for name in compared_columns(board))]
     if not lines:
         return pd.DataFrame()
-    frame = pd.DataFrame(lines).astype(dict.fromkeys(WHOLE, "Int64") | dict.fromkeys(numeric_columns(board), float))
+    frame = pd.DataFrame(lines).astype(column_types(board))
     frame.insert(len(COMPARABLE), "rank", frame.groupby(list(COMPARABLE), dropna=False).cumcount() + 1)
     return frame
 
 
 def order(board: Board, sort: str) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
     """A sort key for lines: groups by data, the board's usual rule and σ first, what was read off last."""
-    by = [sort_column(sort, board), "acr", *radius_columns(board), "clean"]
+    by = [sort_column(sort, board), "acr", *radius_columns(board), "clean_accuracy"]
 
     def key(line: dict[str, Any]) -> tuple[Any, ...]:
         group = [(line[name] is None, line[name]) for name in COMPARABLE]
@@ -98,19 +90,27 @@ def radius_columns(board: Board) -> list[str]:
     return [f"r={radius}" for radius in board.radii]
 
 
-def figure_columns(board: Board) -> list[str]:
+def compared_columns(board: Board) -> list[str]:
     """What a board compares rows by."""
-    return ["clean", *radius_columns(board), "acr"]
+    return ["clean_accuracy", *radius_columns(board), "acr"]
 
 
-def numeric_columns(board: Board) -> list[str]:
-    return [*(COLUMNS.get(name, name) for name in FIGURES), *radius_columns(board)]
+def column_types(board: Board) -> dict[str, Any]:
+    """The types of a table's numbers: whole ones may be unknown."""
+    whole = ["images", "every", "n", "n0", "seed"]
+    real = radius_columns(board)
+    for key, (_, column) in columns().items():
+        if column.of:
+            whole += [key, f"{key}_of"]
+        elif not column.by_radius:
+            real.append(key)
+    return dict.fromkeys(whole, "Int64") | dict.fromkeys(real, float)
 
 
 def sort_column(sort: str, board: Board) -> str:
     """The column that "acr", "clean" or a radius stands for. UserError for anything else."""
-    column = sort if sort in ("acr", "clean") else f"r={sort}"
-    if column not in figure_columns(board):
+    column = {"acr": "acr", "clean": "clean_accuracy"}.get(sort, f"r={sort}")
+    if column not in compared_columns(board):
         raise UserError(f"no column '{sort}' to sort by: acr, clean or a radius of the board, {board.radii}")
     return column
 
@@ -119,17 +119,20 @@ def table_line(row: dict[str, Any], board: Board, curve: str) -> dict[str, Any]:
     """A row of the board as a line of the table, with the certified accuracy of one convention."""
 
     def flat(tree: dict[str, Any]) -> dict[str, Any]:
-        own = {COLUMNS.get(name, name): tree.get(name) for name in FIGURES if name in tree}
-        return own | {f"r={radius}": value for radius, value in tree[curve].items()}
+        found: dict[str, Any] = {f"r={radius}": value for radius, value in tree[curve].items()}
+        for key, (_, column) in columns().items():
+            if column.of and key in row:
+                count, of = (path.rpartition(".")[2] for path in (column.path, column.of))
+                found |= {key: (tree.get(key) or {}).get(count), f"{key}_of": (tree.get(key) or {}).get(of)}
+            elif not column.by_radius and key in tree:
+                found[key] = tree[key]
+        return found
 
-    audits = {prefix: row[f"{prefix}audit"] or {} for prefix in ("", "lbound_", "probit_")}
     return {
         **{name: row[name] for name in COMPARABLE},
         **{name: row[name] for name in TEXT},
         "seed": row["seeds"][0] if len(row["seeds"]) == 1 else None,
         **flat(row),
-        **{f"{name}audited": audit.get("attacked") for name, audit in audits.items()},
-        **{f"{name}violations": audit.get("violations") for name, audit in audits.items()},
         "intervals": flat(row["intervals"]),
         "spread": flat(row["spread"]),
     }

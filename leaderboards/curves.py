@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from leaderboards.figures import image_radii
 from leaderboards.kept import run_folder
 from leaderboards.published import PUBLISHED, paper_rows, published_records
+from suite.protocols.certify import image_radii
 from suite.statistics.bounds import Convention
 from suite.statistics.intervals import averaged_share
+from suite.store.read import records_file
 from suite.store.records import read_records
 
 ATTACKS = {"best": "the nearest found", "pgd": "PGD", "ddn": "DDN"}  # what distances records of `attack` may have
@@ -60,7 +61,7 @@ def row_records(
     if row["source"] != "run":
         return pd.DataFrame()
     folders = {run: run_folder(run, runs, published) for run in row["runs"]}
-    found = [read_records(folder / f"{protocol}.jsonl").assign(run=run) for run, folder in folders.items()]
+    found = [read_records(records_file(folder, protocol)).assign(run=run) for run, folder in folders.items()]
     records = pd.concat([own for own in found if len(own)] or [pd.DataFrame()], ignore_index=True)
     return records if len(found) > 1 else records.drop(columns="run", errors="ignore")
 

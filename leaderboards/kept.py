@@ -11,6 +11,7 @@ from typing import Any
 from leaderboards.cache import read_results
 from suite.errors import UserError
 from suite.store.files import write_atomically
+from suite.store.read import records_file
 
 KEPT = "runs"  # beneath the published rows
 
@@ -32,7 +33,10 @@ def keep(folder: Path, root: Path) -> tuple[Path, bool]:
     files = {name: folder / name for name in ("spec.json", "environment.json", "training.json", "result.json")}
     content = {name: file.read_bytes() for name, file in files.items() if file.exists()}
     for protocol in result["protocols"]:
-        content[f"{protocol}.jsonl.xz"] = lzma.compress((folder / f"{protocol}.jsonl").read_bytes(), preset=9)
+        file = records_file(folder, protocol)
+        content[f"{file.name}.xz"] = lzma.compress(file.read_bytes(), preset=9)
+        if (settings := file.with_suffix(".json")).exists():
+            content[settings.name] = settings.read_bytes()
     there = {file.name: file.read_bytes() for file in place.iterdir()} if place.is_dir() else {}
     if there == content:
         return place, False

@@ -10,31 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from suite.protocols.protocol import Column, columns
 from suite.statistics.bounds import largest_radius
 from suite.statistics.intervals import averaged_share, mean_interval, proportion_interval
 
 # rows that differ in one of these stand in groups apart; read: from records (log), or read off a table or plot
 COMPARABLE = ("read", "data", "sigma", "top", "images", "every", "n", "alpha", "sampling", "noise", "precision")
-# a row's single figures, and where a result has them; those of protocols that a run did not go through are not there
-FIGURES = {
-    "clean_accuracy": "clean_accuracy",
-    "acr": "acr",
-    "abstained": "abstained",
-    "adversarial_distance": "attack.best.median",
-    "pgd": "attack.pgd.median",
-    "ddn": "attack.ddn.median",
-    "seconds_per_image": "timing.deployed",
-    "seconds_per_certificate": "seconds_per_certificate",
-    "averaging_error": "averaging.distance",
-    "lbound_radius": "lbound.median",
-    "probit_radius": "lbound.probit.median",
-    "soft_radius": "lbound.soft.median",
-    "draws": "draws",
-}
 CURVES = ("certified_accuracy", "certified_accuracy_paper")  # by radius
 SHARED = (
     "method", "dataset", "data", "arch", "variant", "sigma", "top", "images", "every", "n0", "n", "alpha", "sampling",
-    "noise", "precision", "decided", "read", "inference", "claim", "source", "citation", "note",
+    "noise", "precision", "decided", "read", "deployed", "claim", "source", "citation", "note",
 )  # fmt: skip
 _made: dict[tuple[Any, ...], tuple[list[dict[str, Any]], dict[str, Any]]] = {}
 USUAL = {
@@ -80,21 +65,38 @@ def board_row(results: Sequence[Mapping[str, Any]], radii: Sequence[float]) -> d
     row["date"] = max(result.get("date") or "" for result in results)
     row["command"] = " && ".join(filter(None, (result.get("command") for result in results)))
     spread: dict[str, Any] = {}
-    for name, where in FIGURES.items():
-        row[name], spread[name] = averaged(number(result, where) for result in results)
-    for name in CURVES:
-        found = {r: averaged(values) for r, values in shares(results, name, radii).items()}
-        row[name] = {r: mean for r, (mean, _) in found.items()}
-        spread[name] = {r: deviation for r, (_, deviation) in found.items()}
+    for key, (protocol, column) in columns().items():
+        own = same_settings(results, protocol)
+        if column.by_radius:
+            found = {r: averaged(values) for r, values in shares(results, key, radii).items()}
+            row[key] = {r: mean for r, (mean, _) in found.items()}
+            spread[key] = {r: deviation for r, (_, deviation) in found.items()}
+        elif column.of:
+            row[key] = counted(own, column)
+        else:
+            row[key], spread[key] = averaged(number(result, column.path) for result in own)
     row |= {"intervals": intervals(results, row, radii), "spread": spread}
-    for name, radius in (("audit", "certify"), ("lbound_audit", "lbound"), ("probit_audit", "probit")):
-        counts = {
-            key: [number(result, f"audit.{radius}.{key}") for result in results] for key in ("attacked", "violations")
-        }
-        known = any(count is not None for count in counts["attacked"])
-        row[name] = {key: sum(int(n or 0) for n in found) for key, found in counts.items()} if known else None
     row["device"] = ", ".join(sorted({str(result["timing"].get("device")) for result in results if "timing" in result}))
     return row
+
+
+def same_settings(results: Sequence[Mapping[str, Any]], protocol: str) -> list[Mapping[str, Any]]:
+    """The results in which a protocol has the settings of the first that went through it; those without are kept."""
+    digests = [result.get("sections", {}).get(protocol) for result in results]
+    first = next((digest for digest in digests if digest), None)
+    return [result for result, digest in zip(results, digests, strict=True) if digest in (None, first)]
+
+
+def counted(results: Sequence[Mapping[str, Any]], column: Column) -> dict[str, int] | None:
+    """A column of counts, added up over the results: what is counted, and of how many; None where none has it."""
+    assert column.of
+    found = {}
+    for path in (column.of, column.path):
+        known = [n for result in results if (n := number(result, path)) is not None]
+        if not known:
+            return None
+        found[path.rpartition(".")[2]] = int(sum(known))
+    return found
 
 
 def shares(results: Sequence[Mapping[str, Any]], name: str, radii: Sequence[float]) -> dict[str, list[float | None]]:
@@ -181,9 +183,10 @@ def intervals(results: Sequence[Mapping[str, Any]], row: Mapping[str, Any], radi
     found["clean_accuracy"] = mean_bounds(
         wilson(result["clean_accuracy"], clean_images(result)) or [None, None] for result in results
     )
-    found["averaging_error"] = mean_bounds(
-        [number(result, f"averaging.{bound}") for bound in ("low", "high")] for result in results
-    )
+    for key, (protocol, column) in columns().items():
+        if ends := column.interval:
+            own = same_settings(results, protocol)
+            found[key] = mean_bounds([number(result, end) for end in ends] for result in own)
     return found
 
 
@@ -195,7 +198,7 @@ def mean_bounds(bounds: Iterable[Sequence[float | None]]) -> list[float] | None:
 
 def clean_images(result: Mapping[str, Any]) -> int:
     """How many images the clean accuracy is of: a pass sees the whole test set, a vote those that are certified."""
-    return result.get("single_pass_images", 0) if result["inference"] == "one pass" else result["images"]
+    return result.get("single_pass_images", 0) if result["deployed"] == "pass" else result["images"]
 
 
 def wilson(share: float | None, total: int) -> list[float] | None:

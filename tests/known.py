@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from suite.networks.architectures import build
-from suite.protocols.protocol import Example, Subject
-from suite.spec.run_spec import PROTOCOLS, ModelSpec, RunSpec, make_spec
+from suite.protocols.protocol import Subject
+from suite.spec.model_spec import ModelSpec
+from suite.spec.run_spec import RunSpec, make_spec
+from suite.spec.sections import PROTOCOLS
 
 DIMENSION = 12  # images of 3 × 2 × 2
 SHARP = 1e4  # logits of ±1e4 make softmax outputs of 0 and 1
@@ -78,8 +81,14 @@ def subject(
 
 def examine(name: str, given: Subject, images: Tensor, labels: list[int] | None = None) -> pd.DataFrame:
     """The records of a protocol for images (N, C, H, W); labels are 0 where they are not given."""
-    stream: Iterator[Example] = ((i, x, labels[i] if labels else 0) for i, x in enumerate(images))
+    stream: Iterator[tuple[int, Tensor, int]] = ((i, x, labels[i] if labels else 0) for i, x in enumerate(images))
     return pd.DataFrame(protocol(name).records(given, stream))
+
+
+def records_file(folder: Path, protocol: str) -> Path:
+    """The one file of a protocol's records in a run's folder."""
+    [file] = folder.glob(f"{protocol}-*.jsonl")
+    return file
 
 
 def protocol(name: str):  # type: ignore[no-untyped-def]

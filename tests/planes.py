@@ -9,7 +9,8 @@ import torch
 from known import subject
 from torch import Tensor, nn
 
-from suite.spec.run_spec import PROTOCOLS, RunSpec
+from suite.spec.run_spec import RunSpec
+from suite.spec.sections import PROTOCOLS
 
 SHAPE = (3, 2, 2)
 

@@ -16,7 +16,7 @@ from conftest import TINY
 from markdown_it import MarkdownIt
 
 from app.common import plain
-from app.rows import audit_line, labels, matching, over_sigma, shortened, shown_table
+from app.rows import audit_line, labels, matching, over_sigma, render_table, shortened
 from leaderboards import table
 from leaderboards.curves import curve
 from leaderboards.render.plots import (
@@ -30,6 +30,7 @@ from leaderboards.render.plots import (
 from suite import RunSpec, run
 from suite.cli import main as cli
 from suite.pipeline import Machine
+from suite.store.read import records_file
 
 PAGE = Path(__file__).parents[1] / "app" / "main.py"
 VIEWS = ("leaderboard", "compare", "run", "paper", "studies")
@@ -102,21 +103,21 @@ def test_the_published_board_as_a_reader_sees_it(tmp_path: Path) -> None:
     """Cohen et al.'s figures, from their own log."""
     frame = table("cifar10", tmp_path)
     cohen = matching(frame, method=["randomized-smoothing"], sigma=[0.5], source=["published"])
-    shown = shown_table(cohen).iloc[0]
+    shown = render_table(cohen).iloc[0]
     assert (round(shown["r 0.25"], 2), round(shown["r 0.5"], 2)) == (54.91, 42.79)
     assert matching(frame, method=[]).equals(frame)
     assert audit_line(cohen.iloc[0].to_dict()) == ""
-    audited = {"method": "m", "arch": "a", "seed": 0, "audited": 7, "violations": 1, "lbound_audited": 0}
+    audited = {"method": "m", "arch": "a", "seed": 0, "audit_of": 7, "audit": 1, "lbound_audit_of": 0}
     assert audit_line(audited) == "m, a, seed 0: an attack inside of its certified radii violated 1 of 7"
 
 
 def test_a_row_shows_its_audit_and_the_command_that_makes_it_again(tmp_path: Path) -> None:
     """Of the rows that come with the suite; a published one has no audit."""
     frame = table("cifar10", tmp_path)
-    own = shown_table(matching(frame, method=["heat"], sigma=[0.1], source=["run"])).iloc[0]
+    own = render_table(matching(frame, method=["heat"], sigma=[0.1], source=["run"])).iloc[0]
     assert own["audit"] == "19/80"
     assert own["command"].startswith("suite run --method heat --dataset cifar10 --profile quick")
-    assert "audit" not in shown_table(matching(frame, source=["published"]))
+    assert "audit" not in render_table(matching(frame, source=["published"]))
 
 
 def test_the_envelope_takes_one_row_at_each_sigma(tmp_path: Path) -> None:
@@ -134,7 +135,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(RunSpec(**TINY, **{"protocols": "accuracy,certify,attack", "attack.images": 10}), machine)
     half = run(RunSpec(method="baseline", dataset="digits", epochs=0.2, n=100, images=30), machine).path
     (half / "result.json").unlink()
-    lines = (half / "certify.jsonl").read_text().splitlines(keepends=True)
+    lines = records_file(half, "certify").read_text().splitlines(keepends=True)
     (half / "certify.jsonl").write_text("".join(lines[:7]))
     return path
 
@@ -184,7 +185,7 @@ def test_a_run_and_its_image(runs: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert selected(app, "Run") == name
     assert len(app.dataframe[1].value) == 10
     texts = " ".join(text.value for text in app.text)
-    record = json.loads((runs / name / "accuracy.jsonl").read_text().splitlines()[3])
+    record = json.loads(records_file(runs / name, "accuracy").read_text().splitlines()[3])
     assert f"clean: {record['label']}; one pass says {record['predict']}" in texts
     assert "Certificate: " in texts
 
@@ -206,7 +207,7 @@ def test_without_checkpoint_or_records_a_page_says_so_and_shows_the_rest(
     app = Pages(store, monkeypatch)("run", run=folder.name, images="true")
     assert "no checkpoint at" in said(app)
     assert app.dataframe[0].value["figure"].str.contains("acr").any()
-    (folder / "certify.jsonl").unlink()
+    records_file(folder, "certify").unlink()
     (folder / "environment.json").write_text("{")
     app = Pages(store, monkeypatch)("run", run=folder.name)
     assert "environment.json" in said(app)
@@ -222,7 +223,7 @@ def test_two_rows_on_their_images(runs: Path, tmp_path: Path, monkeypatch: pytes
     shutil.copytree(runs, store)
     folder = next(store.glob("heat-*"))
     shutil.copytree(folder, other := store / "other-run")
-    lines = [json.loads(line) for line in (other / "certify.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in records_file(other, "certify").read_text().splitlines()]
     changed = [line | {"radius": 0.0, "predict": -1, "correct": 0} for line in lines[:4]] + lines[4:]
     (other / "certify.jsonl").write_text("".join(json.dumps(line) + "\n" for line in changed))
     app = Pages(store, monkeypatch)("compare", **{"rows-of": "digits", "a": folder.name, "b": "other-run", "r": "0.01"})

@@ -386,7 +386,7 @@ def test_misclassified_images_have_distance_0_and_are_left_out() -> None:
     assert pd.isna(found.loc[4, "search"])
     assert (found["correct"] == 1).sum() == 8
     assert found["predict"].tolist() == model(images).argmax(dim=1).tolist()
-    figures = PROTOCOL.summarise(spec, found)["attack"]
+    figures = PROTOCOL.metrics(spec, found)["attack"]
     assert (figures["attacked"], figures["misclassified"]) == (8, 1)
     assert figures["ddn"]["median"] == pytest.approx(found["ddn"].drop(4).median())
     assert "the single clean pass that this row deploys" in found.loc[0, "claim"]
@@ -395,7 +395,7 @@ def test_misclassified_images_have_distance_0_and_are_left_out() -> None:
 def test_figures_and_curve_counted_by_hand() -> None:
     distances = {"pgd": [0.5, None, 1.0, 0.0, None], "ddn": [0.25, 0.5, 0.75, 0.0, 1.0]}
     found = pd.DataFrame({"correct": [1, 1, 1, 0, 1], **distances, "best": [0.25, 0.4, 0.75, 0.0, 0.5]})
-    figures = PROTOCOL.summarise(digits_spec("baseline"), found)["attack"]
+    figures = PROTOCOL.metrics(digits_spec("baseline"), found)["attack"]
     assert figures == {
         "pgd": {"mean": 0.75, "median": None, "found": 2},
         "ddn": {"mean": 0.625, "median": 0.625, "found": 4},
@@ -409,7 +409,7 @@ def test_figures_and_curve_counted_by_hand() -> None:
     assert curve.loc[0.495:0.505].to_numpy().tolist() == [[0.75, 0.25, 0.5]]
     assert curve.iloc[-1].tolist() == [1.0, 0.5, 1.0]
     assert list(attack_curve(found.drop(columns="best"))) == ["distance", "pgd", "ddn"]
-    nothing = PROTOCOL.summarise(digits_spec("baseline"), found[found["correct"] == 0])
+    nothing = PROTOCOL.metrics(digits_spec("baseline"), found[found["correct"] == 0])
     assert json.loads(json.dumps(nothing))["attack"]["ddn"] == {"mean": None, "median": None, "found": 0}
     assert attack_curve(found[found["correct"] == 0])["pgd"].isna().all()
 

@@ -18,10 +18,11 @@ from leaderboards.curves import row_curve, row_records, upper_envelope
 from leaderboards.render.terminal import leaderboard_tables, result_table
 from suite import data as datasets
 from suite.errors import UserError
-from suite.spec.run_spec import make_spec
+from suite.spec.run_spec import RunSpec, make_spec
 from suite.statistics.intervals import averaged_share, mean_interval
 from suite.store.files import write_json
-from suite.store.result import summarise
+from suite.store.read import records_file
+from suite.store.result import make_result
 
 RECORDS = pd.DataFrame(
     {
@@ -38,10 +39,15 @@ RECORDS = pd.DataFrame(
 )
 
 
+def digits_result(spec: RunSpec, records: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    data = datasets.load("digits")
+    return make_result(spec, data.name, data.title, records)
+
+
 def result(method: str = "randomized-smoothing", **settings: Any) -> dict[str, Any]:
     spec = make_spec(method=method, dataset="digits", **settings)
     accuracy = pd.DataFrame({"correct": [1, 1, 1, 0]})
-    return summarise(spec, datasets.load("digits"), {"accuracy": accuracy, "certify": RECORDS})
+    return digits_result(spec, {"accuracy": accuracy, "certify": RECORDS})
 
 
 def store(runs: Path, *results: dict[str, Any]) -> None:
@@ -67,7 +73,7 @@ def test_the_claim_says_of_which_classifier_it_holds() -> None:
     assert "the vote is what this row deploys" in result()["claim"]
     baseline = {**RECORDS.to_dict("list"), "n0": [0] * 5}
     spec = make_spec(method="baseline", dataset="digits")
-    row = summarise(spec, datasets.load("digits"), {"certify": pd.DataFrame(baseline)})
+    row = digits_result(spec, {"certify": pd.DataFrame(baseline)})
     assert "not guaranteed of the single pass" in row["claim"]
 
 
@@ -130,7 +136,7 @@ def test_boards_have_rising_radii(dataset: str) -> None:
 def test_runs_that_differ_in_the_seed_alone_are_one_row(tmp_path: Path) -> None:
     other = RECORDS.assign(radius=[0.5, 0.3, 0.3, 0.0, 0.0], predict=[0, 1, 0, -1, -1], correct=[1, 1, 0, 0, 0])
     spec = make_spec(method="randomized-smoothing", dataset="digits", seed=4)
-    second = summarise(spec, datasets.load("digits"), {"certify": other})
+    second = digits_result(spec, {"certify": other})
     old = {name: value for name, value in result(seed=2).items() if name not in ("recipe", "image_radii")}
     attack = {"best": {"median": 0.25}, "pgd": {"median": 0.7}, "ddn": {"median": None}}
     audit = {"certify": {"attacked": 3, "violations": 1}, "lbound": {"attacked": 0, "violations": 0}}
@@ -146,10 +152,10 @@ def test_runs_that_differ_in_the_seed_alone_are_one_row(tmp_path: Path) -> None:
     assert (row["spread"]["r=0.2"], row["spread"]["r=0.1"]) == (0, pytest.approx(0.2 / math.sqrt(2)))
     assert row["acr"] == pytest.approx((0.8 + 0.8) / 10)
     assert (row["pgd"], row["spread"]["pgd"]) == (0.7, None)  # one seed went through the attack
-    assert (row["distance"], row["spread"]["distance"]) == (0.25, None)
+    assert (row["adversarial_distance"], row["spread"]["adversarial_distance"]) == (0.25, None)
     assert math.isnan(row["ddn"])
-    assert (row["audited"], row["violations"]) == (6, 2)
-    assert math.isnan(frame.loc["[2]", "distance"])
+    assert (row["audit_of"], row["audit"]) == (6, 2)
+    assert math.isnan(frame.loc["[2]", "adversarial_distance"])
     assert row["intervals"]["acr"] is None  # of five images
     # at 0.2 the images' values are 1, ½, 0, 0, ½ of mean 0.4 and variance 0.14: as 0.24 / (0.14 / 5) images
     assert row["intervals"]["r=0.2"] == pytest.approx(wilson(0.4, 5 * 0.24 / 0.14))
@@ -162,8 +168,8 @@ def test_the_interval_of_clean_accuracy_is_of_the_images_that_it_is_of(tmp_path:
     """A pass sees the whole test set (3 of 4 right), a vote the five images that are certified (4 of 5)."""
     store(tmp_path, result(), result("baseline"))
     found = table("digits", tmp_path, published=None).set_index("method")
-    assert found.loc["baseline", "intervals"]["clean"] == pytest.approx(wilson(3 / 4, 4))
-    assert found.loc["randomized-smoothing", "intervals"]["clean"] == pytest.approx(wilson(4 / 5, 5))
+    assert found.loc["baseline", "intervals"]["clean_accuracy"] == pytest.approx(wilson(3 / 4, 4))
+    assert found.loc["randomized-smoothing", "intervals"]["clean_accuracy"] == pytest.approx(wilson(4 / 5, 5))
 
 
 def test_the_interval_of_the_acr_of_several_seeds_is_over_the_images(tmp_path: Path) -> None:
@@ -172,7 +178,7 @@ def test_the_interval_of_the_acr_of_several_seeds_is_over_the_images(tmp_path: P
     other = five.assign(radius=[0.5, 0.3, 0.3, 0, 0] * 20, predict=[0, 1, 0, -1, -1] * 20, correct=[1, 1, 0, 0, 0] * 20)
     for seed, own in ((0, five), (4, other)):
         spec = make_spec(method="randomized-smoothing", dataset="digits", seed=seed)
-        store(tmp_path, summarise(spec, datasets.load("digits"), {"certify": own}))
+        store(tmp_path, digits_result(spec, {"certify": own}))
     values = [0.5, 0.2, 0.0, 0.0, 0.1] * 20
     [row] = [row for _, row in table("digits", tmp_path, published=None).iterrows()]
     assert row["intervals"]["acr"] == pytest.approx(mean_interval(values))
@@ -254,7 +260,7 @@ def test_a_papers_own_figures_stand_apart(tmp_path: Path) -> None:
     for convention in ("standard", "paper"):
         for _, group in groups(table("imagenet", tmp_path, convention)):
             assert len(set(group["source"])) == 1
-    printed = table("imagenet", tmp_path).query("read == 'table'").set_index("method")["clean"].to_dict()
+    printed = table("imagenet", tmp_path).query("read == 'table'").set_index("method")["clean_accuracy"].to_dict()
     assert printed == pytest.approx({"heat": 0.861, "randomized-smoothing": 0.853, "smoothadv": 0.788})
     curve = row_curve(plotted.reset_index().iloc[0], tmp_path, "paper")
     assert curve["radius"].tolist() == [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]
@@ -268,7 +274,9 @@ def test_curves_of_several_seeds(tmp_path: Path) -> None:
     other = RECORDS.assign(radius=[0.5, 0.3, 0.3, 0.0, 0.0], predict=[0, 1, 0, -1, -1], correct=[1, 1, 0, 0, 0])
     for run, records in ((first, RECORDS), (second, other)):
         backwards = records.iloc[::-1]  # adaptive certificates come out of order
-        (tmp_path / run["run_id"] / "certify.jsonl").write_text(backwards.to_json(orient="records", lines=True))
+        (tmp_path / run["run_id"] / run["records"]["certify"]).write_text(
+            backwards.to_json(orient="records", lines=True)
+        )
     [row] = [row for _, row in table("digits", tmp_path).iterrows()]
     curve = row_curve(row, tmp_path).set_index("radius")
     at = curve.index[curve.index <= 0.3].max()  # between 0.2 and 0.3: image 0, and image 1 of one seed
@@ -276,7 +284,7 @@ def test_curves_of_several_seeds(tmp_path: Path) -> None:
     assert [curve.loc[at, "low"], curve.loc[at, "high"]] == pytest.approx(wilson(0.3, 5 * 0.21 / 0.16))
     assert curve["accuracy"].iloc[0] == pytest.approx((3 + 2) / 10)
     for run in row["runs"]:
-        (tmp_path / run / "certify.jsonl").unlink()
+        records_file(tmp_path / run, "certify").unlink()
     assert row_curve(row, tmp_path).empty
     assert row_records(row, tmp_path, protocol="attack").empty
 
@@ -310,7 +318,7 @@ def test_an_adaptive_row_says_what_it_decided_whatever_the_board_asks(
 
 def test_rows_of_the_earlier_adaptive_rule_stand_apart_and_say_so(tmp_path: Path) -> None:
     earlier = result(sampling="adaptive")
-    del earlier["decided"]
+    del earlier["decided"], earlier["schema"]
     store(tmp_path, earlier, result(sampling="adaptive", lr=0.3))
     titles = {title: list(group["run_id"]) for title, group in groups(table("digits", tmp_path, published=None))}
     [apart] = [title for title in titles if "earlier adaptive sampling" in title]

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import TINY, Cli, options
+from known import records_file
 
 from suite import data as datasets
 
@@ -63,7 +64,7 @@ def test_a_run_prints_its_row_and_where_to_look(suite: Cli, finished: Path) -> N
     code, out, _ = suite(*tiny(finished), "--format", "json")
     row = json.loads(out)
     assert (code, row["method"], row["images"], row["n"]) == (0, "heat", 30, 100)
-    assert Path(row["folder"], "certify.jsonl").read_text().count("\n") == 30
+    assert records_file(Path(row["folder"]), "certify").read_text().count("\n") == 30
 
 
 def test_the_leaderboard_prints_and_exports(suite: Cli, finished: Path) -> None:
@@ -174,7 +175,7 @@ def test_other_mistakes(suite: Cli, tmp_path: Path) -> None:
     assert "did you mean" in suite.mistake("rnu").lower()
     assert "--method" in suite.mistake("run", "--dataset", "digits")
     assert "KEY=VALUE" in suite.mistake(*tiny(tmp_path), "--set", "kappa")
-    assert "not to be had here" in suite.mistake(*tiny(tmp_path), "--device", "tpu9")
+    assert "is not available" in suite.mistake(*tiny(tmp_path), "--device", "tpu9")
 
 
 def test_absent_data_names_the_places_and_layouts(suite: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +203,7 @@ def test_a_folder_that_belongs_to_another_spec(suite: Cli, finished: Path, tmp_p
     spec.write_text(spec.read_text().replace('"seed": 0', '"seed": 7', 1))
     said = suite.mistake(*tiny(runs))
     assert "belongs to another spec (seed: 7 there, 0 here)" in said
-    [records] = runs.glob("heat-*/certify.jsonl")
+    [records] = runs.glob("heat-*/certify-*.jsonl")
     assert records.read_text().count("\n") == 30
 
 
@@ -232,7 +233,7 @@ def test_a_checkpoint_that_is_none(suite: Cli, finished: Path, tmp_path: Path, k
     assert str(checkpoint) in said
     assert "remove the file and run the same command again" in said
     assert not (tmp_path / "executed").exists()
-    [records] = runs.glob("heat-*/certify.jsonl")
+    [records] = runs.glob("heat-*/certify-*.jsonl")
     assert records.read_text().count("\n") == 30
 
 
@@ -271,7 +272,7 @@ def test_a_full_disk(suite: Cli, tmp_path: Path) -> None:
 
 def test_a_finished_run_goes_through_one_protocol_more_and_keeps_what_it_has(suite: Cli, finished: Path) -> None:
     [folder] = finished.glob("heat-*/")
-    before = (folder / "certify.jsonl").read_bytes()
+    before = records_file(folder, "certify").read_bytes()
     small = ["--set", "images=5", "--set", "draws=20"]
     code, out, _ = suite("lbound", folder.name[:12], "--runs", str(finished), "--no-track", "--format", "json")
     assert code == 0
@@ -279,7 +280,7 @@ def test_a_finished_run_goes_through_one_protocol_more_and_keeps_what_it_has(sui
     assert row["run_id"] == folder.name
     assert set(row["protocols"]) == {"accuracy", "certify", "lbound"}
     assert row["lbound"]["images"] == 100
-    assert (folder / "certify.jsonl").read_bytes() == before
+    assert records_file(folder, "certify").read_bytes() == before
     code, out, _ = suite("lbound", folder.name, *small, "--runs", str(finished), "--no-track", "--format", "json")
     other = json.loads(out)
     assert (code, other["lbound"]["images"]) == (0, 5)
@@ -287,7 +288,7 @@ def test_a_finished_run_goes_through_one_protocol_more_and_keeps_what_it_has(sui
 
 
 def test_adaptive_certificates_of_a_finished_run(suite: Cli, finished: Path) -> None:
-    [folder] = [file.parent for file in finished.glob("heat-*/certify.jsonl")]
+    [folder] = [file.parent for file in finished.glob("heat-*/certify-*.jsonl")]
     settings = ["--sampling", "adaptive", "--n", "2000", "--images", "4", "--radii", "0.1,0.2"]
     code, out, _ = suite("certify", str(folder), *settings, "--runs", str(finished), "--no-track", "--format", "json")
     row = json.loads(out)
@@ -296,7 +297,7 @@ def test_adaptive_certificates_of_a_finished_run(suite: Cli, finished: Path) -> 
 
 
 def test_the_precision_of_certify_is_the_certificates_and_not_the_trainings(suite: Cli, finished: Path) -> None:
-    [whole] = [file.parent.name for file in finished.glob("heat-*/accuracy.jsonl")]
+    [whole] = [file.parent.name for file in finished.glob("heat-*/accuracy-*.jsonl")]
     settings = ["--precision", "bf16", "--n", "50", "--images", "2"]
     code, out, err = suite("certify", whole, *settings, "--runs", str(finished), "--no-track", "--format", "json")
     assert code == 0, err
@@ -315,7 +316,7 @@ def test_the_precision_of_certify_is_the_certificates_and_not_the_trainings(suit
     ],
 )
 def test_a_protocol_that_cannot_be_carried_out(suite: Cli, finished: Path, arguments: list[str], said: str) -> None:
-    [whole] = [f.parent.name for f in finished.glob("heat-*/certify.jsonl") if (f.parent / "accuracy.jsonl").exists()]
+    [whole] = [f.parent.name for f in finished.glob("heat-*/certify-*.jsonl") if (f.parent / "accuracy.jsonl").exists()]
     arguments = [whole if argument == "heat" else argument for argument in arguments]
     assert said in suite.mistake(*arguments, "--runs", str(finished), "--no-track")
 
@@ -326,5 +327,5 @@ def test_a_run_whose_checkpoint_is_gone(suite: Cli, finished: Path, tmp_path: Pa
     shutil.copytree(finished, tmp_path / "runs")
     for file in (tmp_path / "runs").rglob("heat-*/model.safetensors"):
         file.unlink()
-    [whole] = [f.parent for f in (tmp_path / "runs").glob("heat-*/accuracy.jsonl")]
+    [whole] = [f.parent for f in (tmp_path / "runs").glob("heat-*/accuracy-*.jsonl")]
     assert "is gone" in suite.mistake("attack", whole.name, "--runs", str(tmp_path / "runs"), "--no-track")

@@ -122,7 +122,7 @@ def test_the_intervals_of_a_row_of_three_seeds(certified: float) -> None:
     for _ in range(1_000):
         results = [
             {"image_radii": np.where(margin > 0, margin, -1).tolist(), "clean_accuracy": float((margin > 0).mean()),
-             "inference": "100 passes", "images": FEWEST}
+             "deployed": "vote", "images": FEWEST}
             for margin in margins(FEWEST)
         ]  # fmt: skip
         found = intervals(results, row, [])

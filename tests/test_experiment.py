@@ -18,7 +18,7 @@ from suite import data as datasets
 from suite.errors import UserError
 from suite.experiments.experiment import carry_out, count_passes, load_experiment, runs_of
 from suite.pipeline import Machine
-from suite.spec.run_spec import ModelSpec
+from suite.spec.model_spec import ModelSpec
 from suite.training import learning_rate
 
 FILE = """

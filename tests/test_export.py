@@ -7,7 +7,6 @@ import io
 import json
 import re
 from html.parser import HTMLParser
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,10 @@ from leaderboards import table
 from leaderboards.published import PUBLISHED
 from leaderboards.render import export
 from leaderboards.render.page import to_html
+from leaderboards.render.schema import schema
 
 HOSTILE = "<script>alert(1)</script> a|b_c*d* & $x$ #1 {e} ~ ^ \\n [l](javascript:x) `q`\nnext https://x.test a@b.test"
-SCHEMA = json.loads((files("leaderboards") / "schema.json").read_text())
+SCHEMA = schema()
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def runs(tmp_path: Path) -> Path:
     timing = {"timing": {"deployed": 0.001, "device": "cpu"}}
     store(tmp_path, result() | measured | timing, result(seed=1) | {"acr": 0.2}, hostile())
     for run in tmp_path.iterdir():
-        RECORDS.to_json(run / "certify.jsonl", orient="records", lines=True)
+        RECORDS.to_json(run / result()["records"]["certify"], orient="records", lines=True)
     pd.DataFrame({"idx": [0, 1], "correct": [1, 1], "pgd": [0.7, 0.9], "ddn": [0.5, None]}).to_json(
         tmp_path / result()["run_id"] / "attack.jsonl", orient="records", lines=True
     )
@@ -89,7 +89,7 @@ def test_csv_is_read_back(runs: Path) -> None:
     frame = table("digits", runs)
     read = pd.read_csv(io.StringIO(export.to_csv(frame)))
     assert read["method"].tolist() == frame["method"].tolist()
-    for column in ("clean", "r=0.1", "acr", "pgd"):
+    for column in ("clean_accuracy", "r=0.1", "acr", "pgd"):
         pd.testing.assert_series_equal(read[column], frame[column])
     assert [read.loc[0, "r=0.1_low"], read.loc[0, "r=0.1_high"]] == frame.loc[0, "intervals"]["r=0.1"]
     assert read.loc[0, "acr_spread"] == pytest.approx(0.04 / 2**0.5)

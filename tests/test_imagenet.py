@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import SHARED
+from known import records_file
 from safetensors.torch import save_file
 
 from suite.networks.architectures import build
@@ -36,7 +37,7 @@ def test_heat_from_somebodys_weights_certified_by_the_top_5_rule(tmp_path: Path)
     assert (row["top"], row["images"], row["sigma"], row["data"]) == (5, 1, 0.25, "ImageNet (part: 125 images)")
     history = json.loads((folder.path / "training.json").read_text())
     assert history[-1]["epoch"] == pytest.approx(3 / 31)
-    record = json.loads((folder.path / "certify.jsonl").read_text())
+    record = json.loads(records_file(folder.path, "certify").read_text())
     assert len(set(record["chosen"])) == 5
     assert record["count"] == sum(record["votes"].get(str(c), 0) for c in record["chosen"])
     assert sum(record["votes"].values()) == 20

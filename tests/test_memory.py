@@ -18,7 +18,7 @@ FAULTS = """
 import resource, sys
 import torch
 from suite.networks.allocator import keep_memory
-from suite.models import build
+from suite.networks.architectures import build
 if sys.argv[1] == "keep":
     keep_memory()
 model, x = build("resnet8", 10, (3, 32, 32), (0.5,) * 3, (0.25,) * 3).eval(), torch.rand(256, 3, 32, 32)

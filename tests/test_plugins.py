@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "adding-a-method.md"
+DOCUMENT = Path(__file__).parents[1] / "docs" / "how-to" / "adding-a-method.md"
 
 
 def test_a_method_from_another_package_is_installed_and_run(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ import pytest
 from conftest import SHARED
 
 from leaderboards import board_results, groups, load_board, table
-from leaderboards.cache import EARLIER
 from leaderboards.curves import row_curve, row_records
 from leaderboards.kept import KEPT
 from leaderboards.paper.report import COMPARED
@@ -36,6 +35,7 @@ from suite.statistics.bounds import (
     smallest_count,
 )
 from suite.store.records import read_records
+from suite.store.result import EARLIER
 
 LOGS = SHARED / "data" / "published"
 ROOT = Path(__file__).parents[1]
@@ -140,7 +140,7 @@ def test_arbitrary_radii_are_taken_as_often_as_is_said() -> None:
 
 
 def test_what_is_said_of_the_radii_that_come_with_the_suite() -> None:
-    """In README and findings: 88 % of arbitrary radii fit; all of a log's at once hardly ever; 3.92σ needs α = 0.01."""
+    """In the documentation: 88 % of arbitrary radii fit; all of a log's at once hardly ever; 3.92σ needs α = 0.01."""
     arbitrary = np.random.default_rng(0).uniform(0.02 * 0.25, largest_radius(100_000, 0.001, 0.25), 20_000)
     texts = [f"{r:.3}" for r in arbitrary]
     fitting = fits(np.array(texts, float), rounding(texts), 100_000, 0.001, 0.25).mean()
@@ -154,11 +154,12 @@ def test_what_is_said_of_the_radii_that_come_with_the_suite() -> None:
     weakest = ("imagenet", "randomized-smoothing", 0.5, "")
     assert max(chances, key=lambda name: chances[name]) == weakest
     largest = published_records("imagenet/randomized-smoothing-resnet50_noise_0.50_sigma_0.50")["radius"].max()
-    findings, readme = ((ROOT / name).read_text() for name in ("docs/findings.md", "README.md"))
-    for text in (findings, readme):
+    pages = ("docs/findings/findings.md", "docs/how-to/adding-a-board.md")
+    findings, boards = (" ".join((ROOT / name).read_text().split()) for name in pages)
+    for text in (findings, boards):
         assert f"{100 * fitting:.0f} % " in text
         assert f"{10 ** chances[weakest]:.4f}" in text
-    assert f"below {probability(min(chances.values())).removeprefix('< ')}" in readme
+    assert f"below {probability(min(chances.values())).removeprefix('< ')}" in boards
     assert max(chance for name, chance in chances.items() if name[0] == "cifar10") < -11
     assert f"its largest radius, {largest / 0.5:.2f}σ, where {largest_radius(100_000, 0.001, 1):.2f}σ is" in findings
 
@@ -278,8 +279,8 @@ def test_rows_have_a_runs_keys_and_figures() -> None:
         {"idx": range(4), "label": [0, 1, 2, 3], "chosen": [[0], [1], [0], [3]], "predict": [0, 1, 0, -1]}
         | {"radius": [0.5, 0.1, 0.3, 0.0], "correct": [1, 1, 0, 0], "time": [1.0] * 4, "n0": [100] * 4}
     )
-    run = certify.PROTOCOL.summarise(spec, records.assign(draws=1_000))
-    common = {"run_id", "method", "dataset", "data", "arch", "sigma", "seed", "source", "date", "inference", "top"}
+    run = certify.PROTOCOL.metrics(spec, records.assign(draws=1_000))
+    common = {"run_id", "method", "dataset", "data", "arch", "sigma", "seed", "source", "date", "deployed", "top"}
     for row in published_rows("cifar10"):
         assert set(row) >= common | set(run)
         assert json.loads(json.dumps(row)) == row

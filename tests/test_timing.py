@@ -28,7 +28,7 @@ def test_a_known_time_per_call_is_what_comes_out() -> None:
     for seconds, low, high, least in zip(found["seconds"], found["low"], found["high"], expected, strict=True):
         assert least <= seconds < 1.5 * least
         assert least <= low <= seconds <= high
-    row = protocol("timing").summarise(spec, found)["timing"]
+    row = protocol("timing").metrics(spec, found)["timing"]
     assert row["pass"] == {"1": found["seconds"][0], "full": found["seconds"][1]}
     assert row["vote"] == {"1": found["seconds"][2], "full": found["seconds"][3]}
     assert row["ratio"]["1"] == pytest.approx(1, rel=0.5)
@@ -36,7 +36,7 @@ def test_a_known_time_per_call_is_what_comes_out() -> None:
     assert row["certificate"] == 1.0
     assert row["deployed"] == row["pass"]["full"]
     assert (row["batch"], row["threads"]) == (8, torch.get_num_threads())
-    voted = protocol("timing").summarise(digits_spec("randomized-smoothing", **SETTINGS), found)["timing"]
+    voted = protocol("timing").metrics(digits_spec("randomized-smoothing", **SETTINGS), found)["timing"]
     assert voted["deployed"] == row["vote"]["full"]
 
 

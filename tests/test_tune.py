@@ -26,7 +26,7 @@ from suite.data.validation import validation
 from suite.errors import UserError
 from suite.networks.architectures import build
 from suite.pipeline import Machine, run
-from suite.protocols.certify import certificates
+from suite.smoothing.certificates import certificates
 from suite.spec.run_spec import make_spec
 from suite.training import train
 from suite.tuning import trials as tuning

@@ -67,16 +67,16 @@ with said():
     columns = ["idx", "label", "certified_by", "radius_a", "radius_b", "predict_a", "predict_b"]
     show_table(apart[columns], "images apart")
     if len(apart) and st.toggle("Show the images", key="thumbnails", **BIND):
-        from app.images import data_of, shown  # torch, which the rest of the page does without
+        from app.images import data_of, show_image  # torch, which the rest of the page does without
         from suite.viewer import picture
 
-        spec = next((spec for spec in specs if spec), None)
-        if spec is None:
+        run = next((row for row, spec in zip((a, b), specs, strict=True) if spec), None)
+        if run is None:
             st.info("Published logs come without images; compare with a run of this store to see them.")
         else:
-            data = data_of(spec, places().data_root)
+            data = data_of(run_folder(run["run_id"], runs, PUBLISHED), places().data_root)
             st.caption(f"The first {min(THUMBNAILS, len(apart))} of {len(apart)}.")
             with st.container(horizontal=True):
                 for line in row_dicts(apart[:THUMBNAILS]):
                     caption = f"{line['idx']}: {data.classes[line['label']]}, {line['certified_by']}"
-                    shown(picture(data, line["idx"]), caption, 110)
+                    show_image(picture(data, line["idx"]), caption, 110)

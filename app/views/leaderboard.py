@@ -10,45 +10,33 @@ import streamlit as st
 
 from app import common
 from app.common import BIND, PICKED, places, plain, said, show_figure, show_table
-from app.rows import audit_line, labels, matching, over_sigma, row_dicts, shown_table
+from app.rows import audit_line, labels, matching, over_sigma, render_table, row_dicts
 from leaderboards import groups, table
 from leaderboards.compare import decided_by_all
 from leaderboards.curves import ATTACKS, attack_curve, upper_envelope
 from leaderboards.render.plots import attack_figure, certified_accuracy_figure
+from suite.protocols.protocol import Column
 from suite.statistics.bounds import Convention
 
-PERCENT = st.column_config.NumberColumn(format="%.1f")
-FORMATS = {
+TEXTS = {
     "method": st.column_config.TextColumn(width=160),
-    "ACR": st.column_config.NumberColumn(format="%.4f", help="average certified radius, wrong answers at 0"),
-    "clean": st.column_config.NumberColumn(format="%.1f", help="accuracy of what the row deploys, %"),
-    "distance": st.column_config.NumberColumn(
-        format="%.3f", help="median distance of the nearest adversarial examples"
-    ),
-    "PGD": st.column_config.NumberColumn(format="%.3f", help="the same by the paper's PGD: multiples of its step, 0.4"),
-    "DDN": st.column_config.NumberColumn(format="%.3f", help="the same by the paper's DDN: no lower than about 0.43"),
-    "L-bound": st.column_config.NumberColumn(format="%.3f", help="median of Theorem 3's radius, under its premise"),
-    "L-bound, probit form": st.column_config.NumberColumn(format="%.3f", help="median, under the same premise"),
-    "certified average": st.column_config.NumberColumn(
-        format="%.3f", help="median radius that is certified for the average of the probabilities under noise"
-    ),
-    "s/image": st.column_config.NumberColumn(format="%.2e", help="seconds to classify an image, as deployed"),
-    "s/certificate": st.column_config.NumberColumn(format="%.3f", help="seconds to certify an image"),
-    "audit": st.column_config.TextColumn(help="certificates violated by an attack inside of them, of those attacked"),
     "command": st.column_config.TextColumn(width=240, help="the shell line that makes the row again"),
-    "abstained": PERCENT,
-    "averaging error": st.column_config.NumberColumn(
-        format="%.3f", help="distance of one pass from the Gaussian average it stands for"
-    ),
 }
+
+
+def column_config(column: Column) -> Any:
+    """How Streamlit shows a metric: its format, and its help when one points at the heading."""
+    if column.of:
+        return st.column_config.TextColumn(help=column.help)
+    return st.column_config.NumberColumn(format=f"%{column.form}", help=column.help)
 
 
 def show_group(title: str, group: pd.DataFrame, convention: Convention, first: bool) -> None:
     """A table, and below it, where they are asked for, the curves of picked rows."""
     st.subheader(plain(title), anchor=False)
     name = f"{board} {title}"
-    shown = shown_table(group)
-    show_table(shown, name, FORMATS | {column: PERCENT for column in map(str, shown) if column.startswith("r ")})
+    rendered, metrics = render_table(group)
+    show_table(rendered, name, TEXTS | {heading: column_config(column) for heading, column in metrics.items()})
     worth(group)
     recorded = group[~group["source"].str.startswith("paper")]
     if recorded.empty:

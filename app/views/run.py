@@ -13,7 +13,7 @@ from app.rows import figures_table
 from leaderboards.kept import KEPT
 from leaderboards.published import PUBLISHED
 from leaderboards.render.plots import training_figure, votes_figure
-from suite.store.read import Run, read_run, run_folders
+from suite.store.read import Run, read_run, records_file, run_folders
 from suite.store.records import read_records
 
 DRAWS = 100  # votes under noise
@@ -21,7 +21,7 @@ DRAWS = 100  # votes under noise
 
 def show_images(run: Run, folder: Path) -> None:
     """The image browser."""
-    from app.images import shown, view_of  # torch, which the rest of the page does without
+    from app.images import show_image, view_of  # torch, which the rest of the page does without
 
     assert run.spec is not None
     certified = common.records({"run_id": folder.name, "source": "run"}) if "certify" in run.protocols else None
@@ -34,18 +34,18 @@ def show_images(run: Run, folder: Path) -> None:
         st.text(f"Certificate: {answer}; the label is {own['label']}. What it says: {own['claim']}.")
     else:
         st.text("No certificate: the run has not certified this image.")
-    look, data = view_of(run.spec, folder, places().data_root, int(index), DRAWS)
+    look, data = view_of(folder, places().data_root, int(index), DRAWS)
     name = data.classes
     with st.container(horizontal=True):
-        shown(look.clean, f"clean: {name[look.label]}; one pass says {name[look.answer]}")
-        shown(look.noisy, f"σ = {run.spec['sigma']:g}: one pass says {name[look.answer_noisy]}")
+        show_image(look.clean, f"clean: {name[look.label]}; one pass says {name[look.answer]}")
+        show_image(look.noisy, f"σ = {run.spec['sigma']:g}: one pass says {name[look.answer_noisy]}")
         if look.adversarial is None or look.distance is None or look.answer_adversarial is None:
             st.text(f"PGD found no adversarial image within {run.spec['attack']['max_norm']:g}.")
         elif look.distance == 0:
             st.text("Misclassified as it is: no attack is needed.")
         else:
             said_of = "and inside of the certified radius" if len(record) and look.distance < own["radius"] else ""
-            shown(
+            show_image(
                 look.adversarial,
                 f"PGD at distance {look.distance:.4f}{said_of and ', ' + said_of}: the row says "
                 f"{name[look.answer_adversarial]}",
@@ -84,7 +84,7 @@ if run.protocols:
     st.subheader("Records", anchor=False)
     protocol = st.selectbox("Protocol", run.protocols, key="protocol", **BIND)
     with said():
-        show_table(read_records(folder / f"{protocol}.jsonl"), f"{protocol} {folder.name}")
+        show_table(read_records(records_file(folder, protocol)), f"{protocol} {folder.name}")
 if run.spec:
     st.subheader("Images", anchor=False)
     if st.toggle("Show images, with the data and the model loaded", key="images", **BIND):

@@ -11,11 +11,11 @@ from typing import Any
 import pandas as pd
 
 from leaderboards.board import title
-from leaderboards.cache import EARLIER
 from leaderboards.kept import results, run_folder
 from leaderboards.paper.items import ITEMS, Item, Records, beside, comparable, row_line
 from leaderboards.paper.statements import Verdict, verdicts
 from leaderboards.published import PUBLISHED, paper_figures
+from leaderboards.render.cells import deployment
 from leaderboards.render.document import Section
 from leaderboards.render.plots import paper_figure
 from leaderboards.rows import COMPARABLE, USUAL, is_decided
@@ -23,7 +23,10 @@ from suite.errors import UserError
 from suite.spec.run_spec import RunSpec, make_spec
 from suite.statistics.bounds import upper_confidence_bound
 from suite.store.files import read_json
+from suite.store.folder import read_spec
+from suite.store.read import records_file
 from suite.store.records import read_records
+from suite.store.result import EARLIER
 
 Result = Mapping[str, Any]
 COMPARED = ("baseline", "randomized-smoothing", "smoothadv", "heat", "madry", "madry-heat")
@@ -62,7 +65,7 @@ def part(rows: list[Result], runs: Path, published: Path) -> Iterator[Section]:
         named[method + apart] = own
 
     def records(row: Result, protocol: str) -> pd.DataFrame:
-        return read_records(run_folder(row["run_id"], runs, published) / f"{protocol}.jsonl")
+        return read_records(records_file(run_folder(row["run_id"], runs, published), protocol))
 
     first = rows[0]
     yield Section(f"Adversarial Boot Camp beside {title(first)}", 1, tuple(introduction(first)))
@@ -111,7 +114,7 @@ def made(named: Mapping[str, list[Result]], runs: Path, published: Path) -> Sect
     lines, machines = [], set()
     for name, own in named.items():
         folder = run_folder(own[0]["run_id"], runs, published)
-        spec = RunSpec(**read_json(folder / "spec.json"))
+        spec = read_spec(folder)
         machine = read_json(folder / "environment.json")
         machines.add(f"{machine['device_name']}, threads: {machine['threads']}, torch {machine['versions']['torch']}")
         of_paper = make_spec(method=spec.method, dataset=spec.dataset, profile="paper")
@@ -216,7 +219,7 @@ def audits(named: Mapping[str, list[Result]]) -> Iterator[Section]:
         audited = [row["audit"] for row in own if "audit" in row]
         if not audited:
             continue
-        line = {"row": name, "deployed as": own[0]["inference"]}
+        line = {"row": name, "deployed as": deployment(own[0])}
         for kind, heading in ((kind, heading) for kind, heading in headings.items() if kind in kinds):
             of_kind = [audit[kind] for audit in audited if kind in audit]
             line |= {f"{heading}: violated": violated(of_kind)}

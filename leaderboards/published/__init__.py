@@ -18,9 +18,9 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboards.figures import figures
 from suite.boards.board import Board, boards, load_board
 from suite.errors import UserError
+from suite.protocols.certify import certified_metrics
 from suite.statistics.intervals import FEWEST
 
 PUBLISHED = Path(__file__).parent
@@ -89,10 +89,10 @@ def _row(file: Path, changed: int, board: Board) -> dict[str, Any]:
         "note": entry.note,
         "date": entry.date,
         "command": import_command(entry, file.parent.name),
-        "inference": f"{entry.n0} passes" if entry.n0 else "one pass",
+        "deployed": "vote" if entry.n0 else "pass",
         "top": entry.top,
         "protocols": ["certify"],
-        **figures(records, board.radii, sigma=entry.sigma, n0=entry.n0, n=entry.n, alpha=entry.alpha),
+        **certified_metrics(records, board.radii, sigma=entry.sigma, n0=entry.n0, n=entry.n, alpha=entry.alpha),
         "seconds_per_certificate": entry.seconds,
         "sampling": "fixed",
         "noise": "gaussian",
@@ -132,7 +132,7 @@ def paper_rows(dataset: str, root: Path = PUBLISHED) -> list[dict[str, Any]]:
         found.append({
             "run_id": f"{dataset}/{item}/{method}", "method": method, "dataset": dataset, "arch": "",
             "data": load_board(dataset).title, "sigma": float(first["sigma"]), "top": int(first["top"]),
-            "seed": None, "inference": "",
+            "seed": None, "deployed": None,
             "images": known["images"], "n0": None, "n": known["n"], "alpha": None, "every": None,
             "sampling": None, "precision": None, "read": first["read"], "source": f"paper, {first['read']}",
             "citation": first["citation"], "date": re.findall(r"\b(?:19|20)\d\d\b", first["citation"])[-1],

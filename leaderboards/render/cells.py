@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from leaderboards.board import groups
-from leaderboards.cache import EARLIER
+from suite.protocols.protocol import Column, columns
+from suite.store.result import EARLIER
 
-# columns that stand in a table if any of its rows has them: heading, column, how it is printed
-MEASURED = (
-    ("dist.", "distance", ".3f"), ("PGD", "pgd", ".2f"), ("DDN", "ddn", ".2f"), ("s/image", "seconds_per_image", ".1e"),
-    ("avg.err.", "averaging", ".3f"), ("draws", "draws", ".0f"), ("audit", "audited", ""),
-)  # fmt: skip
-LEGEND = {
-    "dist.": "dist.: median ℓ2 distance of the nearest adversarial examples found, by PGD, DDN and FMN",
-    "PGD": "PGD, DDN: the same as the paper attacks; its PGD's distances are multiples of its step, 0.4 in 20 steps of "
-    "norms to 4, its DDN's no lower than about 0.43",
-    "s/image": "s/image: seconds to classify an image as the row is deployed, in full batches",
-    "avg.err.": "avg.err.: mean ℓ2 distance of the single pass from the Gaussian average, as probabilities",
-    "draws": "draws: made per certificate, mean",
-    "audit": "audit: certificates violated of those attacked, on what the row deploys",
-}
-NAMES = ("#", "method", "arch", "seeds", "source")  # headings of what is no figure
+NAMES = ("#", "method", "arch", "seeds", "source")  # headings of what is no metric
+ALWAYS = ("clean_accuracy", "acr", "abstained")  # which every table has, and whose meaning is said apart
 Cell = tuple[str, str]  # text, and its 95 % interval where there is one
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A group of comparable rows: the first `names` columns are names, the others figures."""
+class Group:
+    """A group of comparable rows: the first `names` columns are names, the others metrics."""
 
     title: str
     headings: list[str]
     lines: list[list[Cell]]
     rows: pd.DataFrame
+    metrics: dict[str, Column]
 
     @property
     def names(self) -> int:
@@ -47,8 +36,11 @@ def percent(share: float | None) -> str:
     return "–" if share is None or pd.isna(share) else f"{100 * share:.1f}"
 
 
-def decimals(value: float, form: str) -> str:
-    return "–" if pd.isna(value) else format(value, form)
+def deployment(row: Mapping[str, Any]) -> str:
+    """What a user of the row runs, in words."""
+    if row["deployed"] == "vote":
+        return f"a vote of {row['n0']} passes" if row.get("n0") else "a vote"
+    return "one pass" if row["deployed"] == "pass" else ""
 
 
 def references(frame: pd.DataFrame) -> list[tuple[str, ...]]:
@@ -57,48 +49,57 @@ def references(frame: pd.DataFrame) -> list[tuple[str, ...]]:
     return others[["variant", "note", "citation"]].drop_duplicates().apply(tuple, axis=1).tolist()
 
 
-def shown_groups(frame: pd.DataFrame) -> Iterator[Shown]:
+def group_columns(group: pd.DataFrame) -> dict[str, Column]:
+    """The columns of a group as wide as a terminal, by their place in the table: those that some of its rows have.
+
+    The board's radii stand where the column of certified accuracy does.
+    """
+    found: dict[str, Column] = {}
+    radii = [name for name in map(str, group) if name.startswith("r=")]
+    for key, (_, column) in columns().items():
+        if key == "certified_accuracy":
+            found |= {name: replace(column, heading=name.removeprefix("r=")) for name in radii}
+        elif key in group and (key in ALWAYS or (column.compact and group[key].notna().any())):
+            found[key] = column
+    return found
+
+
+def render_groups(frame: pd.DataFrame) -> Iterator[Group]:
     """The groups of a table, best row first, without columns that say nothing."""
     cited = references(frame)
     for title, group in groups(frame):
-        radii = [column for column in map(str, group) if column.startswith("r=")]
-        shares = dict(zip(["clean", *radii, "abst."], ["clean", *radii, "abstained"], strict=True))
-        measured = [m for m in MEASURED if group[m[1]].notna().any() and (m[1] != "draws" or "n ≤" in title)]
+        metrics = group_columns(group)
+        if "n ≤" not in title:
+            metrics.pop("draws", None)
         seeds, sources = any(s not in ([], [0]) for s in group["seeds"]), (group["source"] != "run").any()
         names = ["#", "method", "arch", *(["seeds"] if seeds else []), *(["source"] if sources else [])]
-        headings = [*names, "clean", *(r.removeprefix("r=") for r in radii), "ACR", "abst.", *(m[0] for m in measured)]
         lines = []
         for _, row in group.iterrows():
-            cells = {name: (percent(row[column]), interval(row, column, 100, ".1f")) for name, column in shares.items()}
-            cells |= {"ACR": (decimals(row["acr"], ".4f") + spread(row), interval(row, "acr", 1, ".4f"))}
-            cells |= {name: (decimals(row[column], form), "") for name, column, form in measured if form}
-            if "audit" in headings:
-                known = pd.notna(row["audited"])
-                cells["audit"] = (f"{row['violations']}/{row['audited']}" if known else "–", "")
             own = (row["variant"], row["note"], row["citation"])
             source = "run" if row["source"] == "run" else f"[{cited.index(own) + 1}]"
             text = {"#": str(row["rank"]), "method": row["method"], "arch": row["arch"], "source": source}
             text["seeds"] = ",".join(map(str, row["seeds"])) or "–"
-            figures = ["clean", *radii, "ACR", "abst.", *(m[0] for m in measured)]
-            lines.append([*((text[name], "") for name in names), *(cells[name] for name in figures)])
-        yield Shown(title, headings, lines, group)
+            lines.append([*((text[name], "") for name in names), *(cell(row, key, c) for key, c in metrics.items())])
+        yield Group(title, [*names, *(column.heading for column in metrics.values())], lines, group, metrics)
 
 
-def interval(row: Any, column: str, scale: float, form: str) -> str:
-    bounds = row["intervals"].get(column)
-    return "–".join(format(scale * bound, form) for bound in bounds) if bounds else ""
+def cell(row: Any, key: str, column: Column) -> Cell:
+    """A metric of a row as text, and its 95 % interval where there is one."""
+    if column.of:
+        return ("–" if pd.isna(row[key]) else f"{row[key]}/{row[f'{key}_of']}", "")
+    scale = 100 if column.unit == "share" else 1
+    text = "–" if pd.isna(row[key]) else format(scale * row[key], column.form)
+    if key == "acr" and (deviation := row["spread"]["acr"]) is not None:
+        text += f" ± {deviation:{column.form}}"
+    bounds = row["intervals"].get(key) if key in ALWAYS or key.startswith("r=") else None
+    return text, "–".join(format(scale * bound, column.form) for bound in bounds or ())
 
 
-def spread(row: Any) -> str:
-    deviation = row["spread"]["acr"]
-    return "" if deviation is None else f" ± {deviation:.4f}"
-
-
-def legend(frame: pd.DataFrame, headings: set[str], paper_convention: bool) -> Iterator[str]:
+def legend(frame: pd.DataFrame, metrics: Mapping[str, Column], paper_convention: bool) -> Iterator[str]:
     """What the columns mean, a line each."""
     said = "R > r, abstentions dropped (the paper's)" if paper_convention else "R ≥ r, abstentions wrong (Cohen's)"
     yield f"0.1 and so on: % of images certified at that radius r; {said}"
-    yield "clean: accuracy of what the row deploys; a pass on the whole test set, a vote on the certified images"
+    yield f"clean: {columns()['clean_accuracy'][1].help}"
     if (frame["sampling"] == EARLIER).any():
         yield (
             f"{EARLIER}: certified before its rule was mended; the certificates hold, but images were given up that "
@@ -107,8 +108,10 @@ def legend(frame: pd.DataFrame, headings: set[str], paper_convention: bool) -> I
     if (frame["source"] == "published").any():
         yield "clean –: a published log does not say what the images that were abstained on were taken for"
     if frame["seeds"].map(len).max() > 1:
-        yield "seeds: figures are means over them; ACR ± is their standard deviation"
-    yield from (said for heading, said in LEGEND.items() if heading in headings)
+        yield "seeds: metrics are means over them; ACR ± is their standard deviation"
+    for key, column in metrics.items():
+        if key not in ALWAYS and not column.by_radius:
+            yield f"{column.heading}: {column.help}"
 
 
 def claims(frame: pd.DataFrame) -> Iterator[str]:

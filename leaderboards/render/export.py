@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ import pandas as pd
 
 from leaderboards.board import ordered, title
 from leaderboards.published import PUBLISHED
-from leaderboards.render.cells import claims, legend, notes, references, shown_groups
+from leaderboards.render.cells import claims, legend, notes, references, render_groups
 from leaderboards.rows import COMPARABLE
 from suite.boards.board import load_board
+from suite.protocols.protocol import Column
 
 SCHEMA = 1
 TEX = {
@@ -69,17 +70,17 @@ def to_csv(frame: pd.DataFrame) -> str:
 
 def to_markdown(frame: pd.DataFrame, paper_convention: bool) -> str:
     """A table for each group, then what columns and claims say (GitHub's Markdown)."""
-    headings: set[str] = set()
+    metrics: dict[str, Column] = {}
     blocks = []
-    for group in shown_groups(frame):
-        headings |= set(group.headings)
+    for group in render_groups(frame):
+        metrics |= group.metrics
         rule = ["---"] * group.names + ["---:"] * (len(group.headings) - group.names)
         lines = [group.headings, rule, *([text for text, _ in cells] for cells in group.lines)]
         rows = [
             "| " + " | ".join(line if lines[1] is cells else markdown(line) for line in cells) + " |" for cells in lines
         ]
         blocks.append("\n".join([f"### {markdown(group.title)}", "", *rows]))
-    blocks += [f"- {markdown(line)}" for line in remarks(frame, headings, paper_convention)]
+    blocks += [f"- {markdown(line)}" for line in remarks(frame, metrics, paper_convention)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -96,10 +97,10 @@ def markdown(text: str) -> str:
 
 def to_latex(frame: pd.DataFrame, paper_convention: bool) -> str:
     """A tabular for each group, then remarks: needs booktabs, and XeLaTeX or LuaLaTeX for names beyond Latin."""
-    headings: set[str] = set()
+    metrics: dict[str, Column] = {}
     blocks = ["% \\usepackage{booktabs}"]
-    for group in shown_groups(frame):
-        headings |= set(group.headings)
+    for group in render_groups(frame):
+        metrics |= group.metrics
         form = "l" * group.names + "r" * (len(group.headings) - group.names)
         head, *rows = (" & ".join(map(latex, line)) + r" \\" for line in (
             group.headings, *([text for text, _ in cells] for cells in group.lines)
@@ -114,7 +115,7 @@ def to_latex(frame: pd.DataFrame, paper_convention: bool) -> str:
             r"\end{tabular}",
         ]
         blocks.append("\n".join([rf"\paragraph{{{latex(group.title)}}}", r"\noindent", *tabular]))
-    blocks += [rf"\noindent {latex(line)}" for line in remarks(frame, headings, paper_convention)]
+    blocks += [rf"\noindent {latex(line)}" for line in remarks(frame, metrics, paper_convention)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -122,6 +123,6 @@ def latex(text: str) -> str:
     return "".join(TEX.get(letter, letter) for letter in re.sub(r"\s+", " ", text))
 
 
-def remarks(frame: pd.DataFrame, headings: set[str], paper_convention: bool) -> list[str]:
+def remarks(frame: pd.DataFrame, metrics: Mapping[str, Column], paper_convention: bool) -> list[str]:
     """All that is said below the tables."""
-    return [*legend(frame, headings, paper_convention), *claims(frame), *notes(references(frame))]
+    return [*legend(frame, metrics, paper_convention), *claims(frame), *notes(references(frame))]

@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from leaderboards.curves import ATTACKS, attack_curve, row_curve, row_records
 from leaderboards.published import PUBLISHED
-from leaderboards.render.cells import Shown, shown_groups
+from leaderboards.render.cells import Group, render_groups
 from leaderboards.render.export import remarks
 from suite.boards.board import load_board
 from suite.statistics.bounds import Convention
@@ -26,10 +26,10 @@ def to_html(
     frame: pd.DataFrame, dataset: str, runs: Path, convention: Convention = "standard", published: Path = PUBLISHED
 ) -> str:
     """The page of a table; the curves' records are read from the runs and the published logs."""
-    groups = list(shown_groups(frame))
-    headings = {heading for group in groups for heading in group.headings}
+    groups = list(render_groups(frame))
+    metrics = {key: column for group in groups for key, column in group.metrics.items()}
     plots = {f"group{n}": drawn(group, runs, convention, published) for n, group in enumerate(groups)}
-    said = remarks(frame, headings, convention == "paper")
+    said = remarks(frame, metrics, convention == "paper")
     said.insert(0, f"Curves: of the best {DRAWN} rows of a table at most; bands and small print: 95 % intervals.")
     return Template((files("leaderboards.render") / "page.html").read_text(encoding="utf-8")).substitute(
         title=escape(f"{load_board(dataset).title}: certified ℓ2 robustness"),
@@ -40,18 +40,18 @@ def to_html(
     )
 
 
-def section(group: Shown, name: str, plots: list[dict[str, Any]]) -> str:
+def section(group: Group, name: str, plots: list[dict[str, Any]]) -> str:
     """A group's table, the commands that make its rows, and where its plots go."""
 
     def row(cells: list[tuple[str, str]]) -> str:
         return "".join(
-            f'<td class="{"name" if number < group.names else "figure"}">{escape(text)}'
+            f'<td class="{"name" if number < group.names else "metric"}">{escape(text)}'
             + (f"<small>{escape(bounds)}</small></td>" if bounds else "</td>")
             for number, (text, bounds) in enumerate(cells)
         )
 
     head = "".join(
-        f'<th class="{"name" if number < group.names else "figure"}">{escape(heading)}</th>'
+        f'<th class="{"name" if number < group.names else "metric"}">{escape(heading)}</th>'
         for number, heading in enumerate(group.headings)
     )
     body = "\n".join(f"<tr>{row(cells)}</tr>" for cells in group.lines)
@@ -65,7 +65,7 @@ def section(group: Shown, name: str, plots: list[dict[str, Any]]) -> str:
     )
 
 
-def drawn(group: Shown, runs: Path, convention: Convention, published: Path) -> list[dict[str, Any]]:
+def drawn(group: Group, runs: Path, convention: Convention, published: Path) -> list[dict[str, Any]]:
     """The plots of a group: for each its axes and lines, with names that Plotly shows as they are."""
     certified, attacked = [], []
     for number, (_, series) in enumerate(group.rows.head(DRAWN).iterrows()):

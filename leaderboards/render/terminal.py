@@ -10,7 +10,9 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from leaderboards.render.cells import claims, legend, notes, percent, references, shown_groups
+from leaderboards.render.cells import claims, deployment, legend, notes, percent, references, render_groups
+from leaderboards.rows import number
+from suite.protocols.protocol import Column, columns
 from suite.statistics.bounds import largest_radius
 from suite.statistics.intervals import proportion_interval
 
@@ -24,7 +26,7 @@ def result_table(result: dict[str, Any]) -> Table:
         return f"{percent(value)} %  ({percent(low)} – {percent(high)})"
 
     table = Table(box=SIMPLE, show_header=False, title=result["run_id"], title_justify="left")
-    table.add_row("method", f"{result['method']}, {result['arch']}, deployed as {result['inference']}")
+    table.add_row("method", f"{result['method']}, {result['arch']}, deployed as {deployment(result)}")
     if "single_pass_accuracy" in result:
         said = f"{percent(result['single_pass_accuracy'])} %  of {result['single_pass_images']} test images"
         table.add_row("accuracy, one clean pass", said)
@@ -42,73 +44,47 @@ def result_table(result: dict[str, Any]) -> Table:
         if result["sampling"] == "adaptive":
             table.add_row("draws an image, mean", f"{result['draws']:.0f} of at most {result['n']}")
         table.add_row("the certificate says", Text(result["claim"]))
-    for line in measured(result):
+    for line in metric_lines(result):
         table.add_row(*line)
     return table
 
 
-def measured(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """One line for each figure of the protocols beside accuracy and certify."""
+def metric_lines(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """A line for each metric of the protocols beside accuracy and certify."""
+    for protocol, column in columns().values():
+        value = number(result, column.path)
+        if protocol in ("accuracy", "certify") or value is None:
+            continue
+        text = metric_text(value, column)
+        if column.of:
+            text += f" of {number(result, column.of):.0f}"
+        bounds = [number(result, path) for path in column.interval or ()]
+        if bounds and None not in bounds:
+            text += f"  ({' – '.join(metric_text(bound or 0.0, column) for bound in bounds)})"
+        yield column.title, text
 
-    def number(value: float | None, form: str = ".4f") -> str:
-        return "–" if value is None else format(value, form)
 
-    def interval(share: dict[str, float] | None) -> str:
-        return (
-            "–"
-            if share is None
-            else f"{percent(share['share'])} %  ({percent(share['low'])} – {percent(share['high'])})"
-        )
-
-    if bound := result.get("lbound"):
-        radii = {"L-bound": bound, "L-bound, probit form": bound.get("probit"), "certified average": bound.get("soft")}
-        for said, radius in radii.items():
-            if radius and radius["mean"] is not None:
-                yield f"{said}, mean / median", f"{number(radius['mean'])} / {number(radius['median'])}"
-        error = result["averaging"]
-        yield "averaging error", f"{number(error['distance'])}  ({number(error['low'])} – {number(error['high'])})"
-        yield "answers as the average does", interval(error["agreement"])
-    if attack := result.get("attack"):
-        for name, said in (("best", "nearest found"), ("pgd", "the paper's PGD"), ("ddn", "the paper's DDN")):
-            if name in attack:  # runs of an earlier version have no best
-                found = f"{attack[name]['found']} of {attack['attacked']} images"
-                yield f"adversarial distance, median, {said}", f"{number(attack[name]['median'])}, found for {found}"
-    if timing := result.get("timing"):
-        yield (
-            "seconds an image, one pass",
-            f"{number(timing['pass']['full'], '.2e')}, alone {number(timing['pass']['1'], '.2e')}",
-        )
-        yield (
-            "seconds an image, a vote",
-            f"{number(timing['vote']['full'], '.2e')}, alone {number(timing['vote']['1'], '.2e')}",
-        )
-    if agreement := result.get("agreement"):
-        yield "pass = its own vote, where right", interval(agreement["own_given_correct"])
-        if agreement["stochastic_given_correct"]:
-            yield "pass = the stochastic vote", interval(agreement["stochastic_given_correct"])
-    for name, audit in result.get("audit", {}).items():
-        if audit["attacked"]:
-            violated = f"{audit['violations']} of {audit['attacked']} radii (at most {percent(audit['rate_upper'])} %)"
-            yield (
-                f"audit of {name}",
-                f"violated: {violated}; nearest finding at {number(audit['smallest_ratio'], '.2f')} R",
-            )
+def metric_text(value: float, column: Column) -> str:
+    """A metric as it is printed, with the unit of a share."""
+    if column.unit == "share":
+        return f"{100 * value:{column.form}} %"
+    return f"{int(value) if column.form == 'd' else value:{column.form}}"
 
 
 def leaderboard_tables(frame: pd.DataFrame, paper_convention: bool) -> Iterator[Table | Text]:
     """One table for each group of comparable rows, then what the columns and the claims say."""
-    headings: set[str] = set()
-    for group in shown_groups(frame):
+    metrics: dict[str, Column] = {}
+    for group in render_groups(frame):
         yield Text(group.title, style="bold")
         table = Table(box=None, padding=(0, 1, 0, 0))
-        for number, heading in enumerate(group.headings):
-            table.add_column(heading, no_wrap=True, justify="left" if number < group.names else "right")
+        for place, heading in enumerate(group.headings):
+            table.add_column(heading, no_wrap=True, justify="left" if place < group.names else "right")
         for cells in group.lines:
             table.add_row(*(Text(text) for text, _ in cells))
         yield table
         yield Text()
-        headings |= set(group.headings)
-    yield from map(Text, legend(frame, headings, paper_convention))
+        metrics |= group.metrics
+    yield from map(Text, legend(frame, metrics, paper_convention))
     yield from (Text(line, style="dim") for line in (*claims(frame), *notes(references(frame))))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,24 @@ def read_run(folder: Path) -> Run:
         result=content("result", dict),
         environment=content("environment", dict),
         history=pd.DataFrame(content("training", list)),
-        protocols=tuple(sorted({file.name.partition(".")[0] for file in folder.glob("[!.]*.jsonl*")})),
+        protocols=tuple(sorted({protocol_of(file) for file in folder.glob("[!.]*.jsonl*")})),
         damaged=tuple(damaged),
     )
+
+
+def protocol_of(file: Path) -> str:
+    """The protocol of a file of records: `certify-1a2b3c4d.jsonl`, or before schema 4 `certify.jsonl`."""
+    return re.sub(r"(-[0-9a-f]{8})?\.jsonl(\.xz)?$", "", file.name)
+
+
+def records_file(folder: Path, protocol: str) -> Path:
+    """Where the records of a protocol lie, without the .xz of a compressed file: those of the result or, where
+    it has none, the latest."""
+    try:
+        name = json.loads((folder / "result.json").read_bytes()).get("records", {}).get(protocol)
+    except (OSError, ValueError, AttributeError):
+        name = None
+    files = [file for file in folder.glob(f"{protocol}*.jsonl*") if protocol_of(file) == protocol]
+    if name is None and files:
+        name = max(files, key=lambda file: file.stat().st_mtime_ns).name.removesuffix(".xz")
+    return folder / (name or f"{protocol}.jsonl")

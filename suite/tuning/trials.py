@@ -27,13 +27,12 @@ from suite.data.validation import validation
 from suite.errors import Diverged, UserError
 from suite.pipeline import Machine, run
 from suite.progress import console, duration
-from suite.protocols.certify import certificates
 from suite.protocols.protocol import examples
+from suite.smoothing.certificates import certificates
 from suite.smoothing.noise import key
 from suite.spec.run_spec import RunSpec
 from suite.statistics.bounds import smallest_n
 from suite.store.files import read_json
-from suite.store.records import read_records
 from suite.training import Watch
 from suite.tuning.definition import SAMPLERS, StudyDefinition, StudyOptions, begin, definition_of
 from suite.tuning.mlflow import StudyLog
@@ -194,10 +193,9 @@ def attempt(work: Work, trial: Trial) -> bool:
         spec = work.definition.trial_spec(trial.params).on(work.data.fingerprint)
         folder = work.machine.runs / spec.name
         trial.set_user_attr("run", spec.name)
-        run(spec, work.machine, data=work.data, watch=build_watch(work, trial, spec))
-        [records] = folder.glob("certify*.jsonl")
-        certificates, result = read_records(records), read_json(folder / "result.json")
-        values = [each.value(certificates, result) for each in work.objectives]
+        finished = run(spec, work.machine, data=work.data, watch=build_watch(work, trial, spec))
+        records, result = finished.read_records("certify"), read_json(folder / "result.json")
+        values = [each.value(records, result) for each in work.objectives]
     except optuna.TrialPruned:
         state, status = TrialState.PRUNED, "KILLED"
     except Diverged as error:
@@ -235,7 +233,7 @@ def build_watch(work: Work, trial: Trial, spec: RunSpec) -> Watch | None:
         made = certificates(
             model, examples(work.data.test, range(min(LOOK_IMAGES, c.images, len(work.data.test)))),
             sigma=sigma, n0=c.n0, n=max(LOOK_DRAWS, smallest_n(c.alpha)), alpha=c.alpha, seed=spec.seed,
-            top=c.top, deterministic=method.deterministic, radii=c.radii or None, noise=c.noise,
+            top=c.top, deterministic=method.deployed == "pass", radii=c.radii or None, noise=c.noise,
             precision=c.precision, batch_size=work.machine.batch_size, device=work.machine.torch_device,
         )  # fmt: skip
         trial.report(wanted.value(pd.DataFrame(made), {}), step=100 * look // LOOKS)
