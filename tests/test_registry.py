@@ -13,7 +13,7 @@ from helpers.runs import options
 from methods import METHODS
 from suite.errors import UserError
 from suite.registry import Registry
-from suite.spec.run_spec import PROTOCOLS
+from suite.spec.sections import PROTOCOLS
 
 POINTS = """
 [suite.protocols]

@@ -33,7 +33,7 @@ def methods(format: Output = Format.table) -> None:
 
 def protocols(format: Output = Format.table) -> None:
     """List the protocols: what each measures of a run's model."""
-    from suite.spec.run_spec import PROTOCOLS
+    from suite.spec.sections import PROTOCOLS
 
     def describe(name: str, protocol: Protocol) -> dict[str, Any]:
         return {"name": name, "summary": PROTOCOLS.summary(name), "needs": ", ".join(protocol.needs)}

@@ -33,7 +33,6 @@ from suite.smoothing.noise import key
 from suite.spec.run_spec import RunSpec
 from suite.statistics.bounds import smallest_n
 from suite.store.files import read_json
-from suite.store.records import read_records
 from suite.training import Watch
 from suite.tuning.definition import SAMPLERS, StudyDefinition, StudyOptions, begin, definition_of
 from suite.tuning.mlflow import StudyLog
@@ -194,10 +193,9 @@ def attempt(work: Work, trial: Trial) -> bool:
         spec = work.definition.trial_spec(trial.params).on(work.data.fingerprint)
         folder = work.machine.runs / spec.name
         trial.set_user_attr("run", spec.name)
-        run(spec, work.machine, data=work.data, watch=build_watch(work, trial, spec))
-        [records] = folder.glob("certify*.jsonl")
-        certificates, result = read_records(records), read_json(folder / "result.json")
-        values = [each.value(certificates, result) for each in work.objectives]
+        finished = run(spec, work.machine, data=work.data, watch=build_watch(work, trial, spec))
+        records, result = finished.read_records("certify"), read_json(folder / "result.json")
+        values = [each.value(records, result) for each in work.objectives]
     except optuna.TrialPruned:
         state, status = TrialState.PRUNED, "KILLED"
     except Diverged as error:
