@@ -22,7 +22,6 @@ from suite.store.records import read_records
 DOCS = Path(__file__).parents[1] / "docs" / "findings"
 STUDY = """
 title = "two of them"
-methods = ["baseline", "heat"]
 sigmas = [0.25]
 seeds = [0, 1]
 
@@ -33,6 +32,10 @@ protocols = "accuracy,certify,attack"
 "certify.n" = 100
 "certify.images" = 40
 "attack.images" = 20
+
+[methods.baseline]
+[methods.heat]
+timesteps = 2
 """
 
 
