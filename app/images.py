@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from suite.data import Dataset
 from suite.spec.run_spec import RunSpec
-from suite.store.folder import read_spec
+from suite.store.read import read_spec
 from suite.viewer import View, load_data, load_model, view
 
 SIDE = 160  # pixels on the page: two beside each other on a phone

@@ -23,8 +23,7 @@ from suite.errors import UserError
 from suite.spec.run_spec import RunSpec, make_spec
 from suite.statistics.bounds import upper_confidence_bound
 from suite.store.files import read_json
-from suite.store.folder import read_spec
-from suite.store.read import records_file
+from suite.store.read import read_spec, records_file
 from suite.store.records import read_records
 from suite.store.result import EARLIER
 
