@@ -20,7 +20,8 @@ from test_attack_protocol import Answers, Scaled, small_case
 from torch import Tensor
 
 from suite import UserError
-from suite.attacks.certified import Certified, candidates
+from suite.attacks.certified import Certified
+from suite.attacks.inside import candidates
 from suite.attacks.target import distances, keyed_noise
 from suite.pipeline import Machine, run
 from suite.protocols.audit import PROTOCOL

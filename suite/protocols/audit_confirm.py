@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite.attacks.certified import OF_A_PASS, Certified, candidates
+from suite.attacks.certified import OF_A_PASS, Certified
+from suite.attacks.inside import candidates
 from suite.attacks.target import bisected, distances, keyed_noise, unit
 from suite.errors import UserError
 from suite.protocols.protocol import Subject
