@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboards.cache import EARLIER
 from leaderboards.kept import results
 from leaderboards.published import PUBLISHED, paper_rows, published_rows
 from leaderboards.rows import COMPARABLE, CURVES, FIGURES, board_rows
 from suite.boards.board import Board, load_board
 from suite.errors import UserError
 from suite.statistics.bounds import Convention
+from suite.store.result import EARLIER
 
 COLUMNS = {"clean_accuracy": "clean", "seconds_per_certificate": "seconds", "averaging_error": "averaging",
            "adversarial_distance": "distance"}  # fmt: skip

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from leaderboards.figures import image_radii
 from leaderboards.kept import run_folder
 from leaderboards.published import PUBLISHED, paper_rows, published_records
+from suite.protocols.certify import image_radii
 from suite.statistics.bounds import Convention
 from suite.statistics.intervals import averaged_share
 from suite.store.records import read_records

@@ -48,7 +48,9 @@ def heat_steps(
     The grid is even, (N,), float64. ∇v is the difference of neighbours; nothing flows through the grid's ends. As the
     objective is quadratic in v, one Newton step solves it. `constant` is λ.
     """
-    method = Heat(Heat.Parameters(**{"lambda": constant, "timesteps": timesteps, "distance": "logits"}), sigma)
+    method = Heat(
+        Heat.Parameters.model_validate({"lambda": constant, "timesteps": timesteps, "distance": "logits"}), sigma
+    )
 
     def energy(v: Tensor, f_k: Tensor) -> Tensor:
         squared = (v.diff() / (grid[1] - grid[0])) ** 2

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
 import sys
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from suite.errors import UserError, unknown
@@ -48,3 +51,22 @@ class Registry(Generic[T]):
             raise UserError(
                 f"{self.kind} '{name}' is registered as {paths[name]}, which fails to load: {error}"
             ) from error
+
+    def summary(self, name: str) -> str:
+        """The first line of the docstring of the module that has it, read without importing it; empty without one."""
+        spec = importlib.util.find_spec(self.paths()[name].partition(":")[0])
+        if spec is None or spec.origin is None:
+            return ""
+        docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_bytes())) or ""
+        return docstring.partition("\n")[0]
+
+    def loadable(self) -> dict[str, T]:
+        """Everything that loads, by name; what another package registers and that fails to load is left out."""
+        found = {}
+        for name in self.paths():
+            try:
+                found[name] = self.get(name)
+            except UserError:
+                if name in self.builtin:
+                    raise
+        return found

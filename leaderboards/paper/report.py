@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 
 from leaderboards.board import title
-from leaderboards.cache import EARLIER
 from leaderboards.kept import results, run_folder
 from leaderboards.paper.items import ITEMS, Item, Records, beside, comparable, row_line
 from leaderboards.paper.statements import Verdict, verdicts
@@ -24,6 +23,7 @@ from suite.spec.run_spec import RunSpec, make_spec
 from suite.statistics.bounds import upper_confidence_bound
 from suite.store.files import read_json
 from suite.store.records import read_records
+from suite.store.result import EARLIER
 
 Result = Mapping[str, Any]
 COMPARED = ("baseline", "randomized-smoothing", "smoothadv", "heat", "madry", "madry-heat")

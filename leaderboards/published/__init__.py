@@ -18,9 +18,9 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboards.figures import figures
 from suite.boards.board import Board, boards, load_board
 from suite.errors import UserError
+from suite.protocols.certify import certified_metrics
 from suite.statistics.intervals import FEWEST
 
 PUBLISHED = Path(__file__).parent
@@ -92,7 +92,7 @@ def _row(file: Path, changed: int, board: Board) -> dict[str, Any]:
         "inference": f"{entry.n0} passes" if entry.n0 else "one pass",
         "top": entry.top,
         "protocols": ["certify"],
-        **figures(records, board.radii, sigma=entry.sigma, n0=entry.n0, n=entry.n, alpha=entry.alpha),
+        **certified_metrics(records, board.radii, sigma=entry.sigma, n0=entry.n0, n=entry.n, alpha=entry.alpha),
         "seconds_per_certificate": entry.seconds,
         "sampling": "fixed",
         "noise": "gaussian",

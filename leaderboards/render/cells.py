@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from leaderboards.board import groups
-from leaderboards.cache import EARLIER
+from suite.store.result import EARLIER
 
 # columns that stand in a table if any of its rows has them: heading, column, how it is printed
 MEASURED = (

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from suite.attacks.target import Target
 
-OF_A_PASS = ("apgd-ce", "apgd-t", "hopskipjump")  # which search what one pass answers, and no vote
-
 
 class Certified(Target):
     """Images with the k classes (B, k) that are certified of them; what gives another answer is a hit.

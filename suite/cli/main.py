@@ -12,6 +12,7 @@ import suite
 from suite.cli import about, boards, protocols, runs, tune
 from suite.cli import experiment as grid
 from suite.errors import UserError
+from suite.spec.sections import PROTOCOLS
 
 app = typer.Typer(
     add_completion=False,
@@ -19,8 +20,9 @@ app = typer.Typer(
 )
 app.command()(runs.run)
 app.command()(protocols.certify)
-for name, said in protocols.HELP.items():
-    app.command(name, help=said)(protocols.protocol_command(name))
+for name in PROTOCOLS.paths():
+    if name not in ("accuracy", "certify"):  # accuracy has no command of its own, certify has options of its own
+        app.command(name, help=PROTOCOLS.summary(name))(protocols.protocol_command(name))
 app.command()(tune.tune)
 app.add_typer(tune.studies, name="studies")
 app.command()(runs.demo)

@@ -16,7 +16,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from methods import METHODS
 from suite.errors import UserError
-from suite.spec.run_spec import ModelSpec, make_spec, nest
+from suite.spec.model_spec import ModelSpec
+from suite.spec.names import nest
+from suite.spec.run_spec import make_spec
 
 SEARCHABLE = {"sigma", "arch", "training", "parameters", "start"}
 

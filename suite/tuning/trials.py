@@ -28,8 +28,8 @@ from suite.data.validation import validation
 from suite.errors import Diverged, UserError
 from suite.pipeline import Machine, run
 from suite.progress import console, duration
-from suite.protocols.certify import certificates
 from suite.protocols.protocol import examples
+from suite.smoothing.certificates import certificates
 from suite.smoothing.noise import key
 from suite.spec.run_spec import RunSpec
 from suite.statistics.bounds import smallest_n
@@ -236,7 +236,7 @@ def watcher(work: Work, trial: Trial, spec: RunSpec) -> Watch | None:
         made = certificates(
             model, examples(work.data.test, range(min(LOOK_IMAGES, c.images, len(work.data.test)))),
             sigma=sigma, n0=c.n0, n=max(LOOK_DRAWS, smallest_n(c.alpha)), alpha=c.alpha, seed=spec.seed,
-            top=c.top, deterministic=method.deterministic, radii=c.radii or None, noise=c.noise,
+            top=c.top, deterministic=method.deployed == "pass", radii=c.radii or None, noise=c.noise,
             precision=c.precision, batch_size=work.machine.batch_size, device=work.machine.torch_device,
         )  # fmt: skip
         trial.report(wanted.value(pd.DataFrame(made), {}), step=100 * look // LOOKS)

@@ -1,0 +1,7 @@
+"""TODO"""
+
+from pathlib import Path
+
+
+def migrate(runs: Path) -> None:
+    pass
