@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app.common import BIND, places, plain, said, show_figure, show_table
-from leaderboards.render.plots import fitted
+from app.common import BIND, places, plain, show_plot, show_table, warn_user
+from leaderboards.render.plots import fit_page
 
 BEGIN = "`suite tune --method heat --dataset digits --trials 30` begins one."
 
@@ -35,7 +35,7 @@ def show_studies(url: str) -> None:
     show_table(studies.trials_frame(study), f"trials of {study.study_name}")
     for title, figure in studies.figures(study).items():
         st.subheader(plain(title), anchor=False)
-        show_figure(fitted(figure), f"{title} {study.study_name}", title)
+        show_plot(fit_page(figure), f"{title} {study.study_name}", title)
 
 
 st.title("Studies", anchor=False)
@@ -48,5 +48,5 @@ else:
 
     url = storage or default_url(runs)
     st.caption(plain(shown(url)))
-    with said():
+    with warn_user():
         show_studies(url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,11 @@ def read_run(folder: Path) -> Run:
         result=content("result", dict),
         environment=content("environment", dict),
         history=pd.DataFrame(content("training", list)),
-        protocols=tuple(sorted({file.name.partition(".")[0] for file in folder.glob("[!.]*.jsonl*")})),
+        protocols=tuple(sorted({protocol_of(file) for file in folder.glob("[!.]*.jsonl*")})),
         damaged=tuple(damaged),
     )
+
+
+def protocol_of(file: Path) -> str:
+    """The protocol that a file of records is of: what is before the digest of its settings, if it has one."""
+    return re.sub(r"-[0-9a-f]{8}$", "", file.name.partition(".")[0])

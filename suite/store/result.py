@@ -82,6 +82,9 @@ class Result(BaseModel):
             value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
         return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
+    def __hash__(self) -> int:
+        return hash(self.run_id)
+
     @property
     def is_certified(self) -> bool:
         """Whether it has certificates: only such a run stands on a board."""
