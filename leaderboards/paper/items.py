@@ -130,10 +130,8 @@ def mean_values(
 def item_values(item: Item, row: Result, records: Records, places: list[float]) -> dict[str, float | None]:
     """What a run has for an item, by the column's name: percent at each of `places` for a curve, else its metrics."""
     if item.kind == "metrics":
-        found = {column: row.metric(path) for column, path in item.metrics.items()}
-        return {
-            column: value and value * (100 if column.endswith("%") else 1) for column, value in found.items()
-        }  # fmt: skip
+        own = {column: row.metric(path) for column, path in item.metrics.items()}
+        return {column: value and value * (100 if column.endswith("%") else 1) for column, value in own.items()}
     lines = records(row, item.protocol)
     if item.kind == "attacked":
         found = pd.to_numeric(lines.loc[lines["correct"] == 1, item.attack])

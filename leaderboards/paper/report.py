@@ -243,8 +243,8 @@ def audits(named: Named) -> Iterator[Section]:
             "Each certified image was attacked inside its own radius. The target is what the row deploys: the single "
             "pass, or the vote, where a finding is confirmed on fresh draws. A violated radius does not hold for the "
             "classifier that the row deploys. In brackets: the upper 95 % bound on the rate of violations. Nearest: "
-            "the distance of the nearest finding, as a share of the radius. Averaging error: how far one pass is, in ℓ2 "
-            "distance of probabilities, from the Gaussian average that it stands for."
+            "the distance of the nearest finding, as a share of the radius. Averaging error: how far one pass is, in "
+            "ℓ2 distance of probabilities, from the Gaussian average that it stands for."
         )
         yield Section("Beyond the paper: the certificates, attacked", 2, (text,), pd.DataFrame(lines))
 

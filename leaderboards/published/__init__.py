@@ -127,7 +127,6 @@ def paper_row(run_id: str, values: pd.DataFrame) -> Result:
     points = dict(zip(map(str, values["at"]), values["percent"] / 100, strict=True))
     certified = first["quantity"] == "certified accuracy"
     accuracy = {name: points if certified and first["convention"] == name else {} for name in ("standard", "paper")}
-    known = {name: None if pd.isna(first[name]) else int(first[name]) for name in ("images", "n")}
     return Result(
         run_id=run_id,
         method=first["method"],
@@ -135,12 +134,13 @@ def paper_row(run_id: str, values: pd.DataFrame) -> Result:
         data=load_board(first["dataset"]).title,
         sigma=float(first["sigma"]),
         top=int(first["top"]),
-        **known,
+        images=None if pd.isna(first["images"]) else int(first["images"]),
+        n=None if pd.isna(first["n"]) else int(first["n"]),
         every=None,
         sampling=None,
         precision=None,
         read=first["read"],
-        source=f"paper, {first['read']}",
+        source="paper, table" if first["read"] == "table" else "paper, plot",
         citation=first["citation"],
         date=re.findall(r"\b(?:19|20)\d\d\b", first["citation"])[-1],
         note=f"{first['item']}, ± {values['uncertainty'].max():g} points",

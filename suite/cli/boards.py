@@ -37,7 +37,7 @@ def leaderboard(
     sort: Annotated[str | None, typer.Option(help="acr, clean or a radius [default: the board's]")] = None,
     method: Annotated[list[str] | None, typer.Option(help="only this method's rows; may be repeated")] = None,
     sigma: Annotated[list[float] | None, typer.Option(help="only rows at this noise; may be repeated")] = None,
-    format: Annotated[BoardFormat, typer.Option(help="how to print the board; schema: the JSON Schema of json")] = BoardFormat.table,
+    format: Annotated[BoardFormat, typer.Option(help="how to print it; schema: of the JSON")] = BoardFormat.table,
     file: Annotated[Path | None, typer.Option("--out", help="write to this file instead")] = None,
 ) -> None:
     """Print or export the board of a data set: runs and published rows, comparable ones in one table, best first."""
