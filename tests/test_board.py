@@ -272,7 +272,8 @@ def test_curves_of_several_seeds(tmp_path: Path) -> None:
     other = RECORDS.assign(radius=[0.5, 0.3, 0.3, 0.0, 0.0], predict=[0, 1, 0, -1, -1], correct=[1, 1, 0, 0, 0])
     for run, records in ((first, RECORDS), (second, other)):
         backwards = records.iloc[::-1]  # adaptive certificates come out of order
-        (tmp_path / run["run_id"] / run["records"]["certify"]).write_text(backwards.to_json(orient="records", lines=True))
+        file = tmp_path / run["run_id"] / run["records"]["certify"]
+        file.write_text(backwards.to_json(orient="records", lines=True))
     [row] = [row for _, row in table("digits", tmp_path).iterrows()]
     curve = row_curve(row, tmp_path).set_index("radius")
     at = curve.index[curve.index <= 0.3].max()  # between 0.2 and 0.3: image 0, and image 1 of one seed
