@@ -12,11 +12,12 @@ import pytest
 from conftest import TINY, options
 
 from leaderboards.paper.report import report
+from leaderboards.published import PUBLISHED
+from leaderboards.published.kept import KEPT, records_file
 from leaderboards.render.document import Section, to_html, to_markdown
 from suite.cli import main as cli
 from suite.errors import UserError
 from suite.statistics.bounds import certified_accuracy
-from suite.store.read import records_file
 from suite.store.records import read_records
 
 DOCS = Path(__file__).parents[1] / "docs" / "findings"
@@ -130,9 +131,6 @@ def test_the_committed_report_is_that_of_the_rows_that_come_with_the_suite(tmp_p
 
 def test_the_report_of_the_study_says_what_its_records_say() -> None:
     """The audit's counts, which the findings are about, from the records themselves."""
-    from leaderboards.kept import KEPT
-    from leaderboards.published import PUBLISHED
-
     text = (DOCS / "study-cifar10.md").read_text()
     header, _, *lines = cells(text, "Beyond the paper: the certificates, attacked")
     for line in lines:
