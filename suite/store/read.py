@@ -82,19 +82,6 @@ def protocol_of(file: Path) -> str:
     return re.sub(r"(-[0-9a-f]{8})?\.jsonl(\.xz)?$", "", file.name)
 
 
-def records_file(folder: Path, protocol: str) -> Path:
-    """Where the records of a protocol lie, without the .xz of a compressed file: those of the result or, where
-    it has none, the latest."""
-    try:
-        name = json.loads((folder / "result.json").read_bytes()).get("records", {}).get(protocol)
-    except (OSError, ValueError, AttributeError):
-        name = None
-    files = [file for file in folder.glob(f"{protocol}*.jsonl*") if protocol_of(file) == protocol]
-    if name is None and files:
-        name = max(files, key=lambda file: file.stat().st_mtime_ns).name.removesuffix(".xz")
-    return folder / (name or f"{protocol}.jsonl")
-
-
 def read_spec(folder: Path) -> RunSpec:
     """The spec of a run's folder, also of one that an earlier version made. Raises UserError where there is none."""
     file = folder / "spec.json"
