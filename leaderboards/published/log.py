@@ -110,12 +110,17 @@ def _record(fields: list[str], board: Board, top: int) -> dict[str, Any]:
         raise ValueError(f"radius {named['radius']} is negative")
     if predict == -1 and radius > 0:
         raise ValueError(f"radius {named['radius']} where predict -1 abstains; it has to be 0")
+    check_correct(label, predict, correct, top)
+    return record
+
+
+def check_correct(label: int, predict: int, correct: int, top: int) -> None:
+    """Raise ValueError where `correct` cannot be, by a label and an answer."""
     if correct not in (0, 1):
         raise ValueError(f"correct {correct} is neither 0 nor 1")
     may_be = {0} if predict == -1 else {1} if predict == label else {0} if top == 1 else {0, 1}
     if correct not in may_be:
         raise ValueError(f"correct {correct} contradicts label {label} and predict {predict}")
-    return record
 
 
 def _seconds(text: str) -> float:
