@@ -185,7 +185,7 @@ def table_rows(frame: pd.DataFrame) -> list[pd.Series[Any]]:
     return [row for _, row in frame.iterrows()]
 
 
-def matching(frame: pd.DataFrame, **chosen: Sequence[Any]) -> pd.DataFrame:
+def select_rows(frame: pd.DataFrame, **chosen: Sequence[Any]) -> pd.DataFrame:
     """The lines of a table whose column has one of the values chosen for it; none chosen: any."""
     for column, values in chosen.items():
         if values:

@@ -135,13 +135,13 @@ def _coverage(idx: NDArray[np.int64], board: Board) -> list[str]:
     """Which test images a log covers, where it is not all of them."""
     steps, often = np.unique(np.diff(idx), return_counts=True)
     step = int(steps[often.argmax()]) if len(steps) else 1
-    said = [] if step == 1 else [f"every {step}th test image"]
+    notes = [] if step == 1 else [f"every {step}th test image"]
     if missing := len(range(int(idx[0]), int(idx[-1]) + 1, step)) - len(idx):
-        said.append(f"{missing} images are missing")
+        notes.append(f"{missing} images are missing")
     whole = len(range(int(idx[0]), board.images, step))
     if len(idx) + missing < whole:
-        said.append(f"the log stops at image {idx[-1]} of {board.images}, with {len(idx)} of {whole} images")
-    return said
+        notes.append(f"the log stops at image {idx[-1]} of {board.images}, with {len(idx)} of {whole} images")
+    return notes
 
 
 def check_level(log: Log, n: int, alpha: float, sigma: float) -> None:
