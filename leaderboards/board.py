@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from leaderboards.estimates import CURVES
 from leaderboards.published import PUBLISHED, paper_rows, published_rows
 from leaderboards.published.kept import results
-from leaderboards.rows import COMPARABLE, CURVES, Estimate, Row, board_rows
+from leaderboards.rows import COMPARABLE, Estimate, Row, board_rows
 from suite.boards.board import Board, load_board
 from suite.errors import UserError
 from suite.protocols.protocol import Column, columns
@@ -184,7 +185,7 @@ def table_rows(frame: pd.DataFrame) -> list[pd.Series[Any]]:
     return [row for _, row in frame.iterrows()]
 
 
-def matching(frame: pd.DataFrame, **chosen: Sequence[Any]) -> pd.DataFrame:
+def select_rows(frame: pd.DataFrame, **chosen: Sequence[Any]) -> pd.DataFrame:
     """The lines of a table whose column has one of the values chosen for it; none chosen: any."""
     for column, values in chosen.items():
         if values:

@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from leaderboards.estimates import CURVES
 from leaderboards.published import PUBLISHED, paper_rows, published_records
 from leaderboards.published.kept import records_file, run_folder
-from leaderboards.rows import CURVES
 from suite.protocols.certify import image_radii
 from suite.statistics.bounds import Convention
 from suite.statistics.intervals import averaged_share

@@ -18,7 +18,7 @@ from markdown_it import MarkdownIt
 
 from app.common import plain
 from leaderboards import table
-from leaderboards.board import matching, over_sigma
+from leaderboards.board import over_sigma, select_rows
 from leaderboards.curves import curve
 from leaderboards.published.kept import records_file
 from leaderboards.render.labels import labels, shorten
@@ -106,10 +106,10 @@ def test_a_legend_leaves_out_what_all_names_say() -> None:
 def test_the_published_board_as_a_reader_sees_it(tmp_path: Path) -> None:
     """Cohen et al.'s figures, from their own log."""
     frame = table("cifar10", tmp_path)
-    cohen = matching(frame, method=["randomized-smoothing"], sigma=[0.5], source=["published"])
+    cohen = select_rows(frame, method=["randomized-smoothing"], sigma=[0.5], source=["published"])
     shown = wide_table(cohen).iloc[0]
     assert (round(shown["r 0.25"], 2), round(shown["r 0.5"], 2)) == (54.91, 42.79)
-    assert matching(frame, method=[]).equals(frame)
+    assert select_rows(frame, method=[]).equals(frame)
     assert count_line(cohen.iloc[0]) == ""
     audited = {"method": "m", "arch": "a", "source": "run", "seeds": [0], "lbound_audit.attacked": 0}
     counted = pd.Series(audited | {"audit.attacked": 7, "audit.violations": 1})
@@ -119,10 +119,10 @@ def test_the_published_board_as_a_reader_sees_it(tmp_path: Path) -> None:
 def test_a_row_shows_its_audit_and_the_command_that_makes_it_again(tmp_path: Path) -> None:
     """Of the rows that come with the suite; a published one has no audit."""
     frame = table("cifar10", tmp_path)
-    own = wide_table(matching(frame, method=["heat"], sigma=[0.1], source=["run"])).iloc[0]
+    own = wide_table(select_rows(frame, method=["heat"], sigma=[0.1], source=["run"])).iloc[0]
     assert own["audit"] == "19/80"
     assert own["command"].startswith("suite run --method heat --dataset cifar10 --profile quick")
-    assert "audit" not in wide_table(matching(frame, source=["published"]))
+    assert "audit" not in wide_table(select_rows(frame, source=["published"]))
 
 
 def test_the_envelope_takes_one_row_at_each_sigma(tmp_path: Path) -> None:

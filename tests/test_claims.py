@@ -77,7 +77,7 @@ def test_seeds_are_averaged_and_images_of_one_row_alone_do_not_count() -> None:
     assert judge(AT, [mostly], [certificates([0.0] * 60)]) is None  # too few of them have the figure
 
 
-def test_a_median_that_was_not_found_is_not_judge() -> None:
+def test_a_median_that_was_not_found_is_not_judged() -> None:
     median = partial(distance, attack="pgd", missed=np.inf)
     statement = Statement("Table 5", "median PGD distance", "heat", "smoothadv", "attack", median, "median")
     never = pd.DataFrame({"idx": range(60), "correct": 1, "pgd": None, "ddn": 1.0})
@@ -107,7 +107,7 @@ def test_a_median_of_ties_has_no_interval() -> None:
     assert verdict.interval is not None
 
 
-def test_only_claims_on_methods_that_have_records_are_judge() -> None:
+def test_only_claims_on_methods_that_have_records_are_judged() -> None:
     records = {method: {"certify": [certificates([0.12, 0.3] * 30)]} for method in ("madry", "madry-heat")}
     assert {verdict.statement.item for verdict in verdicts(records)} == {"Table 4"}
     assert verdicts({"heat": records["madry"]}) == []

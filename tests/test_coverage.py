@@ -26,8 +26,8 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from leaderboards.estimates import bounds_of, certificate_intervals
 from leaderboards.paper.statements import Statement, median_verdict
-from leaderboards.rows import bounds_of, certificate_intervals
 from suite.protocols.accuracy import CLEAN
 from suite.statistics.bounds import lower_confidence_bound, upper_confidence_bound
 from suite.statistics.intervals import FEWEST, averaged_share, mean_difference, mean_interval, paired_interval, wilson

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from leaderboards.paper.items import ITEMS, comparable, compare_with_paper, published, row_line
+from leaderboards.paper.items import ITEMS, comparable_results, compare_with_paper, published, row_line
 from suite.store.result import Result
 
 ROW = Result.model_validate({
@@ -56,7 +56,7 @@ def test_rows_of_another_sigma_rule_data_set_or_method_do_not_stand_compare_with
     others = [ROW.model_copy(update=change) for change in changes]
     others.append(ROW.model_copy(update={"source": "published"}))
     others.append(ROW.model_copy(update={"protocols": ["certify"]}))
-    assert comparable(ITEMS["Table 5"], [ROW, *others]) == [ROW]
+    assert comparable_results(ITEMS["Table 5"], [ROW, *others]) == [ROW]
 
 
 def test_every_published_item_has_its_place() -> None:

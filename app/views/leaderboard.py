@@ -11,7 +11,7 @@ import streamlit as st
 from app import common
 from app.common import BIND, PICKED, places, plain, show_plot, show_table, warn_user
 from leaderboards import groups, table
-from leaderboards.board import matching, over_sigma, table_rows
+from leaderboards.board import over_sigma, select_rows, table_rows
 from leaderboards.compare import decided_by_all
 from leaderboards.curves import ATTACKS, attack_curve, upper_envelope
 from leaderboards.render.labels import labels
@@ -127,7 +127,7 @@ with st.expander("Filters"):
     for place, (column, name) in zip(st.columns(4), names.items(), strict=True):
         values = sorted(frame[column].dropna().unique().tolist())
         chosen[column] = place.multiselect(name, values, key=column, placeholder="all", **BIND)
-kept = matching(frame, **chosen)
+kept = select_rows(frame, **chosen)
 if kept.empty:
     st.info("No row passes the filters; take one away.")
     st.stop()

@@ -10,7 +10,7 @@ import streamlit as st
 from app import common
 from app.common import BIND, PICKED, places, plain, show_plot, show_table, warn_user
 from leaderboards import board_results
-from leaderboards.paper.items import ITEMS, comparable, compare_with_paper, published, row_line
+from leaderboards.paper.items import ITEMS, comparable_results, compare_with_paper, published, row_line
 from leaderboards.render.labels import labels, shorten
 from leaderboards.render.plots import bars_plot, fit_page, paper_plot
 from leaderboards.rows import board_rows
@@ -35,7 +35,7 @@ def show_item(name: str) -> None:
     st.text(f"{item.dataset}, σ = {item.sigma:g}, top-{item.top}")
     st.text(f"The paper's values: {given['citation'].iloc[0]}" if len(given) else
             "The suite has no published values of this item; what was measured stands alone.")  # fmt: skip
-    own = comparable(item, board_results(item.dataset, places().runs))
+    own = comparable_results(item, board_results(item.dataset, places().runs))
     called = labels((row for result in own for row in board_rows([result], ())), full=True)
 
     def records(result: Result, protocol: str) -> pd.DataFrame:

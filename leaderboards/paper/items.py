@@ -107,7 +107,7 @@ def published(name: str) -> pd.DataFrame:
     return given[given["item"] == name].reset_index(drop=True)
 
 
-def comparable(item: Item, results: Iterable[Result]) -> list[Result]:
+def comparable_results(item: Item, results: Iterable[Result]) -> list[Result]:
     """The results of runs that may stand beside an item: its methods on its data set, at its σ, by its rule."""
     return [
         row

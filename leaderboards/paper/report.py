@@ -11,13 +11,14 @@ from typing import Any
 import pandas as pd
 
 from leaderboards.board import title
-from leaderboards.paper.items import ITEMS, Item, Records, comparable, compare_with_paper, row_line
+from leaderboards.estimates import mean
+from leaderboards.paper.items import ITEMS, Item, Records, comparable_results, compare_with_paper, row_line
 from leaderboards.paper.statements import Verdict, verdicts
 from leaderboards.published import PUBLISHED, paper_values
 from leaderboards.published.kept import records_file, results, run_folder
 from leaderboards.render.document import Section
 from leaderboards.render.plots import paper_plot
-from leaderboards.rows import COMPARABLE, is_decided, mean
+from leaderboards.rows import COMPARABLE, is_decided
 from suite.errors import UserError
 from suite.spec.run_spec import RunSpec, make_spec
 from suite.statistics.bounds import upper_confidence_bound
@@ -187,7 +188,7 @@ def items(row: Result) -> dict[str, Item]:
 
 def item_section(name: str, item: Item, named: Named, records: Records) -> Section | None:
     """An item's table, and its curves where it is a plot; None where no row has it."""
-    own = {called: comparable(item, rows) for called, rows in named.items()}
+    own = {called: comparable_results(item, rows) for called, rows in named.items()}
     own = {called: rows for called, rows in own.items() if rows}
     if not own:
         return None

@@ -10,9 +10,9 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
+from leaderboards.estimates import bounds_of
 from leaderboards.render.cells import blocks, certificates, legend, notes, number, percent, references
 from leaderboards.render.cells import bounds as interval_text
-from leaderboards.rows import bounds_of
 from suite.protocols.protocol import Column, columns
 from suite.statistics.bounds import largest_radius
 from suite.statistics.intervals import proportion_interval
