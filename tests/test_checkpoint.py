@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SHARED
-from known import records_file
+from helpers.known import records_file
+from helpers.shared import SHARED
 from safetensors.torch import load_file, save_file
 
 from suite import RunSpec, UserError, run

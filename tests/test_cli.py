@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY, Cli, options
-from known import records_file
+from helpers.cli import TINY, Cli, options
+from helpers.known import records_file
 
 from suite import data as datasets
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SHARED
-from known import records_file
+from helpers.known import records_file
+from helpers.shared import SHARED
 from safetensors.torch import save_file
 
 from suite.networks.architectures import build

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import TINY, options
+from helpers.cli import TINY, options
 
 from leaderboards.paper.report import report
 from leaderboards.render.document import Section, to_html, to_markdown

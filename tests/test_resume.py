@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TINY, options
+from helpers.cli import TINY, options
 
 from suite.store.records import RecordFile
 

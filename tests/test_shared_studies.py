@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from helpers.postgres import server
+from helpers.studying import BASE, COMMAND, GIVEN
 from optuna.trial import TrialState
-from postgres import server
-from studying import BASE, COMMAND, GIVEN
 
 from suite import data as datasets
 from suite.data.validation import validation

@@ -7,7 +7,7 @@ import time
 import pandas as pd
 import pytest
 import torch
-from known import Always, digits_spec, examine, protocol, small_images, subject
+from helpers.known import Always, digits_spec, examine, protocol, small_images, subject
 from torch import Tensor
 
 CERTIFICATES = pd.DataFrame({"time": [0.5, 1.5]})

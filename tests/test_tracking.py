@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import TINY
+from helpers.cli import TINY
 
 from suite import RunSpec, run
 from suite.pipeline import Machine

@@ -14,9 +14,9 @@ import optuna
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY, Cli
+from helpers.cli import TINY, Cli
+from helpers.studying import COMMAND, GIVEN, search
 from optuna.trial import Trial, TrialState
-from studying import COMMAND, GIVEN, search
 
 from suite import data as datasets
 from suite.api import certify
