@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
+from helpers.cli import succeed
+from helpers.processes import Command, Moment
 
 from suite import data as datasets
 from suite.errors import UserError
@@ -153,36 +151,34 @@ def test_one_failing_run_does_not_keep_the_others(file: Path, tmp_path: Path) ->
     assert "no record" in (broken / "certify.jsonl").read_text()
 
 
+# in the order in which the study comes by: each time it goes on from the one before
+MOMENTS = [
+    Moment("*/models/baseline-*-seed0-*/training.pt", 2),
+    Moment("*/baseline-*-seed0-*/certify-*.jsonl", 7, "halfway"),
+    Moment("*/randomized-smoothing-*-seed0-*/result.json", what=signal.SIGINT),
+    Moment("*/models/heat-*-seed0-*/training.pt", 2, "before"),
+    Moment("*/models/*-seed1-*/training.pt", 3, what=signal.SIGINT),
+]
+
+
+@pytest.mark.slow
 def test_interrupting_it_five_times_changes_nothing(file: Path, tmp_path: Path) -> None:
-    """Killed at random moments and begun again: records, weights and results as of an undisturbed study."""
-    program = "from suite.cli.main import main; main()"
+    """Killed and begun again: records, weights and results as of an undisturbed study."""
+    own = '[methods.heat]\n"start.training.epochs" = 1\n\n[settings]'
+    methods = 'methods = ["baseline", "randomized-smoothing", "heat"]\n'
+    small = FILE.replace(methods, "").replace(
+        "[settings]", f"[methods.baseline]\n[methods.randomized-smoothing]\n{own}"
+    )
+    file.write_text(small.replace('"training.epochs" = 0.5', '"training.epochs" = 0.2'))
 
     def command(runs: Path) -> list[str]:
-        return [
-            sys.executable,
-            "-c",
-            program,
-            "study",
-            str(file),
-            "--dataset",
-            "digits",
-            "--no-track",
-            "--runs",
-            str(runs),
-        ]
+        return ["study", str(file), "--dataset", "digits", "--no-track", "--runs", str(runs)]
 
-    begun = time.monotonic()
-    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
-    lasted = time.monotonic() - begun
-    moments = random.Random(0)
-    for _ in range(5):
-        process = subprocess.Popen(command(tmp_path / "torn"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(timeout=moments.uniform(0.2, 0.6) * lasted)
-        except subprocess.TimeoutExpired:
-            process.send_signal(moments.choice([signal.SIGKILL, signal.SIGINT]))
-            process.wait()
-    subprocess.run(command(tmp_path / "torn"), check=True, capture_output=True)
+    succeed(*command(tmp_path / "whole"))
+    for moment in MOMENTS:
+        code, _, said = Command(tmp_path, *command(tmp_path / "torn"), moment=moment).wait()
+        assert code == (130 if moment.what == signal.SIGINT else -signal.SIGKILL), said
+    Command(tmp_path, *command(tmp_path / "torn")).succeed()
 
     def content(runs: Path) -> dict[str, object]:
         found: dict[str, object] = {}
