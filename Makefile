@@ -3,13 +3,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint bench mutants clean
+.PHONY: demo test test-fast lint bench mutants clean
 
 demo: $(VENV)/.installed  ## every method on the embedded digits, and their leaderboard
 	$(BIN)/suite demo
 
 test: $(VENV)/.installed-test lint  ## everything that is tested, a process of one thread for each core
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+test-fast: $(VENV)/.installed-test  ## a quick check: no test that takes long, opens a browser or starts a database
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow and not browser and not postgres"
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

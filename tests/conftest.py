@@ -1,8 +1,9 @@
-"""The fixtures of every test: the command line in this process, and the optional real data beside the checkout."""
+"""What holds for every test: their order, the command line in this process, the real data beside the checkout."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,12 @@ from helpers.cli import Cli  # noqa: E402
 from helpers.shared import SHARED  # noqa: E402
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with many slow tests come first: of several processes none is left alone with them."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture

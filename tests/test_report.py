@@ -21,7 +21,6 @@ from suite.store.records import read_records
 DOCS = Path(__file__).parents[1] / "docs"
 STUDY = """
 title = "two of them"
-methods = ["baseline", "heat"]
 sigmas = [0.25]
 seeds = [0, 1]
 
@@ -32,6 +31,11 @@ protocols = "accuracy,certify,attack"
 "certify.n" = 100
 "certify.images" = 40
 "attack.images" = 20
+
+[methods.baseline]
+
+[methods.heat]
+"start.training.epochs" = 2
 """
 
 
@@ -75,7 +79,7 @@ def test_a_study_ends_with_a_report_of_its_records(store: Path) -> None:
             assert own[f"{r:g}"] == f"{100 * sum(shares) / 2:.1f}"
     _, _, baseline, heat = cells(text, "How the rows were made")
     assert baseline[1] == heat[1] == "0, 1"
-    assert heat[4] == "15 + 0.3"  # the demo's baseline that it starts from, and its own
+    assert heat[4] == "2 + 0.3"  # the baseline that it starts from, and its own
     page = (store / "report-two-digits.html").read_text()
     assert page.count('class="plotly-graph-div"') == 3  # Figures 1a, 6a and 6b
     assert "report-two-digits" not in page

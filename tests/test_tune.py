@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import optuna
 import pandas as pd
 import pytest
 import torch
-from helpers.cli import TINY, Cli
+from helpers.cli import TINY, Cli, succeed
 from helpers.studying import COMMAND, GIVEN, search
 from optuna.trial import Trial, TrialState
 
@@ -49,8 +47,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("tuned")
     wanted = ["--objective", "acr", "--objective", "clean_accuracy", "--search", "sigma=0.1:0.5 kappa=1:4"]
     command = [*COMMAND, *wanted, "--study", "front", "--trials", "3", "--runs", str(runs)]
-    program = "import sys; from suite.cli.main import main; main()"
-    subprocess.run([sys.executable, "-c", program, *command], check=True, capture_output=True)
+    succeed(*command)
     return runs
 
 
