@@ -9,18 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.cli import call, succeed
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "adding-a-method.md"
-PROGRAM = """
-import json, sys
-sys.path[:0] = [{installed!r}, {helpers!r}]
-from helpers.cli import call
-print(json.dumps([call(*line) for line in {lines!r}]))
-"""
 
 
 @pytest.mark.slow
-def test_a_method_from_another_package_is_installed_and_run(tmp_path: Path) -> None:
+def test_a_method_from_another_package_is_installed_and_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = re.findall(r"`([\w.]+)`:\n\n```\w+\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     assert [name for name, _ in files] == ["pyproject.toml", "my_methods.py"]
     package, target = tmp_path / "package", tmp_path / "installed"
@@ -32,11 +27,11 @@ def test_a_method_from_another_package_is_installed_and_run(tmp_path: Path) -> N
 
     run = ["run", "--method", "label-smoothing", "--dataset", "digits", "--set", "epsilon=0.2", "--no-track"]
     small = ["--images", "20", "--n", "100", "--runs", str(tmp_path / "runs"), "--format", "json"]
-    lines = [["methods", "--format", "json"], [*run, *small], [*run, "--set", "epsilon=2"]]
-    program = PROGRAM.format(installed=str(target), helpers=str(Path(__file__).parent), lines=lines)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    (_, methods, _), (code, row, said), bad = json.loads(done.stdout)
+    monkeypatch.syspath_prepend(target)
+    methods = succeed("methods", "--format", "json")
+    code, row, said = call(*run, *small)
+    bad = call(*run, "--set", "epsilon=2")
+    monkeypatch.delitem(sys.modules, "my_methods")
     entries = [entry["settings"] for entry in json.loads(methods) if entry["name"] == "label-smoothing"]
     assert {"epsilon": 0.1} in entries
     assert code == 0, said
@@ -46,4 +41,4 @@ def test_a_method_from_another_package_is_installed_and_run(tmp_path: Path) -> N
     spec = json.loads(Path(row["folder"], "spec.json").read_text())
     assert spec["parameters"] == {"epsilon": 0.2}
     assert spec["training"]["epochs"] == 5
-    assert (bad[0], len(bad[2].splitlines())) == (2, 1)
+    assert (bad.code, len(bad.err.splitlines())) == (2, 1)
