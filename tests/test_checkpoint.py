@@ -148,6 +148,7 @@ def test_an_absent_or_changed_file(trained: tuple[Path, dict[str, Any]], tmp_pat
         run(spec, Machine(runs=tmp_path / "runs", track=False))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not SHARED.is_dir(), reason="the public weights do not lie beside this checkout (../shared/weights)"
 )

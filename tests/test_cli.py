@@ -42,6 +42,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert heavy.isdisjoint(out.split())
 
 
+@pytest.mark.slow
 def test_training_and_protocols_need_no_mlflow_optuna_or_streamlit(tmp_path: Path) -> None:
     """A run with those imports made to fail; the missing log is said and costs nothing."""
     program = (

@@ -88,6 +88,7 @@ def lines(block: str) -> Iterator[list[str]]:
             yield arguments
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_the_commands_and_programs_of_a_page_run_as_printed(

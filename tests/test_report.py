@@ -64,6 +64,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "runs"
 
 
+@pytest.mark.slow
 def test_a_study_ends_with_a_report_of_its_records(store: Path) -> None:
     text = (store / "report-two-digits.md").read_text()
     header, _, baseline, heat = cells(text, "Figure 1a. Certified accuracy against ℓ2 radius")
@@ -85,6 +86,7 @@ def test_a_study_ends_with_a_report_of_its_records(store: Path) -> None:
     assert "report-two-digits" not in page
 
 
+@pytest.mark.slow
 def test_a_report_is_a_command_too(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["report", "digits", "--runs", store, "--board-root", tmp_path, "--out", tmp_path / "report.md"]
     assert call(monkeypatch, *arguments) == 0

@@ -258,6 +258,7 @@ def test_an_interrupted_trial_waits_to_be_tried_again(tmp_path: Path, monkeypatc
 # what came out
 
 
+@pytest.mark.slow
 def test_a_study_is_listed_and_shown_with_its_front(suite: Cli, finished: Path) -> None:
     [listed] = json.loads(suite("studies", "--runs", str(finished), "--format", "json")[1])
     assert (listed["study"], listed["finished"], listed["objectives"]) == ("front", 3, "acr, clean_accuracy")
@@ -275,6 +276,7 @@ def test_a_study_is_listed_and_shown_with_its_front(suite: Cli, finished: Path) 
     assert (code, out.count("front: trial")) == (0, len(front))
 
 
+@pytest.mark.slow
 def test_a_trials_value_is_what_its_records_say(finished: Path) -> None:
     study = open_study("front", f"sqlite:///{finished}/studies.db")
     frame = trials_frame(study)
@@ -288,6 +290,7 @@ def test_a_trials_value_is_what_its_records_say(finished: Path) -> None:
     assert sorted(x for trace in drawn["Pareto front"].data for x in trace.x) == sorted(frame["acr"])
 
 
+@pytest.mark.slow
 def test_trials_are_nested_in_mlflow_and_both_ways_linked(finished: Path) -> None:
     pytest.importorskip("mlflow")
     from suite.store.mlflow import connect
@@ -311,6 +314,7 @@ def test_trials_are_nested_in_mlflow_and_both_ways_linked(finished: Path) -> Non
         assert each.data.params["sigma"] == str(trial.params["sigma"])
 
 
+@pytest.mark.slow
 def test_the_winners_command_makes_its_row_on_the_test_set(suite: Cli, finished: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     shutil.copytree(finished, runs)
