@@ -38,7 +38,7 @@ def test_help_imports_nothing_heavy() -> None:
     told = "try: main()\nfinally: print(*sys.modules)"
     out = subprocess.run([sys.executable, "-c", program + told], capture_output=True, text=True).stdout
     assert "leaderboard" in out
-    heavy = {"torch", "numpy", "pandas", "scipy", "pydantic", "mlflow", "optuna", "streamlit"}
+    heavy = {"torch", "numpy", "pandas", "scipy", "mlflow", "optuna", "streamlit"}
     assert heavy.isdisjoint(out.split())
 
 
@@ -247,6 +247,7 @@ def test_training_that_diverges_stops_and_keeps_the_last_good_checkpoint(suite: 
     assert all(bool(torch.isfinite(tensor).all()) for tensor in state["model"].values())
 
 
+@pytest.mark.slow
 def test_a_full_disk(suite: Cli, tmp_path: Path) -> None:
     """On a small file system of its own, filled up."""
     disk = tmp_path / "disk"

@@ -93,6 +93,7 @@ def test_a_report_is_a_command_too(store: Path, tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "report.md").read_text() == (store / "report-two-digits.md").read_text()
 
 
+@pytest.mark.slow
 def test_nothing_to_compare_is_said_in_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

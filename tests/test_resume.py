@@ -64,6 +64,7 @@ def test_killed_at_eight_moments_it_ends_with_the_same_weights_and_records(whole
     assert content(runs) == content(whole)
 
 
+@pytest.mark.slow
 def test_the_batch_size_changes_no_record(whole: Path, tmp_path: Path) -> None:
     for size in ("1", "7"):
         shutil.copytree(whole / "models", tmp_path / size / "models")

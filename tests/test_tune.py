@@ -171,6 +171,7 @@ def test_a_study_goes_on_by_its_name_and_only_as_it_was_begun(suite: Cli, tmp_pa
     assert "did you mean 'mine'?" in suite.mistake("studies", "show", "mien", "--runs", str(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("closed_form")
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "cma-es", "nsga-ii", "random"])
 def test_samplers_are_seeded_and_do_not_depend_on_the_process(sampler: str, tmp_path: Path) -> None:
@@ -201,6 +202,7 @@ def test_a_grid_is_gone_through_once(tmp_path: Path) -> None:
     assert len(study.trials) == 10
 
 
+@pytest.mark.slow
 def test_a_trial_that_others_are_ahead_of_is_pruned_and_one_that_diverges_is_too(tmp_path: Path) -> None:
     study = search(GIVEN, 1, tmp_path)
     space = study.trials[0].distributions
@@ -221,6 +223,7 @@ def test_a_trial_that_others_are_ahead_of_is_pruned_and_one_that_diverges_is_too
     assert best(wild) == []
 
 
+@pytest.mark.slow
 def test_trials_that_fail_do_not_count_and_end_the_process_when_they_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,6 +244,7 @@ def test_trials_that_fail_do_not_count_and_end_the_process_when_they_go_on(
     assert study.trials[0].user_attrs["error"] == "out of memory"
 
 
+@pytest.mark.slow
 def test_an_interrupted_trial_waits_to_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*given: Any, **named: Any) -> Any:
         raise KeyboardInterrupt
