@@ -22,6 +22,7 @@ METHODS: Registry[type[Method[Any]]] = Registry(
         "madry-heat": "methods.madry_heat:MadryHeat",
         "checkpoint": "methods.foreign:Checkpoint",
     },
+    of="methods.method:Method",
 )
 
 __all__ = ["METHODS", "Method", "Settings", "Step"]

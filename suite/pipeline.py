@@ -26,8 +26,9 @@ from suite.spec.run_spec import RunSpec
 from suite.spec.sections import PROTOCOLS
 from suite.store.environment import environment
 from suite.store.files import write_json
-from suite.store.folder import Folder, RunFolder, read_spec, run_protocols
+from suite.store.folder import Folder, RunFolder, run_protocols
 from suite.store.migrate import migrate
+from suite.store.read import read_spec
 from suite.store.result import make_result
 from suite.training import Watch, training_steps
 from suite.training import train as fit
@@ -126,7 +127,7 @@ def complete(folder: RunFolder, data: Dataset) -> dict[str, pd.DataFrame]:
     found = {}
     for name in run_protocols(folder.spec):
         records = folder.read_records(name)
-        if set(PROTOCOLS.get(name).indices(folder.spec, len(data.test))) <= set(records["idx"]):
+        if len(records) and set(PROTOCOLS.get(name).indices(folder.spec, len(data.test))) <= set(records["idx"]):
             found[name] = records
     return found
 

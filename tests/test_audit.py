@@ -255,8 +255,8 @@ def test_what_cannot_be_done_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     vote = digits_spec("smoothadv", **{"audit.searches": ["apgd-ce"]})
     with pytest.raises(UserError, match="this row deploys a vote: add one of pgd, ddn, fmn"):
         records("audit", model, vote, x, [0], certify=certified([0.1]))
-    monkeypatch.setitem(sys.modules, "pyautoattack.autopgd_base", None)
-    with pytest.raises(UserError, match="pip install pyautoattack"):
+    monkeypatch.setitem(sys.modules, "pyautoattack", None)
+    with pytest.raises(UserError, match=r"apgd-t needs pyautoattack: pip install 'l2-robustness-suite\[audit\]'"):
         records("audit", model, digits_spec("baseline"), x, [0], certify=certified([0.1]))
     without = digits_spec("baseline", **{"audit.searches": ["pgd", "ddn"]})
     assert len(records("audit", model, without, x, [0], certify=certified([0.1]))) == 1

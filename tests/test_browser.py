@@ -217,7 +217,7 @@ def test_from_the_board_to_a_run_and_its_images(reader: Reader, store: Path) -> 
     reader.tab.get_by_role("link", name="Open randomized-smoothing, cnn, seed 0").click()
     reader.tab.wait_for_url(f"**/run?run={name}")
     reader.settled()
-    shown = reader.table().set_index("figure")["value"]
+    shown = reader.table().set_index("metric")["value"]
     assert shown["run_id"] == name
     reader.tab.get_by_text("Show images").click()
     reader.tab.get_by_text(re.compile("clean: ")).wait_for()
@@ -236,7 +236,7 @@ def test_two_rows_then_the_paper(reader: Reader, store: Path) -> None:
     assert (counts["both"] + counts["only A"]) / 30 == pytest.approx(own[0])
     assert (counts["both"] + counts["only B"]) / 30 == pytest.approx(own[1])
     with reader.tab.expect_download() as saved:
-        reader.tab.get_by_role("button", name="Figure as HTML").first.click()
+        reader.tab.get_by_role("button", name="Plot as HTML").first.click()
     page = Path(saved.value.path()).read_text()
     assert "Plotly.newPlot" in page
     assert heat.split("-")[0] in page

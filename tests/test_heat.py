@@ -19,7 +19,7 @@ from methods import Step
 from methods.heat import Heat
 from suite import UserError, training
 from suite.data import Dataset, InMemory
-from suite.experiments.experiment import load_grid, runs_of
+from suite.experiments.experiment import load_experiment, runs_of
 from suite.illustrate import ISLAND, POINT, SIGMA, TIMESTEPS, adversarial_distance, heat_steps, illustrate
 from suite.networks.architectures import build
 from suite.spec.run_spec import make_spec
@@ -212,7 +212,7 @@ def authors_loss(
 
 def test_the_imagenet_experiments_settings_give_the_authors_loss() -> None:
     """With κ = 6 and δ = 0.01 in normalised units, to 1 %, penalty and whole; δ = 0.01 in pixel units is far off."""
-    [spec] = runs_of(load_grid("authors-imagenet"))
+    [spec] = runs_of(load_experiment("authors-imagenet"))
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     torch.manual_seed(0)
     model = build("resnet20", 10, (3, 16, 16), mean, std).double()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from helpers.cli import call, succeed
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "adding-a-method.md"
+DOCUMENT = Path(__file__).parents[1] / "docs" / "how-to" / "adding-a-method.md"
 
 
 @pytest.mark.slow

@@ -12,13 +12,15 @@ import pytest
 from helpers.cli import TINY, options
 
 from leaderboards.paper.report import report
+from leaderboards.published import PUBLISHED
+from leaderboards.published.kept import KEPT, records_file
 from leaderboards.render.document import Section, to_html, to_markdown
 from suite.cli import main as cli
 from suite.errors import UserError
 from suite.statistics.bounds import certified_accuracy
 from suite.store.records import read_records
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[1] / "docs" / "findings"
 STUDY = """
 title = "two of them"
 sigmas = [0.25]
@@ -71,7 +73,7 @@ def test_a_study_ends_with_a_report_of_its_records(store: Path) -> None:
     for line, method in ((baseline, "baseline"), (heat, "heat")):
         own = dict(zip(header, line, strict=True))
         assert (own["row"], own["source"]) == (method, "measured")
-        seeds = [read_records(folder / "certify.jsonl") for folder in store.glob(f"{method}-digits-*")]
+        seeds = [read_records(records_file(folder, "certify")) for folder in store.glob(f"{method}-digits-*")]
         assert len(seeds) == 2
         for r in (0.1, 0.2, 0.3):
             shares = [
@@ -136,15 +138,12 @@ def test_the_committed_report_is_that_of_the_rows_that_come_with_the_suite(tmp_p
 
 def test_the_report_of_the_study_says_what_its_records_say() -> None:
     """The audit's counts, which the findings are about, from the records themselves."""
-    from leaderboards.kept import KEPT
-    from leaderboards.published import PUBLISHED
-
     text = (DOCS / "study-cifar10.md").read_text()
     header, _, *lines = cells(text, "Beyond the paper: the certificates, attacked")
     for line in lines:
         own = dict(zip(header, line, strict=True))
         [folder] = (PUBLISHED / KEPT).glob(f"{own['row']}-cifar10-resnet8-sigma0.1-seed0-*")
-        records = read_records(folder / "audit.jsonl")
+        records = read_records(records_file(folder, "audit"))
         certified = records[records["radius"] > 0]
         hits = (pd.to_numeric(certified["distance"]) < certified["radius"]).sum()
         assert own["Certify: violated"].startswith(f"{hits} of {len(certified)} ")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from helpers.postgres import server
 from helpers.processes import Command, Moment
-from helpers.studying import BASE, COMMAND, GIVEN
+from helpers.studying import COMMAND, GIVEN
 from optuna.trial import TrialState
 
 from suite import data as datasets
@@ -19,8 +19,8 @@ from suite.data.validation import validation
 from suite.errors import UserError
 from suite.pipeline import Machine
 from suite.tuning import trials as tuning
-from suite.tuning.results import definition, open_study
-from suite.tuning.space import search_space
+from suite.tuning.definition import definition_of
+from suite.tuning.results import open_study
 from suite.tuning.storage import Storage
 
 
@@ -78,19 +78,19 @@ def test_a_trial_whose_process_dies_twice_is_left(tmp_path: Path, storage: str) 
     """The deaths: its lock given up while the trial is running."""
     where = Storage(storage)
     study = tuning.begin(GIVEN, "s", where)
-    about = definition(study)
+    definition = definition_of(study)
     work = tuning.Work(
-        study, about, where, Machine(runs=tmp_path), tuning.StudyLog(tmp_path, "s", storage, on=False),
-        validation(datasets.load("digits"), 0.1), tuning.objectives(about), search_space(BASE, about["search"]),
+        study, definition, where, Machine(runs=tmp_path), tuning.StudyLog(tmp_path, "s", storage, on=False),
+        validation(datasets.load("digits"), 0.1), definition.build_objectives(), definition.build_space(),
     )  # fmt: skip
     params = []
     for _ in range(3):
-        claimed = tuning.claim(work, 1)
-        assert claimed
-        params.append(claimed[0].params)
+        taken = tuning.take_trial(work, 1)
+        assert taken
+        params.append(taken[0].params)
         tuning.reap(work)
         assert study.trials[-1].state == TrialState.RUNNING  # alive as long as the lock is held
-        claimed[1]()
+        taken[1]()
     assert params[1] == params[0] != params[2]
     assert [trial.user_attrs.get("retry_of") for trial in study.trials] == [None, 0, None]
     assert [trial.state for trial in study.trials][:2] == [TrialState.FAIL, TrialState.FAIL]

@@ -10,7 +10,7 @@ import pytest
 
 from suite import RunSpec, UserError
 from suite.boards.board import load_board
-from suite.experiments.experiment import load_grid, runs_of
+from suite.experiments.experiment import load_experiment, runs_of
 from suite.spec.run_spec import make_spec
 from suite.spec.shell_line import command
 
@@ -129,7 +129,7 @@ def test_a_study_with_such_a_setting_has_no_runs(tmp_path: Path) -> None:
     file = tmp_path / "grid.toml"
     file.write_text('title = "t"\nmethods = ["baseline"]\nsigmas = [0.25, 63.75]\n')
     with pytest.raises(UserError, match=r"give 0\.25"):
-        runs_of(load_grid(str(file)), "digits")
+        runs_of(load_experiment(str(file)), "digits")
 
 
 def test_agreement_needs_a_method_to_compare_with() -> None:

@@ -14,8 +14,7 @@ from helpers.known import records_file
 
 from suite import RunSpec, UserError, run
 from suite.pipeline import Machine
-from suite.store.folder import read_spec
-from suite.store.read import check_store, read_run, run_folders
+from suite.store.read import check_store, read_run, read_spec, run_folders
 from suite.store.records import read_records
 from suite.viewer import load_data, load_model, view
 

@@ -9,8 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import suite
-from suite.cli import about, boards, protocols, runs, tune
-from suite.cli import experiment as grid
+from suite.cli import about, boards, experiment, protocols, runs, tune
 from suite.errors import UserError
 from suite.spec.sections import PROTOCOLS
 
@@ -26,13 +25,15 @@ for name in PROTOCOLS.paths():
 app.command()(tune.tune)
 app.add_typer(tune.studies, name="studies")
 app.command()(runs.demo)
-app.command()(grid.study)
+app.command()(experiment.experiment)
+app.command(hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(experiment.study)
 app.command()(boards.leaderboard)
 app.command()(boards.report)
 app.command("import")(boards.import_published)
 app.command()(boards.publish)
 app.command("app")(boards.serve)
 app.command()(about.methods)
+app.command("protocols")(about.protocols)
 app.command()(about.datasets)
 app.command()(about.illustrate)
 app.command()(about.sync)

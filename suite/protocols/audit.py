@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 from pydantic import Field
 
-from suite.errors import UserError
+from suite.errors import UserError, require
 from suite.protocols import certify
 from suite.protocols.protocol import Column, Protocol, Record, Subject, draws_per_image, images_per_batch, stack
 from suite.ranges import Draws, Images, Steps
@@ -110,12 +110,17 @@ def finding_fields(radius: float, finding: Finding) -> dict[str, Any]:
 
 
 def searches_of(spec: RunSpec) -> Sequence[str]:
-    """The searches of a row: some are of a single pass alone. Raises UserError where none is left for a vote."""
+    """The searches of a row: some are of a single pass alone.
+
+    Raises UserError where none is left for a vote, or where APGD is among them and its library is not installed.
+    """
     found = [search for search in spec.audit.searches if spec.deployed == "pass" or search not in OF_A_PASS]
     if not found:
         raise UserError(
             f"{', '.join(OF_A_PASS)} search a single pass, and this row deploys a vote: add one of pgd, ddn, fmn"
         )
+    if {"apgd-ce", "apgd-t"} & set(found):
+        require("audit.searches with apgd-ce or apgd-t", "audit", "pyautoattack")
     return found
 
 

@@ -41,7 +41,8 @@ class Column:
     - `interval` the dotted places of the ends of its 95 % interval, where a result has them;
     - `of` for a count, the place of the total that it is counted of: it is shown as 19/80 and added up over seeds,
       whereas other metrics are averaged;
-    - `compact` whether tables as wide as a terminal have it; the app and the exports have all columns.
+    - `compact` whether tables as wide as a terminal have it; the app and the exports have all columns;
+    - `by_radius` for certified accuracies, which have a number at each of the board's radii.
     """
 
     key: str

@@ -18,6 +18,7 @@ PROTOCOLS: Registry[Protocol] = Registry(
         name: f"suite.protocols.{name}:PROTOCOL"
         for name in ("accuracy", "certify", "lbound", "attack", "timing", "agreement", "audit")
     },
+    of="suite.protocols.protocol:Protocol",
 )
 
 

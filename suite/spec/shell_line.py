@@ -44,7 +44,7 @@ def command(spec: RunSpec, protocols: Sequence[str]) -> str:
         else:
             words += setting(name, value)
     if not certifies and set(protocols) != set(usual):
-        words += ["--protocols", "all" if set(protocols) == set(PROTOCOLS.paths()) else ",".join(protocols)]
+        words += ["--protocols", "all" if set(protocols) == set(PROTOCOLS.loadable()) else ",".join(protocols)]
     return shlex.join(["suite", *words])
 
 

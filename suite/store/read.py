@@ -11,6 +11,8 @@ from typing import Any
 import pandas as pd
 
 from suite.errors import UserError
+from suite.spec.run_spec import RunSpec
+from suite.store.files import read_json
 
 
 @dataclass(frozen=True)
@@ -91,3 +93,15 @@ def records_file(folder: Path, protocol: str) -> Path:
     if name is None and files:
         name = max(files, key=lambda file: file.stat().st_mtime_ns).name.removesuffix(".xz")
     return folder / (name or f"{protocol}.jsonl")
+
+
+def read_spec(folder: Path) -> RunSpec:
+    """The spec of a run's folder, also of one that an earlier version made. Raises UserError where there is none."""
+    file = folder / "spec.json"
+    try:
+        content = read_json(file)
+        if isinstance(content, dict) and "schema" not in content:
+            return RunSpec(**content)  # before schema 4 a spec was stored as RunSpec takes it
+        return RunSpec.from_json(content)
+    except (ValueError, TypeError, AttributeError, UserError) as error:
+        raise UserError(f"{file} is not the spec of a run: {error}".splitlines()[0]) from error

@@ -20,5 +20,5 @@ def errors(f: Steps, constant: Any, deviation: float, sigma: float = 0.5) -> dic
     found = {}
     for timesteps in (1, 2, 4, 8, 16, 32, 64):
         smoothed = heat_steps(f, x, sigma=sigma, timesteps=timesteps, constant=constant)[-1]
-        found[timesteps] = float((smoothed - f.averaged(x, deviation)).abs().max())
+        found[timesteps] = float((smoothed - f.average(x, deviation)).abs().max())
     return found
