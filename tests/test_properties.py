@@ -24,7 +24,7 @@ from suite.statistics.bounds import (
     upper_confidence_bound,
 )
 from suite.statistics.intervals import paired_interval, proportion_interval
-from suite.tuning.space import distribution, parse_search
+from suite.tuning.space import build_distribution, parse_search
 
 settings.register_profile("suite", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("suite")
@@ -171,16 +171,16 @@ def test_a_flat_a_dotted_and_a_nested_setting_are_one(kappa: int, n: int, lr: fl
 def test_a_range_has_its_ends_or_is_refused(low: float, high: float, log: bool) -> None:
     text = f"{low!r}:{high!r}" + ":log" * log
     if low < high and (low > 0 or not log):
-        assert distribution("lr", text, whole=False) == FloatDistribution(low, high, log=log)
+        assert build_distribution("lr", text, whole=False) == FloatDistribution(low, high, log=log)
     else:
         with pytest.raises(UserError, match=r"--search lr="):
-            distribution("lr", text, whole=False)
+            build_distribution("lr", text, whole=False)
 
 
 @given(st.floats(1e-6, 1e3), st.floats(1.01, 100), st.booleans(), st.integers(2, 12))
 def test_points_are_evenly_spaced_between_the_ends(low: float, factor: float, log: bool, points: int) -> None:
     high = low * factor
-    found = distribution("lr", f"{low!r}:{high!r}" + ":log" * log + f":{points}", whole=False)
+    found = build_distribution("lr", f"{low!r}:{high!r}" + ":log" * log + f":{points}", whole=False)
     assert isinstance(found, CategoricalDistribution)
     values = [float(value) for value in found.choices]  # type: ignore[arg-type]
     assert len(values) == points
@@ -191,19 +191,19 @@ def test_points_are_evenly_spaced_between_the_ends(low: float, factor: float, lo
 
 @given(st.integers(-1_000, 1_000), st.integers(1, 1_000), st.integers(2, 9))
 def test_ranges_of_whole_numbers_have_whole_numbers_only(low: int, length: int, points: int) -> None:
-    assert distribution("k", f"{low}:{low + length}", whole=True) == IntDistribution(low, low + length)
-    found = distribution("k", f"{low}:{low + length}:{points}", whole=True)
+    assert build_distribution("k", f"{low}:{low + length}", whole=True) == IntDistribution(low, low + length)
+    found = build_distribution("k", f"{low}:{low + length}:{points}", whole=True)
     assert isinstance(found, CategoricalDistribution)
     assert all(isinstance(value, int) and low <= value <= low + length for value in found.choices)
     assert len(set(found.choices)) == len(found.choices) <= points
     with pytest.raises(UserError, match="a whole number"):
-        distribution("k", f"{low}.5:{low + length + 1}.5", whole=True)
+        build_distribution("k", f"{low}.5:{low + length + 1}.5", whole=True)
 
 
 @given(st.text("0123456789.:-einfalog,", max_size=8), st.booleans())
 def test_any_text_is_a_distribution_or_refused_in_a_line(text: str, whole: bool) -> None:
     with contextlib.suppress(UserError):
-        found = distribution("lr", text, whole=whole)
+        found = build_distribution("lr", text, whole=whole)
         assert isinstance(found, CategoricalDistribution) or (math.isfinite(found.low) and found.low < found.high)
 
 
