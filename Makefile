@@ -5,13 +5,16 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install -q --no-compile -c constraints.txt
 TORCH_INDEX ?=  # where torch and torchvision come from, instead of the ordinary index: a page of PyTorch's own
 
-.PHONY: demo test lint bench docs mutants clean
+.PHONY: demo test test-fast lint bench docs mutants clean
 
 demo: $(VENV)/.installed  ## every method on the embedded digits, and their leaderboard
 	$(BIN)/suite demo
 
 test: $(VENV)/.installed-test lint  ## everything that is tested, a process of one thread for each core
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+test-fast: $(VENV)/.installed-test  ## a quick check: no test that takes long, opens a browser or starts a database
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow and not browser and not postgres"
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ import eagerpy
 import foolbox
 import pytest
 import torch
+from helpers.networks import smooth_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -30,18 +31,6 @@ from suite.training import train
 ATTACKS = [(0.25, 1), (0.5, 2), (0.5, 7), (1.0, 4), (3.0, 10)]  # (ε, steps)
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-6}
 IMAGES = 8
-
-
-def smooth_model(dtype: torch.dtype = torch.float64) -> nn.Module:
-    """A network with batch norm and no kinks, its running statistics those of some images."""
-    torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Tanh(), nn.Conv2d(8, 8, 3, 2), nn.Tanh(), nn.Flatten(),
-        nn.Linear(32, 5),
-    )  # fmt: skip
-    for _ in range(20):
-        model(torch.rand(64, 3, 8, 8))
-    return model.to(dtype).eval()
 
 
 def images(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:

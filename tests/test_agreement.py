@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 import torch
-from known import Always, Step, digits_spec, examine, protocol, small_images, small_model, subject
+from helpers.known import Always, Step, digits_spec, examine, protocol, small_images, small_model, subject
 from scipy import stats
 
 from suite.smoothing.noise import draws

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import TINY
+from helpers.cli import TINY
 from markdown_it import MarkdownIt
 
 from app.common import plain

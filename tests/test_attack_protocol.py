@@ -10,7 +10,6 @@ import io
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import foolbox
 import numpy as np
@@ -18,11 +17,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import SHARED
-from known import digits_spec
+from helpers.known import digits_spec
+from helpers.networks import Answers, Scaled, small_case, smooth_model
+from helpers.planes import Planes, assert_same, records
+from helpers.shared import SHARED
 from PIL import Image
-from planes import Planes, assert_same, records
-from test_adversarial_training import smooth_model
 from torch import Tensor, nn
 
 from leaderboards.curves import attack_curve
@@ -242,17 +241,6 @@ def test_a_public_resnet20s_best_distances_are_near_those_of_other_libraries(cif
 # a scale of the logits
 
 
-class Scaled(nn.Module):
-    """A model with its logits multiplied."""
-
-    def __init__(self, model: nn.Module, factor: float):
-        super().__init__()
-        self.model, self.factor = model, factor
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.factor * self.model(x)
-
-
 @pytest.mark.parametrize("factor", [1e-3, 50, 1000])
 def test_distances_of_a_single_pass_do_not_depend_on_a_scale_of_the_logits(factor: float) -> None:
     model, spec, images, labels = small_case("baseline")
@@ -275,13 +263,6 @@ def test_the_direction_in_which_a_vote_is_attacked_does_not_depend_on_a_scale_of
     model, spec, images, labels = small_case("randomized-smoothing")
     found = records("attack", Scaled(model, 1000), spec, images, labels)
     assert found.loc[found["correct"] == 1, ["pgd", "ddn", "best"]].notna().all(axis=None)
-
-
-class Answers(Planes):
-    """Nothing but the answer, whose gradient is 0."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.one_hot(super().forward(x).argmax(dim=1), len(self.u)).float()
 
 
 def test_a_gradient_of_0_is_replaced_by_a_random_direction_of_the_image_and_the_look() -> None:
@@ -356,16 +337,6 @@ def test_the_answer_of_a_stochastic_row_is_that_of_the_averaged_softmax(eta: lis
 
 
 # the protocol
-
-
-def small_case(method: str, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, Any, Tensor, list[int]]:
-    """In float64 what batches leave in the last digits of a gradient does not grow to a difference one can see."""
-    torch.manual_seed(0)
-    model = build("cnn", 10, (1, 8, 8), (0.5,), (0.3,)).eval().to(dtype)
-    images = torch.rand(9, 1, 8, 8, generator=torch.Generator().manual_seed(2)).to(dtype)
-    labels = model(images).argmax(dim=1).tolist()
-    labels[4] = (labels[4] + 1) % 10
-    return model, digits_spec(method, **{"attack.draws": 12, "attack.best_steps": 5}), images, labels
 
 
 @pytest.mark.parametrize("method", ["baseline", "randomized-smoothing"])

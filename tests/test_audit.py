@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY
-from known import digits_spec, records_file
-from planes import Planes, assert_same, records
-from test_attack_protocol import Answers, Scaled, small_case
+from helpers.cli import TINY
+from helpers.known import digits_spec, records_file
+from helpers.networks import Answers, Scaled, small_case
+from helpers.planes import Planes, assert_same, records
 from torch import Tensor
 
 from suite import UserError

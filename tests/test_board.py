@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.rows import RECORDS, result, store, summary
 from rich.console import Console
 
 from leaderboards import board_results, envelopes, groups, load_board, rows, table
@@ -18,41 +19,9 @@ from leaderboards.curves import row_curve, row_records, upper_envelope
 from leaderboards.published.kept import records_file
 from leaderboards.render.terminal import leaderboard_tables, result_table
 from suite.errors import UserError
-from suite.spec.run_spec import RunSpec, make_spec
+from suite.spec.run_spec import make_spec
 from suite.statistics.intervals import averaged_share, mean_interval
-from suite.store.files import write_json
-from suite.store.result import Result, make_result
-
-RECORDS = pd.DataFrame(
-    {
-        "idx": range(5),
-        "label": [0, 1, 2, 3, 4],
-        "chosen": [[0], [1], [0], [3], [4]],
-        "predict": [0, 1, 0, -1, 4],
-        "radius": [0.5, 0.1, 0.3, 0.0, 0.2],
-        "correct": [1, 1, 0, 0, 1],
-        "time": [1.0] * 5,
-        "draws": [1000] * 5,
-        "n0": [100] * 5,
-    }
-)
-
-
-def result(method: str = "randomized-smoothing", **settings: Any) -> dict[str, Any]:
-    spec = make_spec(method=method, dataset="digits", **settings)
-    accuracy = pd.DataFrame({"correct": [1, 1, 1, 0]})
-    return summary(spec, {"accuracy": accuracy, "certify": RECORDS})
-
-
-def summary(spec: RunSpec, records: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    return make_result(spec, "digits", "Digits", records)
-
-
-def store(runs: Path, *results: dict[str, Any]) -> None:
-    for row in results:
-        folder = runs / row["run_id"]
-        folder.mkdir(parents=True)
-        write_json(folder / "result.json", row)
+from suite.store.result import Result
 
 
 def test_a_row_is_what_its_records_say() -> None:

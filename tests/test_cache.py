@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_board import result
+from helpers.rows import result
 
 from leaderboards import cache, read_results, table
 from suite.store.files import write_json

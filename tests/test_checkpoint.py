@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SHARED
-from known import records_file
+from helpers.known import records_file
+from helpers.shared import SHARED
 from safetensors.torch import load_file, save_file
 
 from suite import RunSpec, UserError, run
@@ -148,6 +148,7 @@ def test_an_absent_or_changed_file(trained: tuple[Path, dict[str, Any]], tmp_pat
         run(spec, Machine(runs=tmp_path / "runs", track=False))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not SHARED.is_dir(), reason="the public weights do not lie beside this checkout (../shared/weights)"
 )

@@ -20,10 +20,10 @@ import pytest
 import torch
 import typer
 import yaml
-from conftest import TINY
-from known import small_images, small_model
+from helpers.cli import TINY
+from helpers.heat_equation import STEPS, errors
+from helpers.known import small_images, small_model
 from pydantic_core import PydanticUndefined
-from test_heat import STEPS, errors
 
 from leaderboards import board_results as board
 from leaderboards.compare import difference, shared_images
@@ -94,6 +94,7 @@ def lines(block: str) -> Iterator[list[str]]:
             yield arguments
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_the_commands_and_programs_of_a_page_run_as_printed(

@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from helpers.rows import RECORDS, result, store
 from jsonschema import Draft202012Validator
 from markdown_it import MarkdownIt
-from test_board import RECORDS, result, store
 
 from leaderboards import table
 from leaderboards.published import PUBLISHED

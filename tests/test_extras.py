@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import Cli, options
+from helpers.cli import Cli, options
 
 from suite.errors import UserError, require
 

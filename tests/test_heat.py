@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.heat_equation import STEPS, errors
 from torch import Tensor, nn
 
 import methods.heat
@@ -19,15 +20,11 @@ from methods.heat import Heat
 from suite import UserError, training
 from suite.data import Dataset, InMemory
 from suite.experiments.experiment import load_experiment, runs_of
-from suite.illustrate import ISLAND, POINT, SIGMA, TIMESTEPS, Steps, adversarial_distance, heat_steps, illustrate
+from suite.illustrate import ISLAND, POINT, SIGMA, TIMESTEPS, adversarial_distance, heat_steps, illustrate
 from suite.networks.architectures import build
 from suite.spec.run_spec import make_spec
 
 CLASSES = 6
-STEPS = {
-    "one step": Steps(0.0, ((0.0, 1.0),)),
-    "several": Steps(0.2, ((-1.0, 0.6), (-0.4, -0.7), (0.5, 0.3), (0.7, 0.5))),
-}
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -35,16 +32,6 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 # The heat equation in one dimension
-
-
-def errors(f: Steps, constant: Any, deviation: float, sigma: float = 0.5) -> dict[int, float]:
-    """The largest error of f_{n_T} against the average of f over N(0, deviation²), by n_T."""
-    x = torch.linspace(-10 * sigma, 10 * sigma, 401, dtype=torch.float64)
-    found = {}
-    for timesteps in (1, 2, 4, 8, 16, 32, 64):
-        smoothed = heat_steps(f, x, sigma=sigma, timesteps=timesteps, constant=constant)[-1]
-        found[timesteps] = float((smoothed - f.average(x, deviation)).abs().max())
-    return found
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SHARED
-from known import records_file
+from helpers.known import records_file
+from helpers.shared import SHARED
 from safetensors.torch import save_file
 
 from suite.networks.architectures import build
@@ -18,6 +18,7 @@ from suite.spec.run_spec import make_spec
 FILE = SHARED / "data" / "imagenet" / "validation-00000-of-00001.parquet"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FILE.exists(), reason="the ImageNet images do not lie beside this checkout")
 def test_heat_from_somebodys_weights_certified_by_the_top_5_rule(tmp_path: Path) -> None:
     """125 images stand for both splits: three steps of four, then the votes of one image for five classes."""

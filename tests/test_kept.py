@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import TINY
+from helpers.cli import TINY
 
 from leaderboards import table
 from leaderboards.curves import row_curve, row_records

@@ -8,7 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from known import Always, Plane, Smoothed, Step, digits_spec, examine, protocol, small_images, small_model, subject
+from helpers.known import (
+    Always,
+    Plane,
+    Smoothed,
+    Step,
+    digits_spec,
+    examine,
+    protocol,
+    small_images,
+    small_model,
+    subject,
+)
 from scipy import stats
 from torch import Tensor
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from conftest import TINY
-from known import digits_spec
+from helpers.cli import TINY
+from helpers.known import digits_spec
 
 from suite import Machine, RunSpec, run
 from suite.store.records import read_records

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SHARED
+from helpers.shared import SHARED
 
 from leaderboards import board_results, groups, load_board, table
 from leaderboards.curves import row_curve, row_records

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Cli, options
+from helpers.cli import Cli, options
 
 from methods import METHODS
 from suite.errors import UserError

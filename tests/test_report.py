@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import TINY, options
+from helpers.cli import TINY, options
 
 from leaderboards.paper.report import report
 from leaderboards.published import PUBLISHED
@@ -23,7 +23,6 @@ from suite.store.records import read_records
 DOCS = Path(__file__).parents[1] / "docs" / "findings"
 STUDY = """
 title = "two of them"
-methods = ["baseline", "heat"]
 sigmas = [0.25]
 seeds = [0, 1]
 
@@ -34,6 +33,11 @@ protocols = "accuracy,certify,attack"
 "certify.n" = 100
 "certify.images" = 40
 "attack.images" = 20
+
+[methods.baseline]
+
+[methods.heat]
+"start.training.epochs" = 2
 """
 
 
@@ -62,6 +66,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "runs"
 
 
+@pytest.mark.slow
 def test_a_study_ends_with_a_report_of_its_records(store: Path) -> None:
     text = (store / "report-two-digits.md").read_text()
     header, _, baseline, heat = cells(text, "Figure 1a. Certified accuracy against ℓ2 radius")
@@ -77,18 +82,20 @@ def test_a_study_ends_with_a_report_of_its_records(store: Path) -> None:
             assert own[f"{r:g}"] == f"{100 * sum(shares) / 2:.1f}"
     _, _, baseline, heat = cells(text, "How the rows were made")
     assert baseline[1] == heat[1] == "0, 1"
-    assert heat[4] == "15 + 0.3"  # the demo's baseline that it starts from, and its own
+    assert heat[4] == "2 + 0.3"  # the baseline that it starts from, and its own
     page = (store / "report-two-digits.html").read_text()
     assert page.count('class="plotly-graph-div"') == 3  # Figures 1a, 6a and 6b
     assert "report-two-digits" not in page
 
 
+@pytest.mark.slow
 def test_a_report_is_a_command_too(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["report", "digits", "--runs", store, "--board-root", tmp_path, "--out", tmp_path / "report.md"]
     assert call(monkeypatch, *arguments) == 0
     assert (tmp_path / "report.md").read_text() == (store / "report-two-digits.md").read_text()
 
 
+@pytest.mark.slow
 def test_nothing_to_compare_is_said_in_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

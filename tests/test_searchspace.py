@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Cli
+from helpers.cli import Cli
+from helpers.studying import BASE, COMMAND
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from studying import BASE, COMMAND
 
 from suite.tuning.space import build_space, find_recipe, list_combinations, parse_search
 from suite.tuning.storage import Storage

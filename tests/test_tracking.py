@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TINY
+from helpers.cli import TINY
 
 from suite import RunSpec, run
 from suite.pipeline import Machine

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY
-from known import records_file
+from helpers.cli import TINY
+from helpers.known import records_file
 
 from suite import RunSpec, UserError, run
 from suite.pipeline import Machine

@@ -16,7 +16,7 @@ from PIL import Image
 from suite.data import load
 from suite.errors import UserError
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+SHARED = Path(__file__).parents[3] / "shared" / "data"
 CIFAR10_NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 LABELS = {"train": [3, 0, 9, 3, 1], "test": [7, 7]}
 

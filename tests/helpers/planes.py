@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 import torch
-from known import subject
 from torch import Tensor, nn
 
+from helpers.known import subject
 from suite.spec.run_spec import RunSpec
 from suite.spec.sections import PROTOCOLS
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from conftest import TINY
 
+from helpers.cli import TINY
 from suite.pipeline import Machine
 from suite.tuning.storage import Storage
 from suite.tuning.trials import tune
