@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from helpers.rows import result, store
 from jsonschema import Draft202012Validator
-from test_board import result, store
 
 from leaderboards import rows, table
 from leaderboards.render import export
