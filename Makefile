@@ -10,13 +10,11 @@ TORCH_INDEX ?=  # where torch and torchvision come from, instead of the ordinary
 demo: $(VENV)/.installed  ## every method on the embedded digits, and their leaderboard
 	$(BIN)/suite demo
 
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
-
 test: $(VENV)/.installed-test lint  ## everything that is tested, a process of one thread for each core
-	$(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-test-fast: $(VENV)/.installed-test  ## what takes neither seconds nor a browser nor a database server
-	$(PYTEST) -m "not slow and not browser and not postgres"
+test-fast: $(VENV)/.installed-test  ## a quick check: no test that takes long, opens a browser or starts a database
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow and not browser and not postgres"
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -1,48 +1,62 @@
-"""The results of finished runs, each file read once while it stays as it is."""
+"""The results of finished runs. A file is read once while it stays as it is."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from suite.store.result import Result
 
+CERTIFIED = (
+    "data", "arch", "sigma", "seed", "deployed", "top", "images", "n0", "n", "alpha", "certified_accuracy",
+    "certified_accuracy_paper", "abstained", "claim",
+)  # fmt: skip
 
-def read_results(runs: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """The results of the runs with certificates in a store, by folder name, and what is wrong with those that cannot be
-    read.
 
-    A folder's name is its run's id. A file is read again once its time or size has changed; one that is deleted
-    meanwhile is as if it had never been there.
+def read_results(runs: Path) -> tuple[list[Result], list[str]]:
+    """The results of a store's runs that have certificates, by folder name, and what is wrong with damaged files.
+
+    A folder's name is its run's id. A file that is deleted meanwhile is left out.
     """
     results, damaged = [], []
     for file in sorted(runs.glob("*/result.json")) if runs.is_dir() else []:
         try:
-            status = file.stat()
-            found = _read(file.absolute(), status.st_mtime_ns, status.st_size)
+            found = read_result(file)
         except FileNotFoundError:
             continue
         except OSError as error:
-            damaged.append(f"{file} cannot be read: {error.strerror}")
-            continue
+            found = f"{file} cannot be read: {error.strerror}"
         if isinstance(found, str):
-            damaged.append(f"{file} is damaged ({found})")
-        elif found["acr"] is not None:
+            damaged.append(found)
+        elif found.is_certified:
             results.append(found)
     return results, damaged
 
 
-@lru_cache(maxsize=4096)
-def _read(file: Path, changed: int, size: int) -> dict[str, Any] | str:
-    """The content of a result, or what is wrong with it."""
+def read_result(file: Path) -> Result | str:
+    """A run's result, or what is wrong with its file. It is read again once the file's time or size has changed."""
+    status = file.stat()
+    return _read(file.absolute(), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=2**14)
+def _read(file: Path, changed: int, size: int) -> Result | str:
+    return _parse(file)
+
+
+def _parse(file: Path) -> Result | str:
     try:
         result = Result.from_file(file)
     except ValidationError as error:
         first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        return f"{file} is damaged ({'.'.join(map(str, first['loc']))}: {first['msg']})"
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        return str(error)
-    return result.model_dump() | {"run_id": file.parent.name, "source": "run"}
+        return f"{file} is damaged ({error})"
+    for name in CERTIFIED if result.is_certified else ():
+        if name not in result.model_fields_set:
+            return f"{file} is damaged ({name}: Field required)"
+        if getattr(result, name) is None:
+            return f"{file} is damaged ({name}: a result with certificates needs it)"
+    return result.model_copy(update={"run_id": file.parent.name, "source": "run"})

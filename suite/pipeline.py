@@ -26,8 +26,9 @@ from suite.spec.run_spec import RunSpec
 from suite.spec.sections import PROTOCOLS
 from suite.store.environment import environment
 from suite.store.files import write_json
-from suite.store.folder import Folder, RunFolder, read_spec, run_protocols
+from suite.store.folder import Folder, RunFolder, run_protocols
 from suite.store.migrate import migrate
+from suite.store.read import read_spec
 from suite.store.result import make_result
 from suite.training import Watch, training_steps
 from suite.training import train as fit

@@ -14,7 +14,7 @@ import eagerpy
 import foolbox
 import pytest
 import torch
-from helpers.known import smooth_model
+from helpers.networks import smooth_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode

@@ -17,9 +17,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
-from helpers.known import Scaled, digits_spec, small_case, smooth_model
-from helpers.planes import Answers, Planes, assert_same, records
-from helpers.runs import SHARED
+from helpers.known import digits_spec
+from helpers.networks import Answers, Scaled, small_case, smooth_model
+from helpers.planes import Planes, assert_same, records
+from helpers.shared import SHARED
 from PIL import Image
 from torch import Tensor, nn
 

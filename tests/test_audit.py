@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers.known import Scaled, digits_spec, records_file, small_case
-from helpers.planes import Answers, Planes, assert_same, records
-from helpers.runs import TINY
+from helpers.cli import TINY
+from helpers.known import digits_spec, records_file
+from helpers.networks import Answers, Scaled, small_case
+from helpers.planes import Planes, assert_same, records
 from torch import Tensor
 
 from suite import UserError

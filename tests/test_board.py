@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.rows import RECORDS, digits_result, result, store
+from helpers.rows import RECORDS, result, store, summary
 from rich.console import Console
 
-from leaderboards import board_results, envelopes, groups, load_board, table
+from leaderboards import board_results, envelopes, groups, load_board, rows, table
 from leaderboards.curves import row_curve, row_records, upper_envelope
+from leaderboards.published.kept import records_file
 from leaderboards.render.terminal import leaderboard_tables, result_table
 from suite.errors import UserError
 from suite.spec.run_spec import make_spec
 from suite.statistics.intervals import averaged_share, mean_interval
-from suite.store.read import records_file
+from suite.store.result import Result
 
 
 def test_a_row_is_what_its_records_say() -> None:
@@ -39,7 +40,7 @@ def test_the_claim_says_of_which_classifier_it_holds() -> None:
     assert "the vote is what this row deploys" in result()["claim"]
     baseline = {**RECORDS.to_dict("list"), "n0": [0] * 5}
     spec = make_spec(method="baseline", dataset="digits")
-    row = digits_result(spec, {"certify": pd.DataFrame(baseline)})
+    row = summary(spec, {"certify": pd.DataFrame(baseline)})
     assert "not guaranteed of the single pass" in row["claim"]
 
 
@@ -76,14 +77,14 @@ def test_only_finished_runs_of_the_data_set_are_rows(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         if content:
             (tmp_path / name / "result.json").write_text(content)
-    assert [row["method"] for row in board_results("digits", tmp_path)] == ["randomized-smoothing"]
+    assert [row.method for row in board_results("digits", tmp_path)] == ["randomized-smoothing"]
     assert table("cifar100", tmp_path).empty
     assert table("digits", tmp_path / "nowhere").empty
 
 
 def test_a_summary_has_intervals() -> None:
     console = Console(width=120, record=True)
-    console.print(result_table({**result(), "images": 100}))
+    console.print(result_table(Result.model_validate({**result(), "images": 100})))
     text = console.export_text()
     z, n, p = 1.959964, 100, 0.6
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
@@ -102,7 +103,7 @@ def test_boards_have_rising_radii(dataset: str) -> None:
 def test_runs_that_differ_in_the_seed_alone_are_one_row(tmp_path: Path) -> None:
     other = RECORDS.assign(radius=[0.5, 0.3, 0.3, 0.0, 0.0], predict=[0, 1, 0, -1, -1], correct=[1, 1, 0, 0, 0])
     spec = make_spec(method="randomized-smoothing", dataset="digits", seed=4)
-    second = digits_result(spec, {"certify": other})
+    second = summary(spec, {"certify": other})
     old = {name: value for name, value in result(seed=2).items() if name not in ("recipe", "image_radii")}
     attack = {"best": {"median": 0.25}, "pgd": {"median": 0.7}, "ddn": {"median": None}}
     audit = {"certify": {"attacked": 3, "violations": 1}, "lbound": {"attacked": 0, "violations": 0}}
@@ -120,7 +121,7 @@ def test_runs_that_differ_in_the_seed_alone_are_one_row(tmp_path: Path) -> None:
     assert (row["pgd"], row["spread"]["pgd"]) == (0.7, None)  # one seed went through the attack
     assert (row["adversarial_distance"], row["spread"]["adversarial_distance"]) == (0.25, None)
     assert math.isnan(row["ddn"])
-    assert (row["audit_of"], row["audit"]) == (6, 2)
+    assert (row["audit.attacked"], row["audit.violations"]) == (6, 2)
     assert math.isnan(frame.loc["[2]", "adversarial_distance"])
     assert row["intervals"]["acr"] is None  # of five images
     # at 0.2 the images' values are 1, ½, 0, 0, ½ of mean 0.4 and variance 0.14: as 0.24 / (0.14 / 5) images
@@ -144,7 +145,7 @@ def test_the_interval_of_the_acr_of_several_seeds_is_over_the_images(tmp_path: P
     other = five.assign(radius=[0.5, 0.3, 0.3, 0, 0] * 20, predict=[0, 1, 0, -1, -1] * 20, correct=[1, 1, 0, 0, 0] * 20)
     for seed, own in ((0, five), (4, other)):
         spec = make_spec(method="randomized-smoothing", dataset="digits", seed=seed)
-        store(tmp_path, digits_result(spec, {"certify": own}))
+        store(tmp_path, summary(spec, {"certify": own}))
     values = [0.5, 0.2, 0.0, 0.0, 0.1] * 20
     [row] = [row for _, row in table("digits", tmp_path, published=None).iterrows()]
     assert row["intervals"]["acr"] == pytest.approx(mean_interval(values))
@@ -240,9 +241,8 @@ def test_curves_of_several_seeds(tmp_path: Path) -> None:
     other = RECORDS.assign(radius=[0.5, 0.3, 0.3, 0.0, 0.0], predict=[0, 1, 0, -1, -1], correct=[1, 1, 0, 0, 0])
     for run, records in ((first, RECORDS), (second, other)):
         backwards = records.iloc[::-1]  # adaptive certificates come out of order
-        (tmp_path / run["run_id"] / run["records"]["certify"]).write_text(
-            backwards.to_json(orient="records", lines=True)
-        )
+        file = tmp_path / run["run_id"] / run["records"]["certify"]
+        file.write_text(backwards.to_json(orient="records", lines=True))
     [row] = [row for _, row in table("digits", tmp_path).iterrows()]
     curve = row_curve(row, tmp_path).set_index("radius")
     at = curve.index[curve.index <= 0.3].max()  # between 0.2 and 0.3: image 0, and image 1 of one seed
@@ -279,12 +279,13 @@ def test_an_adaptive_row_says_what_it_decided_whatever_the_board_asks(
     assert [line[f"r={r}"] for r in asked.radii] == [3 / 5, pytest.approx(np.nan, nan_ok=True), 2 / 5, 0]
     assert set(line["intervals"]) >= {"r=0.1", "r=0.15"}
     assert line["intervals"]["r=0.15"] is None
-    assert row_curve(line, tmp_path, published=tmp_path).empty  # there are no records
+    assert row_curve(rows("digits", tmp_path)[0], tmp_path, published=tmp_path).empty  # there are no records
 
 
 def test_rows_of_the_earlier_adaptive_rule_stand_apart_and_say_so(tmp_path: Path) -> None:
     earlier = result(sampling="adaptive")
-    del earlier["decided"], earlier["schema"]
+    earlier |= {"schema": 3, "inference": "100 passes"}
+    del earlier["decided"], earlier["deployed"]
     store(tmp_path, earlier, result(sampling="adaptive", lr=0.3))
     titles = {title: list(group["run_id"]) for title, group in groups(table("digits", tmp_path, published=None))}
     [apart] = [title for title in titles if "earlier adaptive sampling" in title]

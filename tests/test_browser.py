@@ -18,10 +18,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from helpers.command_line import suite
-from helpers.runs import TINY, options
-
-pytestmark = pytest.mark.browser
+from helpers.cli import TINY, options, succeed
 
 BROWSER = os.environ.get("SUITE_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # noqa: E501  # fmt: skip
@@ -32,6 +29,9 @@ FOLDER = "<b>bold<b> [x](javascript:alert(1)) $2$"  # and run
 TUNE = "tune --method heat --dataset digits --trials 2 --n 100 --images 20 --search lr=1e-3:1e-1:log --set epochs=0.2"
 
 
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two methods' runs with certificates and attacks, one whose names are meant to do harm, and a study."""
@@ -40,8 +40,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     extra = {"protocols": "accuracy,certify,attack", "attack.images": 10, "attack.draws": 2, "n0": 20}
     made = [TINY | extra, plain | extra | {"method": "randomized-smoothing", "epochs": 1}]
     lines = [["run", *options(settings)] for settings in made] + [[*TUNE.split(), "--set", "start.training.epochs=0.5"]]
+    lines = [[*line, "--no-track", "--runs", str(runs)] for line in lines]
     for line in lines:
-        suite.succeed(*line, "--no-track", "--runs", str(runs))
+        succeed(*line)
     shutil.copytree(next(runs.glob("heat-*")), hostile := runs / FOLDER)
     result = json.loads((hostile / "result.json").read_text())
     (hostile / "result.json").write_text(json.dumps(result | {"method": METHOD, "recipe": "other", "claim": METHOD}))
@@ -216,7 +217,7 @@ def test_from_the_board_to_a_run_and_its_images(reader: Reader, store: Path) -> 
     reader.tab.get_by_role("link", name="Open randomized-smoothing, cnn, seed 0").click()
     reader.tab.wait_for_url(f"**/run?run={name}")
     reader.settled()
-    shown = reader.table().set_index("figure")["value"]
+    shown = reader.table().set_index("metric")["value"]
     assert shown["run_id"] == name
     reader.tab.get_by_text("Show images").click()
     reader.tab.get_by_text(re.compile("clean: ")).wait_for()
@@ -235,7 +236,7 @@ def test_two_rows_then_the_paper(reader: Reader, store: Path) -> None:
     assert (counts["both"] + counts["only A"]) / 30 == pytest.approx(own[0])
     assert (counts["both"] + counts["only B"]) / 30 == pytest.approx(own[1])
     with reader.tab.expect_download() as saved:
-        reader.tab.get_by_role("button", name="Figure as HTML").first.click()
+        reader.tab.get_by_role("button", name="Plot as HTML").first.click()
     page = Path(saved.value.path()).read_text()
     assert "Plotly.newPlot" in page
     assert heat.split("-")[0] in page

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.known import records_file
-from helpers.runs import SHARED
+from helpers.shared import SHARED
 from safetensors.torch import load_file, save_file
 
 from suite import RunSpec, UserError, run

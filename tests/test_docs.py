@@ -20,17 +20,17 @@ import pytest
 import torch
 import typer
 import yaml
+from helpers.cli import TINY
+from helpers.heat_equation import STEPS, errors
 from helpers.known import small_images, small_model
-from helpers.shared import tiny_store
-from helpers.steps import STEPS, errors
 from pydantic_core import PydanticUndefined
 
 from leaderboards import board_results as board
 from leaderboards.compare import difference, shared_images
-from leaderboards.kept import KEPT
-from leaderboards.paper.statements import CLAIMS, judged
+from leaderboards.paper.statements import STATEMENTS, judge
 from leaderboards.published import PUBLISHED, published_rows
-from leaderboards.render.cells import MEASURED, NAMES
+from leaderboards.published.kept import KEPT
+from leaderboards.render.cells import NAMES
 from leaderboards.rows import COMPARABLE
 from methods import METHODS, Settings
 from suite import certify
@@ -39,8 +39,9 @@ from suite.cli import main as cli
 from suite.experiments.experiment import count_passes, load_experiment, runs_of
 from suite.illustrate import ISLAND, POINT, SIGMA, TIMESTEPS, adversarial_distance, heat_steps
 from suite.pipeline import Machine, run
-from suite.spec.run_spec import make_spec
-from suite.spec.sections import PROTOCOLS, Training
+from suite.protocols.protocol import columns as protocol_columns
+from suite.spec.run_spec import PROTOCOLS, make_spec
+from suite.spec.sections import Training
 from suite.store.records import read_records
 from suite.training import training_steps
 
@@ -74,9 +75,9 @@ def name(page: Path) -> str:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished run in `runs`, and somebody's checkpoint, which no command that is run reads."""
     place = tmp_path_factory.mktemp("docs")
-    folder = tiny_store(tmp_path_factory, place / "runs")
+    folder = run(make_spec(**TINY), Machine(runs=place / "runs", track=False))
     (place / "theirs.th").write_bytes(b"weights")
-    (place / "RUN").write_text(folder.name)
+    (place / "RUN").write_text(folder.path.name)
     return place
 
 
@@ -93,6 +94,7 @@ def lines(block: str) -> Iterator[list[str]]:
             yield arguments
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_the_commands_and_programs_of_a_page_run_as_printed(
@@ -319,7 +321,8 @@ def test_every_column_of_a_board_is_documented() -> None:
     page = DOCS / "concepts" / "reading-a-row.md"
     [rows] = [rows for _, rows in tables(page) if "column" in rows[0]]
     columns = set(re.findall(r"`([^`]+)`", " ".join(row["column"] for row in rows)))
-    assert columns == {*NAMES, "clean", "0.1", "ACR", "abst.", *(heading for heading, *_ in MEASURED)}
+    headings = (column.heading for column in protocol_columns().values() if column.compact and column.heading)
+    assert columns == {*NAMES, "0.1", *headings}
     assert fields_of(page, "What makes rows comparable", "field") == set(COMPARABLE)
 
 
@@ -409,8 +412,8 @@ def test_the_two_conventions_are_those_of_the_published_logs() -> None:
 
 
 def test_the_studys_rows_in_the_findings_are_those_kept(tmp_path: Path) -> None:
-    kept = {(row["method"], row["sigma"]): row for row in board("cifar10", tmp_path) if row["source"] == "run"}
-    for line in rows_of(FINDINGS, "abst. %"):
+    kept = {(row.method, row.sigma): row for row in board("cifar10", tmp_path) if row.source == "run"}
+    for line in rows_of("findings.md", "abst. %"):
         row = kept[line["row"].strip("`"), float(line["σ"])]
         assert (line["abst. %"], line["ACR"]) == (f"{100 * row['abstained']:.1f}", f"{row['acr']:.4f}")
         for column, key in (("Cohen et al.'s", "certified_accuracy"), ("paper's", "certified_accuracy_paper")):
@@ -429,15 +432,16 @@ def test_the_intervals_in_the_findings_are_those_of_the_kept_records() -> None:
         return f"{number:+.{digits}f}".replace("-", "−")
 
     for figure, other in (("mean DDN distance", "randomized-smoothing"), ("mean DDN distance", "smoothadv")):
-        [claim] = [own for own in CLAIMS if (own.figure, own.less) == (figure, other)]
-        verdict = judged(claim, [records("heat", "0.1", "attack")], [records(other, "0.1", "attack")])
+        [statement] = [own for own in STATEMENTS if (own.metric, own.less) == (figure, other)]
+        verdict = judge(statement, [records("heat", "0.1", "attack")], [records(other, "0.1", "attack")])
         assert verdict is not None
         low, high = verdict.interval or (0, 0)
         assert f"{signed(verdict.difference, 3)} ({signed(low, 3)} to {signed(high, 3)}) against `{other}`" in text
     for r in (0.15, 0.25):
-        [claim] = [own for own in CLAIMS if own.figure.endswith(f" {r:g}") and own.less == "randomized-smoothing"]
+        mine = (own for own in STATEMENTS if own.less == "randomized-smoothing")
+        [statement] = [own for own in mine if own.metric.endswith(f" {r:g}")]
         pair = [[records(method, "0.1", "certify")] for method in ("heat", "randomized-smoothing")]
-        verdict = judged(claim, *pair)
+        verdict = judge(statement, *pair)
         assert verdict is not None
         low, high = (signed(100 * bound, 1) for bound in verdict.interval or (0, 0))
         assert f"{signed(100 * verdict.difference, 1)}{' points' * (r == 0.15)} ({low} to {high})" in text
@@ -456,8 +460,8 @@ def test_the_intervals_in_the_findings_are_those_of_the_kept_records() -> None:
 
 def test_the_audits_in_the_findings_are_those_kept(tmp_path: Path) -> None:
     """ "19 of 80" and the like, of the rows at both σ."""
-    text = " ".join((DOCS / FINDINGS).read_text().replace("**", "").split())
-    kept = {(row["method"], row["sigma"]): row["audit"] for row in board("cifar10", tmp_path) if row["source"] == "run"}
+    text = (DOCS / "findings.md").read_text()
+    kept = {(row.method, row.sigma): row.audit for row in board("cifar10", tmp_path) if row.source == "run"}
     for method in ("baseline", "heat", "madry", "madry-heat"):
         for sigma in (0.1, 0.25):
             found = kept[method, sigma]["certify"]

@@ -18,6 +18,7 @@ from markdown_it import MarkdownIt
 
 from leaderboards import table
 from leaderboards.published import PUBLISHED
+from leaderboards.published.kept import records_file
 from leaderboards.render import export
 from leaderboards.render.page import to_html
 from leaderboards.render.schema import schema
@@ -37,7 +38,7 @@ def runs(tmp_path: Path) -> Path:
     timing = {"timing": {"deployed": 0.001, "device": "cpu"}}
     store(tmp_path, result() | measured | timing, result(seed=1) | {"acr": 0.2}, hostile())
     for run in tmp_path.iterdir():
-        RECORDS.to_json(run / result()["records"]["certify"], orient="records", lines=True)
+        RECORDS.to_json(records_file(run, "certify"), orient="records", lines=True)
     pd.DataFrame({"idx": [0, 1], "correct": [1, 1], "pgd": [0.7, 0.9], "ddn": [0.5, None]}).to_json(
         tmp_path / result()["run_id"] / "attack.jsonl", orient="records", lines=True
     )
@@ -60,7 +61,7 @@ def test_json_has_every_figure(runs: Path) -> None:
     text = export.to_json(export.document("digits", runs))
     assert "NaN" not in text
     content = json.loads(text)
-    assert content["schema"] == 1
+    assert content["schema"] == 2
     assert content["board"]["radii"] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     row, bad = content["rows"]
     assert (row["method"], row["arch"], row["seeds"], row["source"]) == ("randomized-smoothing", "cnn", [0, 1], "run")

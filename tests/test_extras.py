@@ -9,14 +9,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from helpers.command_line import Cli
-from helpers.runs import options
+from helpers.cli import Cli, options
 
 from suite.errors import UserError, require
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent
-FORMS = ("json", "csv", "markdown", "latex")
+ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 TINY = {"method": "baseline", "dataset": "digits", "profile": "demo", "epochs": 0.2, "n": 100, "images": 10}
 MODULES = {
@@ -35,10 +32,8 @@ class Missing:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Missing())
-sys.path.insert(0, {here!r})
-import json
-from helpers.command_line import suite
-print(json.dumps([suite(*line) for line in json.loads(sys.argv[1])]))
+from suite.cli.main import main
+main()
 """
 
 
@@ -46,29 +41,27 @@ def install_line(extra: str) -> str:
     return f"pip install 'l2-robustness-suite[{extra}]'"
 
 
-def run_core(*lines: list[str]) -> list[tuple[int, str, str]]:
-    """Exit code, standard output and error of each command line in a Python that has none of the extras."""
-    program = WITHOUT_EXTRAS.format(modules={name for modules in MODULES.values() for name in modules}, here=str(HERE))
-    done = subprocess.run([sys.executable, "-c", program, json.dumps(lines)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return [tuple(each) for each in json.loads(done.stdout)]
+def run_core(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a Python that has none of the extras."""
+    program = WITHOUT_EXTRAS.format(modules={name for modules in MODULES.values() for name in modules})
+    return subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
 
 
 @pytest.mark.slow
 def test_the_core_runs_and_prints_boards_alone(tmp_path: Path) -> None:
     runs = ["--runs", str(tmp_path)]
-    run = ["run", *options(TINY), *runs, "--format", "json"]
-    files = [["--format", "table"], *(["--format", form, "--out", str(tmp_path / "board")] for form in FORMS)]
-    first, again, *boards = run_core(
-        [*run, "--no-track"], run, *(["leaderboard", "digits", *runs, *file] for file in files)
-    )
-    assert first[0] == 0, first[2]
-    assert json.loads(first[1])["images"] == 10
-    assert "mlflow" not in first[2].lower()
-    assert (again[0], json.loads(again[1])) == (0, json.loads(first[1]))
-    [said] = [line for line in again[2].splitlines() if "mlflow" in line]
+    run = run_core("run", *options(TINY), "--no-track", *runs, "--format", "json")
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["images"] == 10
+    assert "mlflow" not in run.stderr.lower()
+    again = run_core("run", *options(TINY), *runs, "--format", "json")
+    assert (again.returncode, json.loads(again.stdout)) == (0, json.loads(run.stdout))
+    [said] = [line for line in again.stderr.splitlines() if "mlflow" in line]
     assert said == f"the run was not logged: --track needs mlflow: {install_line('track')}; 'suite sync' does it later"
-    assert [(code, err) for code, _, err in boards] == [(0, "")] * 5
+    for form in ("table", "json", "csv", "markdown", "latex"):
+        file = [] if form == "table" else ["--out", str(tmp_path / "board")]
+        board = run_core("leaderboard", "digits", *runs, "--format", form, *file)
+        assert board.returncode == 0, board.stderr
 
 
 @pytest.mark.parametrize(

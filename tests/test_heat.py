@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.steps import STEPS, errors
+from helpers.heat_equation import STEPS, errors
 from torch import Tensor, nn
 
 import methods.heat

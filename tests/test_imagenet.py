@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.known import records_file
-from helpers.runs import SHARED
+from helpers.shared import SHARED
 from safetensors.torch import save_file
 
 from suite.networks.architectures import build

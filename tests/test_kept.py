@@ -9,19 +9,21 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from helpers.cli import TINY
 
 from leaderboards import table
 from leaderboards.curves import row_curve, row_records
-from leaderboards.kept import keep
-from suite import UserError
-from suite.store.read import records_file
+from leaderboards.published.kept import keep, records_file
+from suite import RunSpec, UserError, run
+from suite.pipeline import Machine
 from suite.store.records import read_records
 
 
 @pytest.fixture(scope="module")
-def folder(tiny_module: Path) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run in a store."""
-    return tiny_module
+    store = tmp_path_factory.mktemp("runs")
+    return run(RunSpec(**TINY), Machine(runs=store, track=False)).path
 
 
 def test_a_kept_run_is_the_row_that_it_was(folder: Path, tmp_path: Path) -> None:
@@ -42,7 +44,7 @@ def test_a_stores_own_run_stands_in_place_of_the_kept_one(folder: Path, tmp_path
     kept = json.loads((place / "result.json").read_text())
     (place / "result.json").write_text(json.dumps(kept | {"acr": 9.0}))
     shorter = "".join(records_file(folder, "certify").read_text().splitlines(keepends=True)[:5])
-    (place / f"{records_file(folder, 'certify').name}.xz").write_bytes(lzma.compress(shorter.encode()))
+    (place / f"{records_file(place, 'certify').name}.xz").write_bytes(lzma.compress(shorter.encode()))
     [row] = [row for _, row in table("digits", folder.parent, published=tmp_path).iterrows()]
     assert row["acr"] == kept["acr"]
     assert len(row_records(row, folder.parent, tmp_path)) == kept["images"] > 5
@@ -53,7 +55,7 @@ def test_a_stores_own_run_stands_in_place_of_the_kept_one(folder: Path, tmp_path
 def test_what_cannot_be_kept(folder: Path, tmp_path: Path) -> None:
     torn = Path(shutil.copytree(folder, tmp_path / folder.name))
     (torn / "result.json").unlink()
-    with pytest.raises(UserError, match="no finished run"):
+    with pytest.raises(UserError, match="not a finished run"):
         keep(torn, tmp_path)
     (torn / "result.json").write_text("{")
     with pytest.raises(UserError, match="damaged"):
@@ -63,7 +65,7 @@ def test_what_cannot_be_kept(folder: Path, tmp_path: Path) -> None:
 
 def test_damaged_records_are_named(folder: Path, tmp_path: Path) -> None:
     place, _ = keep(folder, tmp_path)
-    packed = place / f"{records_file(folder, 'certify').name}.xz"
+    packed = place / f"{records_file(place, 'certify').name}.xz"
     packed.write_bytes(packed.read_bytes()[:-20])
-    with pytest.raises(UserError, match=r"certify-\w+\.jsonl\.xz is damaged"):
+    with pytest.raises(UserError, match=r"certify-[0-9a-f]{8}\.jsonl\.xz is damaged"):
         read_records(records_file(place, "certify"))

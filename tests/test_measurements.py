@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from helpers.cli import TINY
 from helpers.known import digits_spec
-from helpers.runs import TINY
 
 from suite import Machine, RunSpec, run
 from suite.store.records import read_records

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers.command_line import Cli
-from helpers.runs import options
+from helpers.cli import Cli, options
 
 from methods import METHODS
 from suite.errors import UserError

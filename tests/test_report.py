@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers.runs import TINY, options
+from helpers.cli import TINY, options
 
 from leaderboards.paper.report import report
+from leaderboards.published import PUBLISHED
+from leaderboards.published.kept import KEPT, records_file
 from leaderboards.render.document import Section, to_html, to_markdown
 from suite.cli import main as cli
 from suite.errors import UserError
 from suite.statistics.bounds import certified_accuracy
-from suite.store.read import records_file
 from suite.store.records import read_records
 
 DOCS = Path(__file__).parents[1] / "docs" / "findings"
@@ -34,8 +35,9 @@ protocols = "accuracy,certify,attack"
 "attack.images" = 20
 
 [methods.baseline]
+
 [methods.heat]
-timesteps = 2
+"start.training.epochs" = 2
 """
 
 
@@ -64,6 +66,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "runs"
 
 
+@pytest.mark.slow
 def test_a_study_ends_with_a_report_of_its_records(store: Path) -> None:
     text = (store / "report-two-digits.md").read_text()
     header, _, baseline, heat = cells(text, "Figure 1a. Certified accuracy against ℓ2 radius")
@@ -79,18 +82,20 @@ def test_a_study_ends_with_a_report_of_its_records(store: Path) -> None:
             assert own[f"{r:g}"] == f"{100 * sum(shares) / 2:.1f}"
     _, _, baseline, heat = cells(text, "How the rows were made")
     assert baseline[1] == heat[1] == "0, 1"
-    assert heat[4] == "15 + 0.3"  # the demo's baseline that it starts from, and its own
+    assert heat[4] == "2 + 0.3"  # the baseline that it starts from, and its own
     page = (store / "report-two-digits.html").read_text()
     assert page.count('class="plotly-graph-div"') == 3  # Figures 1a, 6a and 6b
     assert "report-two-digits" not in page
 
 
+@pytest.mark.slow
 def test_a_report_is_a_command_too(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["report", "digits", "--runs", store, "--board-root", tmp_path, "--out", tmp_path / "report.md"]
     assert call(monkeypatch, *arguments) == 0
     assert (tmp_path / "report.md").read_text() == (store / "report-two-digits.md").read_text()
 
 
+@pytest.mark.slow
 def test_nothing_to_compare_is_said_in_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,9 +138,6 @@ def test_the_committed_report_is_that_of_the_rows_that_come_with_the_suite(tmp_p
 
 def test_the_report_of_the_study_says_what_its_records_say() -> None:
     """The audit's counts, which the findings are about, from the records themselves."""
-    from leaderboards.kept import KEPT
-    from leaderboards.published import PUBLISHED
-
     text = (DOCS / "study-cifar10.md").read_text()
     header, _, *lines = cells(text, "Beyond the paper: the certificates, attacked")
     for line in lines:

@@ -6,20 +6,28 @@ import json
 import random
 import shutil
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.command_line import suite
-from helpers.processes import Started
-from helpers.runs import TINY, options
+from helpers.cli import TINY, options, succeed
+from helpers.processes import Command, Moment
 
 from suite.store.records import RecordFile
 
-SETTINGS = {**TINY, "epochs": 0.4, "timesteps": 3}  # several timesteps: f_k has to survive the kill too
-COMMAND = ["run", "--no-track", "--format", "json", *options(SETTINGS)]
+SETTINGS = {**TINY, "epochs": 0.15, "timesteps": 3}  # several timesteps: f_k has to survive the kill too
+
+
+def command(runs: Path, *more: str) -> list[str]:
+    return ["run", "--no-track", "--format", "json", *options(SETTINGS), "--runs", str(runs), *more]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a run that nothing disturbed."""
+    runs = tmp_path_factory.mktemp("whole")
+    succeed(*command(runs))
+    return runs
 
 
 def content(runs: Path) -> dict[str, Any]:
@@ -31,82 +39,58 @@ def content(runs: Path) -> dict[str, Any]:
     return found
 
 
-def lines(runs: Path) -> int:
-    """The certificates that are written."""
-    return sum(file.read_bytes().count(b"\n") for file in runs.rglob("certify*.jsonl"))
-
-
-MOMENTS: list[tuple[str, Callable[[Path], bool]]] = [
-    ("the baseline trains", lambda runs: any(runs.rglob("models/baseline-*/training.pt"))),
-    ("heat trains", lambda runs: any(runs.rglob("models/heat-*/training.pt"))),
-    ("heat trains, again", lambda runs: any(runs.rglob("models/heat-*/training.pt"))),
-    ("the first record", lambda runs: lines(runs) > 0),
-    ("some records more", lambda runs: lines(runs) > 9),
+# What is on the disk changes with the writes alone, so that these moments stand for those between them.
+MOMENTS = [
+    Moment("*/models/baseline-*/training.pt", 3, "before"),
+    Moment("*/models/heat-*/training.pt", 2),
+    Moment("*/models/heat-*/model.safetensors", 1, "before"),
+    Moment("*/models/heat-*/model.safetensors"),
+    Moment("*/heat-*/accuracy-*.jsonl", 300),
+    Moment("*/heat-*/certify-*.jsonl"),
+    Moment("*/heat-*/certify-*.jsonl", 10, "halfway"),
+    Moment("*/heat-*/result.json", 1, "before"),
 ]
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store of a run that nothing disturbed."""
-    runs = tmp_path_factory.mktemp("whole")
-    suite.succeed(*COMMAND, "--runs", str(runs))
-    return runs
-
-
 @pytest.mark.slow
-@pytest.mark.xdist_group("processes")
-def test_killed_at_random_points_it_ends_with_the_same_weights_and_records(whole: Path, tmp_path: Path) -> None:
+def test_killed_at_eight_moments_it_ends_with_the_same_weights_and_records(whole: Path, tmp_path: Path) -> None:
     runs, chance = tmp_path / "killed", random.Random(0)
-    killed = []
-    for name, reached in MOMENTS:
-        process = Started(*COMMAND, "--runs", str(runs), "--batch-size", str(chance.choice([1, 7, 256])))
-        if process.wait_until(lambda reached=reached: reached(runs)):  # type: ignore[misc]
-            time.sleep(chance.uniform(0, 0.1))
-            process.send(signal.SIGKILL)
-        killed += [name] if process.end()[0] == -signal.SIGKILL else []
-        if name == "some records more":
-            [records] = runs.rglob("certify*.jsonl")
-            with records.open("ab") as file:
-                file.write(b'{"idx": 29, "label"')  # what a kill in the middle of a write leaves
-    assert len(killed) >= 3, killed
-    suite.succeed(*COMMAND, "--runs", str(runs), "--batch-size", "7")
+    for moment in MOMENTS:
+        size = str(chance.choice([1, 7, 256]))
+        process = Command(tmp_path, *command(runs, "--batch-size", size), moment=moment)
+        code, _, said = process.wait()
+        assert code == -signal.SIGKILL, said
+    Command(tmp_path, *command(runs, "--batch-size", "7")).succeed()
     assert content(runs) == content(whole)
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("processes")
 def test_the_batch_size_changes_no_record(whole: Path, tmp_path: Path) -> None:
     for size in ("1", "7"):
         shutil.copytree(whole / "models", tmp_path / size / "models")
-        suite.succeed(*COMMAND, "--runs", str(tmp_path / size), "--batch-size", size)
+        succeed(*command(tmp_path / size, "--batch-size", size))
         assert content(tmp_path / size) == content(whole)
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("processes")
-def test_ctrl_c_exits_with_130_and_goes_on(tmp_path: Path) -> None:
-    longer = ["--set", "start.training.epochs=5", "--runs", str(tmp_path)]  # time to notice that training goes on
-    process = Started(*COMMAND, *longer)
-    assert process.wait_until(lambda: any(tmp_path.rglob("training.pt")))
-    process.send(signal.SIGINT)
-    code, _, err = process.end()
+def test_ctrl_c_exits_with_130_and_goes_on(whole: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    moment = Moment("*/training.pt", what=signal.SIGINT)
+    code, _, err = Command(tmp_path, *command(runs), moment=moment).wait()
     assert code == 130
     assert "the same command goes on" in err
     assert "Traceback" not in err
-    assert json.loads(suite.succeed(*COMMAND, *longer))["images"] == 30
+    assert json.loads(succeed(*command(runs)))["images"] == 30
+    assert content(runs) == content(whole)
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("processes")
 def test_two_processes_on_one_run_share_it(tmp_path: Path) -> None:
-    both = [Started(*COMMAND, "--runs", str(tmp_path)) for _ in range(2)]
-    results = []
-    for process in both:
-        code, out, err = process.end()
-        assert code == 0, err
-        results.append(json.loads(out))
-    assert results[0] == results[1]
-    assert lines(tmp_path) == 30
+    both = [Command(tmp_path, *command(tmp_path / "runs")) for _ in range(2)]
+    first, second = (json.loads(process.succeed()) for process in both)
+    assert first == second
+    assert len(list(tmp_path.rglob("certify-*.jsonl"))) == 1
+    assert sum(file.read_bytes().count(b"\n") for file in tmp_path.rglob("certify-*.jsonl")) == 30
 
 
 def test_an_unfinished_line_is_dropped_and_a_damaged_one_named(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers.command_line import Cli
+from helpers.cli import Cli
 from helpers.studying import BASE, COMMAND
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from helpers.postgres import server
-from helpers.processes import Started
+from helpers.processes import Command, Moment
 from helpers.studying import COMMAND, GIVEN
 from optuna.trial import TrialState
 
@@ -32,13 +33,20 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield {"sqlite": f"sqlite:///{tmp_path}/s.db", "journal": str(tmp_path / "s.journal")}[request.param]
 
 
+def wait_for(reached: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 @pytest.mark.slow
-@pytest.mark.xdist_group("processes")
 def test_one_of_two_processes_is_killed_in_the_middle_of_a_trial(storage: str, tmp_path: Path) -> None:
-    arguments = ["--search", "sigma=0.1:0.5 kappa=1:4", "--study", "shared", "--trials", "5", "--storage", storage]
-    arguments += ["--set", "start.training.epochs=10"]  # both trials wait for the baseline: time to notice them
-    command = [*COMMAND, *arguments, "--runs", str(tmp_path / "runs"), "--no-track"]
-    both = [Started(*command) for _ in range(2)]
+    """It stands still in the middle of its trial until the other one has a trial too."""
+    arguments = ["--search", "sigma=0.1:0.5 kappa=1:4", "--study", "shared", "--trials", "3", "--storage", storage]
+    command = [*COMMAND, *arguments, "--runs", tmp_path / "runs", "--no-track"]
+    stop = Moment("*/models/heat-*/training.pt", what=signal.SIGSTOP)
+    first = Command(tmp_path, *command, moment=stop)
 
     def running() -> int:
         with contextlib.suppress(UserError):
@@ -46,22 +54,23 @@ def test_one_of_two_processes_is_killed_in_the_middle_of_a_trial(storage: str, t
             return sum(trial.state == TrialState.RUNNING and len(trial.params) == 2 for trial in trials)
         return 0
 
-    assert both[0].wait_until(lambda: running() == 2)
-    both[0].send(signal.SIGKILL)
-    both[0].end()
-    code, _, said = both[1].end()
+    wait_for(lambda: running() == 1 and any(tmp_path.glob("runs/studies/models/heat-*/training.pt")))
+    second = Command(tmp_path, *command)
+    wait_for(lambda: running() == 2)
+    first.kill()
+    code, _, said = second.wait()
     assert code == 0, said
     assert "died: it is tried again" in said
     trials = open_study("shared", storage).trials
     states = [trial.state for trial in trials]
     assert (states.count(TrialState.FAIL), states.count(TrialState.RUNNING)) == (1, 0)
     finished = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    assert len(finished) == 5
+    assert len(finished) == 3
     [dead] = [trial for trial in trials if trial.state == TrialState.FAIL]
     [again] = [trial for trial in trials if trial.user_attrs.get("retry_of") == dead.number]
     assert again in finished
     assert again.params == dead.params
-    assert len({tuple(trial.params.items()) for trial in finished}) == 5
+    assert len({tuple(trial.params.items()) for trial in finished}) == 3
     assert len(list(tmp_path.glob("runs/studies/models/baseline-*/model.safetensors"))) == 1
 
 

@@ -10,15 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.cli import TINY
 
+from suite import RunSpec, run
+from suite.pipeline import Machine
 from suite.store.mlflow import connect, flatten, log, make_metrics, sync, track
 
 mlflow = pytest.importorskip("mlflow")
 
 
 @pytest.fixture(scope="module")
-def runs(tiny_module: Path) -> Path:
-    return tiny_module.parent
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs")
+    run(RunSpec(**TINY), Machine(runs=path, track=False))
+    return path
 
 
 def test_a_run_made_without_mlflow_is_synced_once_and_completely(

@@ -12,8 +12,7 @@ import optuna
 import pandas as pd
 import pytest
 import torch
-from helpers.command_line import Cli
-from helpers.runs import TINY
+from helpers.cli import TINY, Cli, succeed
 from helpers.studying import COMMAND, GIVEN, search
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import Trial, TrialState
@@ -51,7 +50,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("tuned")
     wanted = ["--objective", "acr", "--objective", "clean_accuracy", "--search", "sigma=0.1:0.5 kappa=1:4"]
     command = [*COMMAND, *wanted, "--study", "front", "--trials", "3", "--runs", str(runs)]
-    Cli().succeed(*command)
+    succeed(*command)
     return runs
 
 
@@ -175,6 +174,7 @@ def test_a_study_goes_on_by_its_name_and_only_as_it_was_begun(suite: Cli, tmp_pa
     assert "did you mean 'mine'?" in suite.mistake("studies", "show", "mien", "--runs", str(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("closed_form")
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "cma-es", "nsga-ii", "random"])
 def test_samplers_are_seeded_and_do_not_depend_on_the_process(sampler: str, tmp_path: Path) -> None:
@@ -244,6 +244,7 @@ def test_a_grid_is_gone_through_once(tmp_path: Path) -> None:
     assert len(study.trials) == 10
 
 
+@pytest.mark.slow
 def test_a_trial_that_others_are_ahead_of_is_pruned_and_one_that_diverges_is_too(tmp_path: Path) -> None:
     study = search(GIVEN, 1, tmp_path)
     space = study.trials[0].distributions
@@ -264,6 +265,7 @@ def test_a_trial_that_others_are_ahead_of_is_pruned_and_one_that_diverges_is_too
     assert best_trials(wild) == []
 
 
+@pytest.mark.slow
 def test_trials_that_fail_do_not_count_and_end_the_process_when_they_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +286,7 @@ def test_trials_that_fail_do_not_count_and_end_the_process_when_they_go_on(
     assert study.trials[0].user_attrs["error"] == "out of memory"
 
 
+@pytest.mark.slow
 def test_an_interrupted_trial_waits_to_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*given: Any, **named: Any) -> Any:
         raise KeyboardInterrupt
@@ -301,6 +304,7 @@ def test_an_interrupted_trial_waits_to_be_tried_again(tmp_path: Path, monkeypatc
 # what came out
 
 
+@pytest.mark.slow
 def test_a_study_is_listed_and_shown_with_its_front(suite: Cli, finished: Path) -> None:
     [listed] = json.loads(suite("studies", "--runs", str(finished), "--format", "json")[1])
     assert (listed["study"], listed["finished"], listed["objectives"]) == ("front", 3, "acr, clean_accuracy")
@@ -318,6 +322,7 @@ def test_a_study_is_listed_and_shown_with_its_front(suite: Cli, finished: Path) 
     assert (code, out.count("front: trial")) == (0, len(front))
 
 
+@pytest.mark.slow
 def test_a_trials_value_is_what_its_records_say(finished: Path) -> None:
     study = open_study("front", f"sqlite:///{finished}/studies.db")
     frame = tabulate_trials(study)
@@ -331,6 +336,7 @@ def test_a_trials_value_is_what_its_records_say(finished: Path) -> None:
     assert sorted(x for trace in drawn["Pareto front"].data for x in trace.x) == sorted(frame["acr"])
 
 
+@pytest.mark.slow
 def test_trials_are_nested_in_mlflow_and_both_ways_linked(finished: Path) -> None:
     pytest.importorskip("mlflow")
     from suite.store.mlflow import connect
@@ -354,6 +360,7 @@ def test_trials_are_nested_in_mlflow_and_both_ways_linked(finished: Path) -> Non
         assert each.data.params["sigma"] == str(trial.params["sigma"])
 
 
+@pytest.mark.slow
 def test_the_winners_command_makes_its_row_on_the_test_set(suite: Cli, finished: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     shutil.copytree(finished, runs)

@@ -9,18 +9,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.cli import TINY
 from helpers.known import records_file
 
-from suite import UserError
-from suite.store.folder import read_spec
-from suite.store.read import check_store, read_run, run_folders
+from suite import RunSpec, UserError, run
+from suite.pipeline import Machine
+from suite.store.read import check_store, read_run, read_spec, run_folders
 from suite.store.records import read_records
 from suite.viewer import load_data, load_model, view
 
 
 @pytest.fixture(scope="module")
-def folder(attacked_module: Path) -> Path:
-    return attacked_module
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("runs")
+    settings = TINY | {"protocols": "accuracy,certify,attack", "attack.images": 12}
+    return run(RunSpec(**settings), Machine(runs=runs, track=False)).path
 
 
 def content(folder: Path) -> dict[str, str]:

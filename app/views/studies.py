@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app.common import BIND, places, plain, said, show_figure, show_table
-from leaderboards.render.plots import fitted
+from app.common import BIND, places, plain, show_plot, show_table, warn_user
+from leaderboards.render.plots import fit_page
 from suite.errors import require
 
 BEGIN = "`suite tune --method heat --dataset digits --trials 30` begins one."
@@ -38,7 +38,7 @@ def show_studies(url: str) -> None:
     show_table(tabulate_trials(study), f"trials of {study.study_name}")
     for title, figure in plot_study(study).items():
         st.subheader(plain(title), anchor=False)
-        show_figure(fitted(figure), f"{title} {study.study_name}", title)
+        show_plot(fit_page(figure), f"{title} {study.study_name}", title)
 
 
 st.title("Studies", anchor=False)
@@ -47,7 +47,7 @@ file = runs / "studies.db"
 if storage is None and not file.exists():
     st.info(f"No studies in {plain(runs)}. {BEGIN}")
 else:
-    with said():
+    with warn_user():
         require("this page", "tune", "optuna", "sqlalchemy")
         from suite.tuning.storage import default_url, hide_password
 

@@ -1,46 +1,54 @@
-"""A board in words and figures as people read them: the same in a terminal, Markdown, LaTeX and HTML."""
+"""A board in words and numbers as people read them: the same in a terminal, Markdown, LaTeX and HTML.
+
+What a metric is called, how it is printed and what it means comes from its protocol's column.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from leaderboards.board import groups
-from suite.protocols.protocol import Column, columns
+from leaderboards.board import count_names, groups, table_columns
+from suite.protocols.protocol import Column
 from suite.store.result import EARLIER
 
-NAMES = ("#", "method", "arch", "seeds", "source")  # headings of what is no metric
-ALWAYS = ("clean_accuracy", "acr", "abstained")  # which every table has, and whose meaning is said apart
+NAMES = ("#", "method", "arch", "seeds", "source")  # headings of what is not a metric
+CONVENTIONS = {"standard": "R ≥ r, abstentions wrong (Cohen's)", "paper": "R > r, abstentions dropped (the paper's)"}
 Cell = tuple[str, str]  # text, and its 95 % interval where there is one
 
 
 @dataclass(frozen=True)
-class Group:
+class Block:
     """A group of comparable rows: the first `names` columns are names, the others metrics."""
 
     title: str
     headings: list[str]
     lines: list[list[Cell]]
     rows: pd.DataFrame
-    metrics: dict[str, Column]
 
     @property
     def names(self) -> int:
         return sum(heading in NAMES for heading in self.headings)
 
 
+def number(value: float | None, column: Column) -> str:
+    """A metric as its column prints it; a share in percent, without the sign."""
+    if value is None or pd.isna(value):
+        return "–"
+    if column.unit == "count":
+        return str(int(value))
+    return format(100 * value if column.unit == "share" else value, column.form)
+
+
+def bounds(interval: Sequence[float] | None, column: Column) -> str:
+    return "–".join(number(end, column) for end in interval) if interval else ""
+
+
 def percent(share: float | None) -> str:
     return "–" if share is None or pd.isna(share) else f"{100 * share:.1f}"
-
-
-def deployment(row: Mapping[str, Any]) -> str:
-    """What a user of the row runs, in words."""
-    if row["deployed"] == "vote":
-        return f"a vote of {row['n0']} passes" if row.get("n0") else "a vote"
-    return "one pass" if row["deployed"] == "pass" else ""
 
 
 def references(frame: pd.DataFrame) -> list[tuple[str, ...]]:
@@ -49,78 +57,95 @@ def references(frame: pd.DataFrame) -> list[tuple[str, ...]]:
     return others[["variant", "note", "citation"]].drop_duplicates().apply(tuple, axis=1).tolist()
 
 
-def group_columns(group: pd.DataFrame) -> dict[str, Column]:
-    """The columns of a group as wide as a terminal, by their place in the table: those that some of its rows have.
+def visible(group: pd.DataFrame, *, compact: bool) -> dict[str, Column]:
+    """The metrics that a reader sees of a group: those that some row has, `compact` or all; by name in the table.
 
-    The board's radii stand where the column of certified accuracy does.
+    Draws are left out where their number was fixed, which the group's title says.
     """
-    found: dict[str, Column] = {}
-    radii = [name for name in map(str, group) if name.startswith("r=")]
-    for key, (_, column) in columns().items():
-        if key == "certified_accuracy":
-            found |= {name: replace(column, heading=name.removeprefix("r=")) for name in radii}
-        elif key in group and (key in ALWAYS or (column.compact and group[key].notna().any())):
-            found[key] = column
-    return found
+    fixed = group["sampling"].isin(["fixed"]).all()
+    return {
+        name: column
+        for name, column in table_columns(group).items()
+        if (column.compact or not compact)
+        and not (column.unit == "draws" and fixed)
+        and group[(count_names(column) or [name])[0]].notna().any()
+    }
 
 
-def render_groups(frame: pd.DataFrame) -> Iterator[Group]:
+def heading(name: str, column: Column) -> str:
+    """What a metric is called in tables as wide as a terminal; a radius by its number."""
+    return " ".join(filter(None, (column.heading, name.rpartition("r=")[2]))) if column.by_radius else column.heading
+
+
+def blocks(frame: pd.DataFrame) -> Iterator[Block]:
     """The groups of a table, best row first, without columns that say nothing."""
     cited = references(frame)
     for title, group in groups(frame):
-        metrics = group_columns(group)
-        if "n ≤" not in title:
-            metrics.pop("draws", None)
+        metrics = visible(group, compact=True)
         seeds, sources = any(s not in ([], [0]) for s in group["seeds"]), (group["source"] != "run").any()
         names = ["#", "method", "arch", *(["seeds"] if seeds else []), *(["source"] if sources else [])]
         lines = []
         for _, row in group.iterrows():
-            own = (row["variant"], row["note"], row["citation"])
-            source = "run" if row["source"] == "run" else f"[{cited.index(own) + 1}]"
-            text = {"#": str(row["rank"]), "method": row["method"], "arch": row["arch"], "source": source}
-            text["seeds"] = ",".join(map(str, row["seeds"])) or "–"
-            lines.append([*((text[name], "") for name in names), *(cell(row, key, c) for key, c in metrics.items())])
-        yield Group(title, [*names, *(column.heading for column in metrics.values())], lines, group, metrics)
+            text = name_cells(row, cited)
+            cells = (metric_cell(row, name, column) for name, column in metrics.items())
+            lines.append([*((text[name], "") for name in names), *cells])
+        headings = [*names, *(heading(name, column) for name, column in metrics.items())]
+        yield Block(title, headings, lines, group)
 
 
-def cell(row: Any, key: str, column: Column) -> Cell:
-    """A metric of a row as text, and its 95 % interval where there is one."""
+def name_cells(row: Any, cited: list[tuple[str, ...]]) -> dict[str, str]:
+    """What is not a metric in a row, by heading; sources are numbered as they are `cited`."""
+    number = "" if row["source"] == "run" else cited.index((row["variant"], row["note"], row["citation"])) + 1
+    source = f"[{number}]" if number else "run"
+    seeds = ",".join(map(str, row["seeds"])) or "–"
+    return {"#": str(row["rank"]), "method": row["method"], "arch": row["arch"], "seeds": seeds, "source": source}
+
+
+def metric_cell(row: Any, name: str, column: Column) -> Cell:
+    """A metric of a line of a table, and its interval; the ACR with its standard deviation over seeds."""
     if column.of:
-        return ("–" if pd.isna(row[key]) else f"{row[key]}/{row[f'{key}_of']}", "")
-    scale = 100 if column.unit == "share" else 1
-    text = "–" if pd.isna(row[key]) else format(scale * row[key], column.form)
-    if key == "acr" and (deviation := row["spread"]["acr"]) is not None:
-        text += f" ± {deviation:{column.form}}"
-    bounds = row["intervals"].get(key) if key in ALWAYS or key.startswith("r=") else None
-    return text, "–".join(format(scale * bound, column.form) for bound in bounds or ())
+        return (count_text(row, column), "")
+    deviation = row["spread"].get(name) if name == "acr" else None
+    spread = "" if deviation is None else f" ± {number(deviation, column)}"
+    return (number(row[name], column) + spread, bounds(row["intervals"].get(name), column))
 
 
-def legend(frame: pd.DataFrame, metrics: Mapping[str, Column], paper_convention: bool) -> Iterator[str]:
+def count_text(row: Any, column: Column) -> str:
+    """A count as 19/80."""
+    found, total = (row[name] for name in count_names(column))
+    return "–" if pd.isna(total) else f"{int(found)}/{int(total)}"
+
+
+def legend(frame: pd.DataFrame, headings: set[str], paper_convention: bool) -> Iterator[str]:
     """What the columns mean, a line each."""
-    said = "R > r, abstentions dropped (the paper's)" if paper_convention else "R ≥ r, abstentions wrong (Cohen's)"
-    yield f"0.1 and so on: % of images certified at that radius r; {said}"
-    yield f"clean: {columns()['clean_accuracy'][1].help}"
+    convention = CONVENTIONS["paper" if paper_convention else "standard"]
+    yield f"0.1 and so on: % of images certified at that radius r; {convention}"
     if (frame["sampling"] == EARLIER).any():
         yield (
-            f"{EARLIER}: certified before its rule was mended; the certificates hold, but images were given up that "
+            f"{EARLIER}: certified before its rule was corrected; the certificates hold, but images were given up that "
             "would have been certified, up to 1.2 % of a row's"
         )
     if (frame["source"] == "published").any():
-        yield "clean –: a published log does not say what the images that were abstained on were taken for"
+        yield "clean –: published logs do not record the class of abstained images"
     if frame["seeds"].map(len).max() > 1:
-        yield "seeds: metrics are means over them; ACR ± is their standard deviation"
-    for key, column in metrics.items():
-        if key not in ALWAYS and not column.by_radius:
-            yield f"{column.heading}: {column.help}"
+        yield "seeds: numbers are means over them; ACR ± is their standard deviation"
+    for column in dict.fromkeys(table_columns(frame).values()):
+        if column.heading in headings:
+            yield f"{column.heading}: {column.help}{', in %' if column.unit == 'share' else ''}"
 
 
-def claims(frame: pd.DataFrame) -> Iterator[str]:
+def certificates(frame: pd.DataFrame) -> Iterator[str]:
     """What each certificate says, and of whose rows."""
-    for said, methods in frame.groupby("claim")["method"].unique().items():
-        yield f"{', '.join(methods)}: {said}"
+    for claim, methods in frame.groupby("claim")["method"].unique().items():
+        yield f"{', '.join(methods)}: {claim}"
 
 
 def notes(cited: Sequence[tuple[str, ...]]) -> Iterator[str]:
     """The numbered references."""
     for number, reference in enumerate(cited, start=1):
         yield f"[{number}] {'; '.join(filter(None, reference))}"
+
+
+def remarks(frame: pd.DataFrame, headings: set[str], paper_convention: bool) -> list[str]:
+    """All text below the tables."""
+    return [*legend(frame, headings, paper_convention), *certificates(frame), *notes(references(frame))]

@@ -99,7 +99,8 @@ def show_result(result: dict[str, Any], format: Format) -> None:
         print(json.dumps(result))
         return
     from leaderboards.render.terminal import result_table
+    from suite.store.result import Result
 
-    out.print(result_table(result))
+    out.print(result_table(Result.from_file(Path(result["folder"]) / "result.json")))
     out.print(f"records, model and environment: {result['folder']}", highlight=False, soft_wrap=True)
     out.print(f"next: suite leaderboard {result['dataset']} --runs {Path(result['folder']).parent}", highlight=False)

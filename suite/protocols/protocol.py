@@ -107,15 +107,15 @@ class Protocol:
     version: int = 1
 
 
-def columns() -> dict[str, tuple[str, Column]]:
-    """The columns of all protocols by key, each with its protocol, in the registry's order; the first of a key counts.
+def columns() -> dict[str, Column]:
+    """The columns of all protocols by key, in the order of the registry; the first of a key counts.
 
     Protocols of other packages that do not load are left out.
     """
-    found: dict[str, tuple[str, Column]] = {}
-    for name, protocol in PROTOCOLS.loadable().items():
+    found: dict[str, Column] = {}
+    for protocol in PROTOCOLS.loadable().values():
         for column in protocol.columns:
-            found.setdefault(column.key, (name, column))
+            found.setdefault(column.key, column)
     return found
 
 

@@ -164,18 +164,6 @@ def differs(stored: Any, now: Any) -> bool:
     return bool(stored != now)
 
 
-def read_spec(folder: Path) -> RunSpec:
-    """The spec of a run's folder, also of one that an earlier version made. Raises UserError where there is none."""
-    file = folder / "spec.json"
-    try:
-        content = read_json(file)
-        if isinstance(content, dict) and "schema" not in content:
-            return RunSpec(**content)  # before schema 4 a spec was stored as RunSpec takes it
-        return RunSpec.from_json(content)
-    except (ValueError, TypeError, AttributeError, UserError) as error:
-        raise UserError(f"{file} is not the spec of a run: {error}".splitlines()[0]) from error
-
-
 def run_protocols(spec: RunSpec) -> list[str]:
     """The protocols that a run can have records of: those without settings, and those with a section in its spec."""
     return [n for n, p in PROTOCOLS.loadable().items() if p.settings is None or n in spec.sections]

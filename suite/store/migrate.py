@@ -17,7 +17,8 @@ from suite.progress import console
 from suite.spec.model_spec import ModelSpec
 from suite.spec.run_spec import SCHEMA
 from suite.store.files import read_json, write_atomically, write_json
-from suite.store.folder import RunFolder, read_spec, run_protocols
+from suite.store.folder import RunFolder, run_protocols
+from suite.store.read import read_spec
 from suite.store.result import SCHEMA as RESULT_SCHEMA
 from suite.store.result import upgrade
 

@@ -11,6 +11,8 @@ from typing import Any
 import pandas as pd
 
 from suite.errors import UserError
+from suite.spec.run_spec import RunSpec
+from suite.store.files import read_json
 
 
 @dataclass(frozen=True)
@@ -80,14 +82,13 @@ def protocol_of(file: Path) -> str:
     return re.sub(r"(-[0-9a-f]{8})?\.jsonl(\.xz)?$", "", file.name)
 
 
-def records_file(folder: Path, protocol: str) -> Path:
-    """Where the records of a protocol lie, without the .xz of a compressed file: those of the result or, where
-    it has none, the latest."""
+def read_spec(folder: Path) -> RunSpec:
+    """The spec of a run's folder, also of one that an earlier version made. Raises UserError where there is none."""
+    file = folder / "spec.json"
     try:
-        name = json.loads((folder / "result.json").read_bytes()).get("records", {}).get(protocol)
-    except (OSError, ValueError, AttributeError):
-        name = None
-    files = [file for file in folder.glob(f"{protocol}*.jsonl*") if protocol_of(file) == protocol]
-    if name is None and files:
-        name = max(files, key=lambda file: file.stat().st_mtime_ns).name.removesuffix(".xz")
-    return folder / (name or f"{protocol}.jsonl")
+        content = read_json(file)
+        if isinstance(content, dict) and "schema" not in content:
+            return RunSpec(**content)  # before schema 4 a spec was stored as RunSpec takes it
+        return RunSpec.from_json(content)
+    except (ValueError, TypeError, AttributeError, UserError) as error:
+        raise UserError(f"{file} is not the spec of a run: {error}".splitlines()[0]) from error

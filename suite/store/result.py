@@ -34,26 +34,28 @@ class Result(BaseModel):
     run_id: str
     method: str
     dataset: str
-    data: str
-    arch: str
-    variant: str = Field("", description="what sets a published row apart from others of its method")
-    sigma: FiniteFloat | None
+    data: str = ""
+    arch: str = ""
+    variant: str = Field(default="", description="what sets a published row apart from others of its method")
+    sigma: FiniteFloat | None = None
     trained_sigma: FiniteFloat | None = None
-    seed: int | None
+    seed: int | None = None
     profile: str | None = None
     source: Literal["run", "published", "paper, table", "paper, plot"] = "run"
     read: Literal["log", "table", "plot"] = "log"
-    recipe: str = Field("", description="the same for runs that differ in their seeds alone")
-    sections: dict[str, str] = Field({}, description="of each protocol, the digest of its settings without seeds")
-    records: dict[str, str] = Field({}, description="of each protocol, the name of the file of its records")
+    recipe: str = Field(default="", description="the same for runs that differ in their seeds alone")
+    sections: dict[str, str] = Field(
+        default={}, description="of each protocol, the digest of its settings without seeds"
+    )
+    records: dict[str, str] = Field(default={}, description="of each protocol, the name of the file of its records")
     command: str = ""
     citation: str = ""
     note: str = ""
     date: str = ""
-    deployed: Literal["pass", "vote"] | None
-    top: int
+    deployed: Literal["pass", "vote"] | None = None
+    top: int = 1
     protocols: list[str] = []
-    claim: str = Field("", description="what the certificate guarantees, and of which classifier")
+    claim: str = Field(default="", description="what the certificate guarantees, and of which classifier")
     images: int | None = None
     every: int | None = 1
     n0: int | None = None
@@ -73,7 +75,9 @@ class Result(BaseModel):
     median_radius: FiniteFloat | None = None
     draws: FiniteFloat | None = None
     seconds_per_certificate: FiniteFloat | None = None
-    image_radii: list[FiniteFloat | None] = Field([], description="by image: R, -1 where wrong, None where abstained")
+    image_radii: list[FiniteFloat | None] = Field(
+        default=[], description="by image: R, -1 where wrong, None where abstained"
+    )
 
     def metric(self, path: str) -> float | None:
         """The number at a dotted place; None where there is none."""
@@ -81,6 +85,9 @@ class Result(BaseModel):
         for name in path.split("."):
             value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
         return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+    def __hash__(self) -> int:
+        return hash(self.run_id)
 
     @property
     def is_certified(self) -> bool:

@@ -1,1 +1,1 @@
-"""What tests share. A test file imports from here, never from another test file."""
+"""What several test files share. No test file imports another one."""

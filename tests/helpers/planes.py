@@ -39,13 +39,6 @@ class Planes(nn.Module):
         return torch.stack([self.at(d / 2**0.5, -d / 2**0.5) for d in distances])
 
 
-class Answers(Planes):
-    """Nothing but the answer, whose gradient is 0."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.one_hot(super().forward(x).argmax(dim=1), len(self.u)).float()
-
-
 def records(
     protocol: str,
     model: nn.Module,

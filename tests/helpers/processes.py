@@ -1,8 +1,4 @@
-"""`suite` in processes of their own, for tests that kill it or run several at once.
-
-They are forked from a server that has imported everything already and has computed nothing: a start takes
-milliseconds, where a new Python takes seconds to import torch.
-"""
+"""Processes of the command line that end at a chosen moment, forked from one that has imported everything already."""
 
 from __future__ import annotations
 
@@ -10,71 +6,102 @@ import multiprocessing
 import os
 import signal
 import sys
-import tempfile
-import time
 from collections.abc import Callable
-from functools import cache
-from multiprocessing import forkserver
-from multiprocessing.context import ForkServerContext
+from fnmatch import fnmatch
 from pathlib import Path
-from unittest.mock import patch
+from typing import Any, Literal, NamedTuple
+
+from helpers.cli import Answer
+
+FORKED = multiprocessing.get_context("forkserver")  # of which no process inherits a thread or the tests' state
+FORKED.set_forkserver_preload(
+    [
+        "torch._dynamo", "pandas", "scipy.stats", "sklearn.datasets", "pyarrow.parquet", "optuna", "sqlalchemy",
+        "suite.cli.main", "suite.pipeline", "suite.experiments.experiment", "suite.tuning.trials", "methods.heat",
+        "methods.randomized_smoothing", "suite.protocols.accuracy", "suite.protocols.certify",
+    ]
+)  # fmt: skip
 
 
-@cache
-def server() -> ForkServerContext:
-    """The server of this process, started when it is first needed, with the import paths that this process has."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["helpers.preloaded"])
-    with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path))):
-        forkserver.ensure_running()
-    return context
+class Moment(NamedTuple):
+    """When a process signals itself: at the n-th write of a file whose path fits the pattern."""
+
+    file: str
+    number: int = 1
+    when: Literal["before", "halfway", "after"] = "after"
+    what: signal.Signals = signal.SIGKILL
+
+    def around(self, write: Callable[..., Any], path: Callable[..., Path], half: Callable[..., Any]) -> Any:
+        """A function that writes a file, with the signal in it."""
+        left = self.number
+
+        def watched(*arguments: Any) -> Any:
+            nonlocal left
+            due = fnmatch(str(path(*arguments)), self.file)
+            left -= due
+            due = due and left == 0
+            if due and self.when != "after":
+                if self.when == "halfway":
+                    half(*arguments)
+                os.kill(os.getpid(), self.what)
+            written = write(*arguments)
+            if due and self.when == "after":
+                os.kill(os.getpid(), self.what)
+            return written
+
+        return watched
+
+    def arrange(self) -> None:
+        """In this process. A checkpoint is written after each step of training."""
+        from suite import training
+        from suite.store.records import RecordFile
+
+        def half_a_line(file: RecordFile, record: object) -> None:
+            file._file.write(b'{"idx": 29, "label"')
+
+        training.CHECKPOINT_SHARE = 1e9
+        whole = self.around(Path.replace, lambda _, path: path, lambda *_: None)  # a file beside it takes its place
+        Path.replace = whole  # type: ignore[method-assign]
+        line = self.around(RecordFile.write, lambda file, _: file.path, half_a_line)
+        RecordFile.write = line  # type: ignore[method-assign]
 
 
-def main(arguments: tuple[str, ...], out: str, err: str, path: tuple[str, ...]) -> None:
-    """What the console script does, with its output in two files; `path` goes before the other import paths."""
-    for descriptor, file in ((1, out), (2, err)):
-        os.dup2(os.open(file, os.O_WRONLY), descriptor)
+def call_main(arguments: list[str], out: Path, err: Path, moment: Moment | None) -> None:
+    """The command line as a console script runs it: with files as its output, and listening to Ctrl-C."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.path[:0] = path
+    for number, file in ((1, out), (2, err)):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
     sys.argv = ["suite", *arguments]
+    if moment:
+        moment.arrange()
     from suite.cli.main import main
 
     main()
 
 
-class Started:
-    """`suite` with these arguments, begun."""
+class Command:
+    """A call of the command line in a process of its own; what it says is in two files of the folder."""
 
-    def __init__(self, *arguments: str, path: tuple[str, ...] = ()):
-        self._files = [Path(tempfile.mkstemp(prefix="suite-output-")[1]) for _ in range(2)]
-        out, err = map(str, self._files)
-        self._process = server().Process(target=main, args=(arguments, out, err, path))
-        self._process.start()
+    def __init__(self, folder: Path, *arguments: object, moment: Moment | None = None):
+        number = len(list(folder.glob("*.out")))
+        self.out, self.err = folder / f"{number}.out", folder / f"{number}.err"
+        self.out.touch()
+        line = ([*map(str, arguments)], self.out, self.err, moment)
+        self.process = FORKED.Process(target=call_main, args=line, daemon=True)
+        self.process.start()
 
-    def running(self) -> bool:
-        return self._process.is_alive()
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
 
-    def wait_until(self, reached: Callable[[], bool], seconds: float = 120) -> bool:
-        """Wait until something holds; False where the process has ended first."""
-        end = time.monotonic() + seconds
-        while not reached():
-            if not self.running():
-                return False
-            assert time.monotonic() < end, self.output()
-            time.sleep(0.03)  # looking at files takes time from the processes that write them
-        return True
+    def wait(self) -> Answer:
+        self.process.join(300)
+        assert self.process.exitcode is not None, "it does not end"
+        return Answer(self.process.exitcode, self.out.read_text(), self.err.read_text())
 
-    def send(self, number: signal.Signals) -> None:
-        os.kill(self._process.pid or 0, number)
-
-    def output(self) -> tuple[str, str]:
-        out, err = (file.read_text() for file in self._files)
-        return out, err
-
-    def end(self, seconds: float = 300) -> tuple[int | None, str, str]:
-        """Wait for its end: exit code, minus the number of the signal that killed it, standard output and error."""
-        self._process.join(seconds)
-        ended = self._process.exitcode, *self.output()
-        for file in self._files:
-            file.unlink()
-        return ended
+    def succeed(self) -> str:
+        """Its standard output."""
+        code, out, err = self.wait()
+        assert code == 0, err
+        return out

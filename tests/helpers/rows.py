@@ -1,4 +1,4 @@
-"""A row whose figures are counted by hand, and how to keep rows in a folder of runs."""
+"""Rows whose figures are counted by hand, in a store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from suite import data as datasets
 from suite.spec.run_spec import RunSpec, make_spec
 from suite.store.files import write_json
 from suite.store.result import make_result
@@ -27,15 +26,15 @@ RECORDS = pd.DataFrame(
 )
 
 
-def digits_result(spec: RunSpec, records: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    data = datasets.load("digits")
-    return make_result(spec, data.name, data.title, records)
+def summary(spec: RunSpec, records: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """A run's result on the digits."""
+    return make_result(spec, "digits", "Digits", records)
 
 
 def result(method: str = "randomized-smoothing", **settings: Any) -> dict[str, Any]:
     spec = make_spec(method=method, dataset="digits", **settings)
     accuracy = pd.DataFrame({"correct": [1, 1, 1, 0]})
-    return digits_result(spec, {"accuracy": accuracy, "certify": RECORDS})
+    return summary(spec, {"accuracy": accuracy, "certify": RECORDS})
 
 
 def store(runs: Path, *results: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import optuna
 
-from helpers.runs import TINY
+from helpers.cli import TINY
 from suite.pipeline import Machine
 from suite.tuning.storage import Storage
 from suite.tuning.trials import tune

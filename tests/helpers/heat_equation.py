@@ -1,4 +1,4 @@
-"""Step functions in one dimension, and how far the heat equation is from their Gaussian average."""
+"""Step functions in one dimension, and how far the heat equation's steps are from their Gaussian averages."""
 
 from __future__ import annotations
 
