@@ -9,11 +9,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from helpers.cli import Cli, options
+from helpers.cli import Answer, Cli, options
 
 from suite.errors import UserError, require
 
-ROOT = Path(__file__).parents[1]
+HERE = Path(__file__).parent
+ROOT = HERE.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 TINY = {"method": "baseline", "dataset": "digits", "profile": "demo", "epochs": 0.2, "n": 100, "images": 10}
 MODULES = {
@@ -32,8 +33,10 @@ class Missing:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Missing())
-from suite.cli.main import main
-main()
+sys.path.insert(0, {here!r})
+import json
+from helpers.cli import call
+print(json.dumps([call(*line) for line in json.loads(sys.argv[1])]))
 """
 
 
@@ -41,27 +44,29 @@ def install_line(extra: str) -> str:
     return f"pip install 'l2-robustness-suite[{extra}]'"
 
 
-def run_core(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command line in a Python that has none of the extras."""
-    program = WITHOUT_EXTRAS.format(modules={name for modules in MODULES.values() for name in modules})
-    return subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+def run_core(*lines: list[str]) -> list[Answer]:
+    """What each command line says, one after another, in a Python that has none of the extras."""
+    program = WITHOUT_EXTRAS.format(modules={name for modules in MODULES.values() for name in modules}, here=str(HERE))
+    done = subprocess.run([sys.executable, "-c", program, json.dumps(lines)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [Answer(*each) for each in json.loads(done.stdout)]
 
 
 @pytest.mark.slow
 def test_the_core_runs_and_prints_boards_alone(tmp_path: Path) -> None:
     runs = ["--runs", str(tmp_path)]
-    run = run_core("run", *options(TINY), "--no-track", *runs, "--format", "json")
-    assert run.returncode == 0, run.stderr
-    assert json.loads(run.stdout)["images"] == 10
-    assert "mlflow" not in run.stderr.lower()
-    again = run_core("run", *options(TINY), *runs, "--format", "json")
-    assert (again.returncode, json.loads(again.stdout)) == (0, json.loads(run.stdout))
-    [said] = [line for line in again.stderr.splitlines() if "mlflow" in line]
+    run = ["run", *options(TINY), *runs, "--format", "json"]
+    files = [[form, "--out", str(tmp_path / "board")] for form in ("json", "csv", "markdown", "latex")]
+    boards = [["leaderboard", "digits", *runs, "--format", *file] for file in (["table"], *files)]
+    first, again, *printed = run_core([*run, "--no-track"], run, *boards)
+    assert first.code == 0, first.err
+    assert json.loads(first.out)["images"] == 10
+    assert "mlflow" not in first.err.lower()
+    assert (again.code, json.loads(again.out)) == (0, json.loads(first.out))
+    [said] = [line for line in again.err.splitlines() if "mlflow" in line]
     assert said == f"the run was not logged: --track needs mlflow: {install_line('track')}; 'suite sync' does it later"
-    for form in ("table", "json", "csv", "markdown", "latex"):
-        file = [] if form == "table" else ["--out", str(tmp_path / "board")]
-        board = run_core("leaderboard", "digits", *runs, "--format", form, *file)
-        assert board.returncode == 0, board.stderr
+    for board in printed:
+        assert board.code == 0, board.err
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from statsmodels.stats.proportion import proportion_confint
 
+from leaderboards.published.log import HEADER, read_log
+from suite.boards.board import load_board
 from suite.cli.options import parse_setting
 from suite.errors import UserError
 from suite.spec.run_spec import make_spec
@@ -215,3 +219,25 @@ def test_a_search_is_the_same_in_one_text_and_in_several(search: dict[str, str],
     assert parse_search([" ".join(words)], {"other": "0:1"}) == search
     with pytest.raises(UserError, match="twice"):
         parse_search([*words, words[0]], {})
+
+
+# Published logs
+
+LINES = st.tuples(st.integers(0, 9), st.integers(-1, 9), st.integers(0, 30_000), st.integers(0, 99))
+
+
+@settings(max_examples=20)
+@given(st.dictionaries(st.integers(0, 499), LINES, min_size=1, max_size=20), st.booleans())
+def test_a_published_log_is_read_as_it_was_written(lines: dict[int, tuple[int, int, int, int]], torn: bool) -> None:
+    written = [
+        (idx, label, predict, radius / 10_000 if predict >= 0 else 0.0, int(label == predict), seconds)
+        for idx, (label, predict, radius, seconds) in sorted(lines.items())
+    ]
+    text = "\n".join("\t".join(map(str, line)) for line in (HEADER, *written))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "log.tsv"
+        path.write_text(f"{text}\n499" if torn else f"{text}\n")
+        log = read_log(path, load_board("digits"))
+    found = log.records.assign(radius=log.records["radius"].astype(float))
+    assert list(found[list(HEADER)].itertuples(index=False, name=None)) == written
+    assert ("unfinished last line" in log.note) == torn
