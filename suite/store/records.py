@@ -61,7 +61,8 @@ class RecordFile:
             self.done.add(record(path, number, line)["idx"])
             whole += len(line)
         self._file = path.open("ab", buffering=0)
-        self._file.truncate(whole)
+        if self._file.tell() != whole:  # leave a whole file alone to the byte, and to its date
+            self._file.truncate(whole)
         self._synced = time.monotonic()
 
     def write(self, record: dict[str, Any]) -> None:
