@@ -44,8 +44,8 @@ class Result(BaseModel):
     source: Literal["run", "published", "paper, table", "paper, plot"] = "run"
     read: Literal["log", "table", "plot"] = "log"
     recipe: str = Field(default="", description="the same for runs that differ in their seeds alone")
-    sections: dict[str, str] = Field(default={}, description="of each protocol, the digest of its settings without seeds")
-    records: dict[str, str] = Field(default={}, description="of each protocol, the name of the file of its records")
+    sections: dict[str, str] = Field(default={}, description="by protocol, the digest of its settings without seeds")
+    records: dict[str, str] = Field(default={}, description="by protocol, the name of the file of its records")
     command: str = ""
     citation: str = ""
     note: str = ""
@@ -73,7 +73,9 @@ class Result(BaseModel):
     median_radius: FiniteFloat | None = None
     draws: FiniteFloat | None = None
     seconds_per_certificate: FiniteFloat | None = None
-    image_radii: list[FiniteFloat | None] = Field(default=[], description="by image: R, -1 where wrong, None where abstained")
+    image_radii: list[FiniteFloat | None] = Field(
+        default=[], description="by image: R, -1 where wrong, None where abstained"
+    )
 
     def metric(self, path: str) -> float | None:
         """The number at a dotted place; None where there is none."""
