@@ -7,7 +7,6 @@ A page asks for a computed part by a comment: `<!-- site: command line -->`, `<!
 from __future__ import annotations
 
 import html
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -69,8 +68,9 @@ def result_fields() -> str:
 
 def exported() -> dict[str, dict[str, Any]]:
     """The fields of a row in the JSON Schema of boards."""
-    schema = json.loads((ROOT / "leaderboards" / "schema.json").read_text())
-    return dict(schema["$defs"]["row"]["properties"])
+    from leaderboards.render.schema import schema
+
+    return dict(schema()["properties"]["rows"]["items"]["properties"])
 
 
 def field_table(fields: dict[str, dict[str, Any]]) -> str:
@@ -88,6 +88,10 @@ def kind(field: dict[str, Any]) -> str:
         return " or ".join(map(kind, field["anyOf"]))
     if "enum" in field:
         return ", ".join("null" if value is None else f"`{value}`" for value in field["enum"])
+    if "oneOf" in field:
+        return " or ".join(map(kind, field["oneOf"]))
+    if "const" in field:
+        return f"`{field['const']}`"
     if "$ref" in field:
         return str(field["$ref"].rpartition("/")[2].replace("_", " "))
     types = field["type"] if isinstance(field["type"], list) else [field["type"]]

@@ -271,7 +271,10 @@ def test_a_finished_run_goes_through_one_protocol_more_and_keeps_what_it_has(sui
     code, out, _ = suite("lbound", folder.name, *small, "--runs", str(finished), "--no-track", "--format", "json")
     other = json.loads(out)
     assert (code, other["lbound"]["images"]) == (0, 5)
-    assert other["run_id"] != row["run_id"]  # other settings are another run, with the same model
+    assert other["run_id"] == row["run_id"]
+    assert other["records"]["lbound"] != row["records"]["lbound"]  # those of other settings stand beside the first
+    for result, images in ((row, 100), (other, 5)):
+        assert (folder / result["records"]["lbound"]).read_text().count("\n") == images
 
 
 def test_adaptive_certificates_of_a_finished_run(suite: Cli, finished: Path) -> None:
@@ -303,7 +306,7 @@ def test_the_precision_of_certify_is_the_certificates_and_not_the_trainings(suit
     ],
 )
 def test_a_protocol_that_cannot_be_carried_out(suite: Cli, finished: Path, arguments: list[str], said: str) -> None:
-    [whole] = [f.parent.name for f in finished.glob("heat-*/certify-*.jsonl") if (f.parent / "accuracy.jsonl").exists()]
+    [whole] = [file.parent.name for file in finished.glob("heat-*/accuracy-*.jsonl")]
     arguments = [whole if argument == "heat" else argument for argument in arguments]
     assert said in suite.mistake(*arguments, "--runs", str(finished), "--no-track")
 

@@ -15,7 +15,6 @@ from suite import data as datasets
 from suite.errors import UserError
 from suite.experiments.experiment import carry_out, count_passes, load_experiment, runs_of
 from suite.pipeline import Machine
-from suite.spec.model_spec import ModelSpec
 from suite.training import learning_rate
 
 FILE = """
@@ -70,8 +69,7 @@ def test_the_experiments_behind_the_cifar10_figures_are_those_of_the_authors_cod
         "noisy": 0, "frozen_norm": False, "timesteps": 5, "reinitialise": True, "lambda": "paper",
     }  # fmt: skip
     assert heat.start == baseline.model
-    assert heat.agreement.against
-    assert ModelSpec(**heat.agreement.against) == smoothing.model
+    assert heat.agreement.against == smoothing.model
 
 
 def test_the_experiment_behind_the_imagenet_figures_is_that_of_the_authors_code() -> None:
@@ -157,14 +155,15 @@ def test_one_failing_run_does_not_keep_the_others(file: Path, tmp_path: Path) ->
     experiment = load_experiment(str(file)).select(["baseline"])
     specs = runs_of(experiment, "digits")
     machine = Machine(runs=tmp_path / "runs", track=False)
-    broken = machine.runs / specs[0].on(datasets.load("digits").fingerprint).name
-    broken.mkdir(parents=True)
-    (broken / "certify.jsonl").write_text("no record\n")
+    first = specs[0].on(datasets.load("digits").fingerprint)
+    broken = machine.runs / first.name / f"certify-{first.records_digest('certify')}.jsonl"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("no record\n")
     done = carry_out(specs, machine)
     with pytest.raises(UserError, match=r"1 of 2 runs failed: .*seed0.*finished"):
         list(done)
     assert len(list(machine.runs.glob("*seed1*/result.json"))) == 1
-    assert "no record" in (broken / "certify.jsonl").read_text()
+    assert "no record" in broken.read_text()
 
 
 # in the order in which the study comes by: each time it goes on from the one before

@@ -396,6 +396,7 @@ def test_the_timesteps_drive_the_boundary_away_from_a_point_as_in_figure_5() -> 
     assert adversarial_distance(torch.ones(801), x, POINT) == float("inf")
 
 
+@pytest.mark.slow
 def test_the_figures_are_drawn(tmp_path: Path) -> None:
     files = illustrate(tmp_path / "figures")
     assert [file.name for file in files if file.suffix == ".html"] == ["figure4.html", "figure5.html"]

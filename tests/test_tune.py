@@ -117,6 +117,7 @@ def test_objectives_of_certificates_that_were_worked_out_by_hand() -> None:
     assert (value("seconds"), find_objective("seconds", ()).direction) == (0.25, "minimize")
 
 
+@pytest.mark.slow
 def test_the_objective_of_a_trial_is_that_of_its_model_on_the_validation_images(tmp_path: Path) -> None:
     """Trained and certified again by hand, with every one of the n draws."""
     study = search(GIVEN | {"objectives": ["acr"], "search": ["sigma=0.2,0.21"]}, 1, tmp_path)

@@ -156,7 +156,7 @@ def median_verdict(statement: Statement, a: NDArray[np.float64], b: NDArray[np.f
 def medians(values: NDArray[np.float64], images: NDArray[np.int64]) -> NDArray[np.float64]:
     """The mean over seeds of the median over each sample of the images that have a value: (S, N), (…, N) → (…)."""
     with np.errstate(invalid="ignore"):
-        return np.mean([np.nanmedian(seed[images], axis=1) for seed in values], axis=0)
+        return np.asarray(np.mean([np.nanmedian(seed[images], axis=1) for seed in values], axis=0))
 
 
 def has_ties(values: NDArray[np.float64]) -> bool:

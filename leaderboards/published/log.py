@@ -168,7 +168,7 @@ def fits(radius: ArrayLike, half: ArrayLike, n: int, alpha: float, sigma: float)
     radius, half = np.asarray(radius, float), np.asarray(half, float)
     count = smallest_count(np.maximum(radius - half, 0), n, alpha, sigma)
     nearest = certified_radius(np.minimum(count, n), n, alpha, sigma)
-    return (radius == 0) | ((count <= n) & (nearest <= radius + half))
+    return np.asarray((radius == 0) | ((count <= n) & (nearest <= radius + half)))
 
 
 def evidence(log: Log, n: int, alpha: float, sigma: float) -> float:
