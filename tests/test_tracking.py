@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from helpers.cli import TINY
+from helpers.known import records_file
 
 from suite import RunSpec, run
 from suite.pipeline import Machine
@@ -52,9 +53,15 @@ def test_a_run_made_without_mlflow_is_synced_once_and_completely(
         for radius, value in result[convention].items():
             assert logged.data.metrics[f"{convention}.{radius}"] == value
     stored = {file.path for file in client.list_artifacts(logged.info.run_id)}
-    assert stored >= {"spec.json", "environment.json", "result.json", "model.safetensors", "certify.jsonl"}
-    local = client.download_artifacts(logged.info.run_id, "certify.jsonl")
-    assert Path(local).read_bytes() == (folder / "certify.jsonl").read_bytes()
+    assert stored >= {
+        "spec.json",
+        "environment.json",
+        "result.json",
+        "model.safetensors",
+        records_file(folder, "certify").name,
+    }
+    local = client.download_artifacts(logged.info.run_id, records_file(folder, "certify").name)
+    assert Path(local).read_bytes() == records_file(folder, "certify").read_bytes()
     assert len(client.get_metric_history(logged.info.run_id, "training.loss")) == len(
         json.loads((folder / "training.json").read_text())
     )

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers.cli import TINY, Cli, succeed
+from helpers.known import records_file
 from helpers.studying import COMMAND, GIVEN, search
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import Trial, TrialState
@@ -329,7 +330,7 @@ def test_a_trials_value_is_what_its_records_say(finished: Path) -> None:
     frame = tabulate_trials(study)
     assert list(frame["state"]) == ["complete"] * 3
     for _, row in frame.iterrows():
-        lines = (finished / "studies" / row["run"] / "certify.jsonl").read_text().splitlines()
+        lines = records_file(finished / "studies" / row["run"], "certify").read_text().splitlines()
         records = [json.loads(line) for line in lines]
         assert row["acr"] == pytest.approx(sum(each["radius"] * each["correct"] for each in records) / 30)
     drawn = plot_study(study)
