@@ -189,7 +189,8 @@ def _bytes(state: dict[str, Any]) -> bytes:
 
 def _load(checkpoint: Path) -> dict[str, Any]:
     try:
-        return torch.load(checkpoint, map_location="cpu", weights_only=True)
+        content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        return content
     except Exception as error:
         raise UserError(
             f"{checkpoint} is damaged or not a training checkpoint; remove it to train from the beginning"

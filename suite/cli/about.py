@@ -24,7 +24,7 @@ def methods(format: Output = Format.table) -> None:
     """List the methods and their settings."""
     from methods import METHODS, Method
 
-    def describe(name: str, kind: type[Method]) -> dict[str, Any]:
+    def describe(name: str, kind: type[Method[Any]]) -> dict[str, Any]:
         settings = {name: field.default for name, field in kind.Parameters.model_fields.items()}
         return {"name": name, "summary": kind.summary, "settings": settings}
 

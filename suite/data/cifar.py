@@ -147,7 +147,7 @@ def _download(kind: Any, root: Path, title: str, places: str) -> Path:
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)
-    return root / kind.base_folder
+    return Path(root / kind.base_folder)
 
 
 def _any_jpeg(split: Encoded) -> bool:

@@ -144,7 +144,7 @@ def metrics(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
 
 def passes(spec: RunSpec, total: int) -> float:
     models = 2 if spec.agreement.against else 1
-    return len(indices(spec, total)) * (1 + models * spec.agreement.n)
+    return float(len(indices(spec, total)) * (1 + models * spec.agreement.n))
 
 
 PROTOCOL = Protocol(

@@ -121,7 +121,7 @@ def passes(spec: RunSpec, total: int) -> float:
     from suite.attacks.target import HALVINGS
 
     looks = 2.5 * 2 * (spec.attack.steps + spec.attack.best_steps) + 4 * HALVINGS
-    return len(indices(spec, total)) * (draws_per_image("attack", spec) or 1) * looks
+    return float(len(indices(spec, total)) * (draws_per_image("attack", spec) or 1) * looks)
 
 
 PROTOCOL = Protocol(

@@ -169,7 +169,7 @@ def passes(spec: RunSpec, total: int) -> float:
     times = {"pgd": settings.restarts, "apgd-t": TARGETS, "hopskipjump": 0}
     searching = 2.5 * (m or 1) * settings.steps * sum(times.get(search, 1) for search in searches)
     asking = settings.n * (1 + HALVINGS) if m else len(searches) * (1 + SEGMENT)
-    return len(indices(spec, total)) * (searching + asking + ("hopskipjump" in searches) * settings.queries)
+    return float(len(indices(spec, total)) * (searching + asking + ("hopskipjump" in searches) * settings.queries))
 
 
 PROTOCOL = Protocol(

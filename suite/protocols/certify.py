@@ -170,7 +170,7 @@ def claim(sigma: float, alpha: float, n0: int, noise: str = "gaussian") -> str:
 
 
 def passes(spec: RunSpec, total: int) -> float:
-    return len(indices(spec, total)) * (spec.certify.n0 + spec.certify.n)
+    return float(len(indices(spec, total)) * (spec.certify.n0 + spec.certify.n))
 
 
 PROTOCOL = Protocol(

@@ -139,7 +139,7 @@ def radius_metrics(radius: pd.Series[float] | None) -> dict[str, float | None]:
 
 
 def passes(spec: RunSpec, total: int) -> float:
-    return len(indices(spec, total)) * (1 + spec.lbound.draws)
+    return float(len(indices(spec, total)) * (1 + spec.lbound.draws))
 
 
 PROTOCOL = Protocol(

@@ -106,7 +106,8 @@ def classify(model: nn.Module, x: Tensor, sigma: float, n: int, together: int, s
     import torch
 
     if not sigma:
-        return model(x).argmax(dim=1).tolist()
+        single: list[int] = model(x).argmax(dim=1).tolist()
+        return single
     b, c, h, w = x.shape
     classes = []
     for done in range(0, n, together):

@@ -69,7 +69,10 @@ def log(folder: Path, client: MlflowClient, runs: Path) -> str:
     content = (folder / "result.json").read_bytes()
     result, stamp = json.loads(content), hashlib.sha256(content).hexdigest()
     where = open_experiment(client, f"suite/{result['dataset']}", runs)
-    for there in client.search_runs([where], f"tags.`suite.run_id` = '{folder.name}'"):
+    environment = json.loads((folder / "environment.json").read_text())
+    names = filter(None, (folder.name, environment.get("formerly")))  # the name that an earlier version gave it
+    known = [found for name in names for found in client.search_runs([where], f"tags.`suite.run_id` = '{name}'")]
+    for there in known:
         if there.info.status == "FINISHED" and there.data.tags.get("suite.result") == stamp:
             return str(there.info.run_id)
         client.delete_run(there.info.run_id)

@@ -37,7 +37,8 @@ def record(path: Path, number: int, line: str | bytes) -> dict[str, Any]:
     """A line of a file of records; UserError, naming the line, where it is none."""
     try:
         found = json.loads(line)
-        return found | {"idx": int(found["idx"])}
+        content: dict[str, Any] = found | {"idx": int(found["idx"])}
+        return content
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}, line {number} is damaged; remove that line to go on") from error
 
