@@ -402,23 +402,23 @@ def test_the_two_conventions_are_those_of_the_published_logs() -> None:
     for row in rows_of(FINDINGS, "abstained"):
         [published] = [
             entry for entry in published_rows(row["data"])
-            if f"{entry['method']} {entry['variant']}".strip() == row["row"] and shown(entry["sigma"]) == row["σ"]
+            if f"{entry.method} {entry.variant}".strip() == row["row"] and shown(entry.sigma) == row["σ"]
         ]  # fmt: skip
-        assert row["abstained"] == f"{100 * published['abstained']:.1f}"
+        assert row["abstained"] == f"{100 * published.abstained:.1f}"
         for column, key in (("standard", "certified_accuracy"), ("paper's", "certified_accuracy_paper")):
             for radius in ("0.25", "0.5", "1.0"):
                 if f"{column}, r = {radius}" in row:
-                    assert row[f"{column}, r = {radius}"] == f"{100 * published[key][radius]:.1f}"
+                    assert row[f"{column}, r = {radius}"] == f"{100 * getattr(published, key)[radius]:.1f}"
 
 
 def test_the_studys_rows_in_the_findings_are_those_kept(tmp_path: Path) -> None:
     kept = {(row.method, row.sigma): row for row in board("cifar10", tmp_path) if row.source == "run"}
-    for line in rows_of("findings.md", "abst. %"):
+    for line in rows_of(FINDINGS, "abst. %"):
         row = kept[line["row"].strip("`"), float(line["σ"])]
-        assert (line["abst. %"], line["ACR"]) == (f"{100 * row['abstained']:.1f}", f"{row['acr']:.4f}")
+        assert (line["abst. %"], line["ACR"]) == (f"{100 * row.abstained:.1f}", f"{row.acr:.4f}")
         for column, key in (("Cohen et al.'s", "certified_accuracy"), ("paper's", "certified_accuracy_paper")):
             for radius in ("0.1", "0.2"):
-                assert line[f"{column}, r = {radius}"] == f"{100 * row[key][radius]:.1f}"
+                assert line[f"{column}, r = {radius}"] == f"{100 * getattr(row, key)[radius]:.1f}"
 
 
 def test_the_intervals_in_the_findings_are_those_of_the_kept_records() -> None:
@@ -460,7 +460,7 @@ def test_the_intervals_in_the_findings_are_those_of_the_kept_records() -> None:
 
 def test_the_audits_in_the_findings_are_those_kept(tmp_path: Path) -> None:
     """ "19 of 80" and the like, of the rows at both σ."""
-    text = (DOCS / "findings.md").read_text()
+    text = " ".join((DOCS / FINDINGS).read_text().split())
     kept = {(row.method, row.sigma): row.audit for row in board("cifar10", tmp_path) if row.source == "run"}
     for method in ("baseline", "heat", "madry", "madry-heat"):
         for sigma in (0.1, 0.25):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -10,42 +12,42 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 from torch.nn import functional as F
 
-from suite.networks.allocator import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_memory
 from suite.networks.architectures import build
 from suite.networks.folding import Convolution, folded
+
+PROGRAM = """
+import ctypes
+from suite.networks.allocator import keep_memory
 
 BLOCK = 32 * 2**20
 KINDS = ["arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"]
 
-
-class Usage(ctypes.Structure):
-    """mallinfo2 of malloc.h."""
-
+class Usage(ctypes.Structure):  # mallinfo2 of malloc.h
     _fields_ = [(name, ctypes.c_size_t) for name in KINDS]
 
+libc = ctypes.CDLL(None)
+libc.mallinfo2.restype, libc.malloc.restype, libc.malloc.argtypes = Usage, ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
 
-def kept_after_a_block(libc: ctypes.CDLL) -> tuple[int, int]:
-    """The bytes mapped for a large block alone while it is there, and those of the heap once it is freed."""
+def usage():  # bytes mapped for a large block alone while it is there, and those of the heap once it is freed
     before = libc.mallinfo2()
     block = libc.malloc(BLOCK)
     mapped = libc.mallinfo2().hblkhd - before.hblkhd
     libc.free(block)
     return mapped, libc.mallinfo2().arena
 
+assert usage()[0] >= BLOCK
+keep_memory()
+mapped, heap = usage()
+assert mapped == 0, mapped
+assert heap >= BLOCK, heap
+"""
+
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="glibc's allocator is Linux's")
 def test_freed_memory_stays_with_the_process() -> None:
     """By default a large block is mapped, and goes back to the kernel, page by page."""
-    libc = ctypes.CDLL(None)
-    libc.mallinfo2.restype, libc.malloc.restype, libc.malloc.argtypes = Usage, ctypes.c_void_p, [ctypes.c_size_t]
-    libc.free.argtypes = [ctypes.c_void_p]
-    for parameter in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
-        libc.mallopt(parameter, 128 * 2**10)
-    assert kept_after_a_block(libc)[0] >= BLOCK
-    keep_memory()
-    mapped, heap = kept_after_a_block(libc)
-    assert mapped == 0
-    assert heap >= BLOCK
+    subprocess.run([sys.executable, "-c", PROGRAM], check=True)  # a process whose heap nothing else has touched
 
 
 def test_a_folded_network_leaves_its_input_and_gives_the_same_logits() -> None:

@@ -61,7 +61,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("study")
     (place / "two.toml").write_text(STUDY)
     with pytest.MonkeyPatch.context() as patch:
-        arguments = ["study", place / "two.toml", "--dataset", "digits", "--runs", place / "runs", "--no-track"]
+        arguments = ["experiment", place / "two.toml", "--dataset", "digits", "--runs", place / "runs", "--no-track"]
         assert call(patch, *arguments) == 0
     return place / "runs"
 
