@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,9 @@ import streamlit as st
 
 from leaderboards import curves
 from leaderboards.cache import read_results
-from leaderboards.curves import row_records
+from leaderboards.curves import Recorded, row_records
+from leaderboards.published import PUBLISHED
+from leaderboards.published.kept import records_file, run_folder
 from suite.boards.board import boards
 from suite.errors import UserError
 from suite.statistics.bounds import Convention
@@ -44,8 +47,8 @@ def plain(text: object) -> str:
 
 
 @contextmanager
-def said() -> Iterator[None]:
-    """What a user can mend is said in the page's place for it, and the rest of the page goes on."""
+def warn_user() -> Iterator[None]:
+    """Show user errors as a warning in their place, and render the rest of the page."""
     try:
         yield
     except UserError as error:
@@ -55,10 +58,12 @@ def said() -> Iterator[None]:
 
 
 def convention_control(key: str) -> Convention:
-    told = "Count as wrong: certified at r if correct and R ≥ r (Cohen et al.). Dropped: abstentions leave the "
-    told += "denominator, and R > r (the paper's Figure 1)."
+    explanation = (
+        "Count as wrong: certified at r if correct and R ≥ r (Cohen et al.). Dropped: abstentions leave the "
+        "denominator, and R > r (the paper's Figure 1)."
+    )
     chosen = st.segmented_control(
-        "Abstentions", list(CONVENTIONS), default="count as wrong", required=True, key=key, help=told, **BIND
+        "Abstentions", list(CONVENTIONS), default="count as wrong", required=True, key=key, help=explanation, **BIND
     )
     return CONVENTIONS[chosen]
 
@@ -78,14 +83,14 @@ def show_table(frame: pd.DataFrame, name: str, config: dict[str, Any] | None = N
     download("Table as CSV", lambda: frame.to_csv(index=False), f"{file_name(name)}.csv", "text/csv")
 
 
-def show_figure(figure: go.Figure, name: str, alt: str) -> None:
-    """A figure, its PNG by the camera above it, and its HTML page, which needs no network."""
+def show_plot(figure: go.Figure, name: str, alt: str) -> None:
+    """A plot, its PNG by the camera above it, and its HTML page, which needs no network."""
     file = file_name(name)
     image = {"format": "png", "filename": file, "scale": 2}
     config = {"displaylogo": False, "displayModeBar": True, "toImageButtonOptions": image}
     config["modeBarButtons"] = [["toImage", "zoom2d", "resetScale2d"]]
-    st.plotly_chart(figure, key=f"figure {name}", config=config, alt=alt)
-    download("Figure as HTML", lambda: figure.to_html(include_plotlyjs=True), f"{file}.html", "text/html")
+    st.plotly_chart(figure, key=f"plot {name}", config=config, alt=alt)
+    download("Plot as HTML", lambda: figure.to_html(include_plotlyjs=True), f"{file}.html", "text/html")
 
 
 def download(label: str, content: Callable[[], str], file: str, kind: str) -> None:
@@ -98,48 +103,62 @@ def file_name(name: str) -> str:
 
 
 def board_names(runs: Path) -> list[str]:
-    """The boards, those with most finished runs in the store first; damaged results are said."""
+    """The boards, those with most finished runs in the store first; with a warning of damaged results."""
     results, damaged = read_results(runs)
     counts = {name: 0 for name in ("cifar10", *boards())}
     for result in results:
-        counts[result["dataset"]] = counts.get(result["dataset"], 0) + 1
+        counts[result.dataset] = counts.get(result.dataset, 0) + 1
     if damaged:
         st.warning(plain("Left out: " + "; ".join(damaged[:3]) + (" …" if len(damaged) > 3 else "")))
     return sorted(counts, key=lambda name: -counts[name])
 
 
-def records(row: Mapping[str, Any], protocol: str = "certify") -> pd.DataFrame:
+@dataclass(frozen=True)
+class Source:
+    """What the records of a row depend on, for Streamlit's cache."""
+
+    run_id: str
+    source: str
+    runs: tuple[str, ...]
+    decided: tuple[float, ...] | None
+
+    @classmethod
+    def of(cls, row: Recorded) -> Source:
+        decided = row.decided
+        return cls(row.run_id, row.source, tuple(row.runs), tuple(decided) if decided else None)
+
+    def stamp(self, protocol: str) -> list[int]:
+        """When the records changed last."""
+        folders = (run_folder(run, places().runs, PUBLISHED) for run in self.runs)
+        files = [records_file(folder, protocol) for folder in folders]
+        return [file.stat().st_mtime_ns if file.exists() else 0 for file in files]
+
+
+def records(row: Recorded, protocol: str = "certify") -> pd.DataFrame:
     """The records behind a row, as `leaderboards.curves.row_records` gives them; read again where they have changed."""
-    runs, own = places().runs, _what_counts(row)
-    return _records(own, protocol, runs, _stamp(runs, own["runs"], protocol))
+    source = Source.of(row)
+    return _records(source, protocol, places().runs, source.stamp(protocol))
 
 
-def curve(row: Mapping[str, Any], convention: Convention) -> pd.DataFrame:
+def run_records(run: str, protocol: str = "certify") -> pd.DataFrame:
+    """The records of one run."""
+    return records(Source(run, "run", (run,), None), protocol)
+
+
+def curve(row: Recorded, convention: Convention) -> pd.DataFrame:
     """The curve of a row of the board, as `leaderboards.curves.row_curve` gives it."""
-    runs, own = places().runs, _what_counts(row)
-    return _curve(own, convention, runs, _stamp(runs, own["runs"], "certify"))
-
-
-def _what_counts(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a row of a table, or of a result: what its records depend on."""
-    return {"runs": row.get("runs", [row["run_id"]]), "decided": row.get("decided")} | {
-        name: row.get(name, "") for name in ("run_id", "source", "dataset")
-    }
+    source = Source.of(row)
+    return _curve(source, convention, places().runs, source.stamp("certify"))
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
-def _records(row: dict[str, Any], protocol: str, runs: Path, stamp: list[int]) -> pd.DataFrame:
+def _records(row: Source, protocol: str, runs: Path, stamp: list[int]) -> pd.DataFrame:
     found = row_records(row, runs, protocol=protocol)
     if found.empty:
-        raise UserError(f"the {protocol} records of {row['run_id']} are gone; they may have been deleted or moved")
+        raise UserError(f"the {protocol} records of {row.run_id} are gone; they may have been deleted or moved")
     return found
 
 
 @st.cache_data(show_spinner=False, max_entries=256)
-def _curve(row: dict[str, Any], convention: Convention, runs: Path, stamp: list[int]) -> pd.DataFrame:
-    return curves.curve(_records(row, "certify", runs, stamp), convention, decided=row["decided"])
-
-
-def _stamp(runs: Path, names: list[str], protocol: str) -> list[int]:
-    files = (runs / name / f"{protocol}.jsonl" for name in names)
-    return [file.stat().st_mtime_ns if file.exists() else 0 for file in files]
+def _curve(row: Source, convention: Convention, runs: Path, stamp: list[int]) -> pd.DataFrame:
+    return curves.curve(_records(row, "certify", runs, stamp), convention, decided=row.decided)

@@ -1,51 +1,52 @@
-"""The rows of a board, read from the results of finished runs and from published figures, and from nothing else."""
+"""The rows of a board, in order and in comparable groups: read from results of finished runs and published numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from leaderboards.cache import EARLIER
-from leaderboards.kept import results
+from leaderboards.estimates import CURVES
 from leaderboards.published import PUBLISHED, paper_rows, published_rows
-from leaderboards.rows import COMPARABLE, CURVES, FIGURES, board_rows
+from leaderboards.published.kept import results
+from leaderboards.rows import COMPARABLE, Estimate, Row, board_rows
 from suite.boards.board import Board, load_board
 from suite.errors import UserError
+from suite.protocols.protocol import Column, columns
 from suite.statistics.bounds import Convention
+from suite.store.result import EARLIER, Result
 
-COLUMNS = {"clean_accuracy": "clean", "seconds_per_certificate": "seconds", "averaging_error": "averaging",
-           "adversarial_distance": "distance"}  # fmt: skip
-TEXT = ("method", "arch", "variant", "inference", "seeds", "runs", "run_id", "claim", "source", "citation", "note",
-        "date", "command", "device", "dataset", "decided")  # fmt: skip
-WHOLE = ("images", "every", "n", "seed", "audited", "violations", "lbound_audited", "lbound_violations",
-         "probit_audited", "probit_violations")  # fmt: skip
+WHOLE = ("images", "every", "n0", "n", "seed")
 
 
-def board_results(dataset: str, runs: Path, published: Path | None = PUBLISHED) -> list[dict[str, Any]]:
+def board_results(dataset: str, runs: Path, published: Path | None = PUBLISHED) -> list[Result]:
     """The results of all finished runs on a data set, unreadable ones left out; then published rows.
 
     `published` is where those lie, and runs that were kept; None leaves both out.
     """
-    found = [result for result in results(runs, published) if result["dataset"] == dataset]
+    found = [result for result in results(runs, published) if result.dataset == dataset]
     return found + (published_rows(dataset, published) if published else [])
 
 
-def ordered(
-    dataset: str, runs: Path, convention: Convention, published: Path | None, sort: str | None
-) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """The rows of a board in the form of `schema.json`, each with its line of the table, in the order of the table.
+def rows(
+    dataset: str,
+    runs: Path,
+    convention: Convention = "standard",
+    published: Path | None = PUBLISHED,
+    *,
+    sort: str | None = None,
+) -> list[Row]:
+    """The rows of a board, best first within each group of comparable rows.
 
     Runs are averaged over seeds; published rows come from logs and, as far as a paper has no log, from its tables and
-    plots.
+    plots. The convention decides how abstentions count where rows are sorted by a radius; `sort` is "acr", "clean" or
+    a radius, by default the board's.
     """
     board = load_board(dataset)
     found = board_results(dataset, runs, published) + (paper_rows(dataset, published) if published else [])
-    pairs = [(row, table_line(row, board, CURVES[convention == "paper"])) for row in board_rows(found, board.radii)]
-    key = order(board, sort or board.sort)
-    return sorted(pairs, key=lambda pair: key(pair[1]))
+    return sorted(board_rows(found, board.radii), key=order(board, sort or board.sort, CURVES[convention]))
 
 
 def table(
@@ -56,82 +57,91 @@ def table(
     *,
     sort: str | None = None,
 ) -> pd.DataFrame:
-    """One line per row of the board, best first within each group of comparable rows, with a column for each radius.
+    """One line per row of the board, in the order of `rows`, with a column for each metric and each radius.
 
-    A row is the mean over the runs that differ in the seed alone (`leaderboards.rows`). Columns: COMPARABLE, rank,
-    method, arch, variant, seed (of a single run), seeds, runs, inference; clean, "r=…", acr, abstained (shares in
-    [0,1], radii in pixels of [0,1]); distance, pgd and ddn (median distances of adversarial examples: of the nearest
-    found, and of the paper's two attacks); seconds_per_image (as deployed, in full batches) and device; seconds (per
-    certificate); averaging (error of the single pass); lbound_radius, probit_radius and soft_radius (medians, of
-    protocol lbound); draws (per certificate, mean); audited and violations, and the same of the lbound_ and the probit_
-    radii; claim, source ("run", "published", or "paper, table" and "paper, plot" for figures without a log), citation,
-    note, date, command (the shell line that makes it again), run_id (the first seed's), decided (those that
-    adaptive sampling did). `intervals` (column → [low, high], 95 %) and `spread` (column → standard deviation over
-    seeds) hold what is uncertain. What is not known is None or NaN. The convention decides how abstentions count in
-    "r=…"; `sort` is "acr", "clean" or a radius, by default the board's. Rows without a figure in this convention are
-    left out.
+    Columns: COMPARABLE, rank, what else a row is (`Row`), seed (of a single run), then the columns of all protocols by
+    key (`suite.protocols.protocol.columns`), shares in [0,1], a count with its total as `audit.violations` and
+    `audit.attacked`, certified accuracy as "r=…". `intervals` (column → [low, high], 95 %) and `spread` (column →
+    standard deviation over seeds) hold what is uncertain. What is not known is None or NaN. Rows without a metric that
+    boards compare, in this convention, are left out.
     """
     board = load_board(dataset)
-    lines = [line for _, line in ordered(dataset, runs, convention, published, sort)]
-    lines = [line for line in lines if any(line[name] is not None for name in figure_columns(board))]
+    lines = [table_line(row, CURVES[convention]) for row in rows(dataset, runs, convention, published, sort=sort)]
+    compared = ["clean_accuracy", "acr", *(f"r={radius}" for radius in board.radii)]
+    lines = [line for line in lines if any(line[name] is not None for name in compared)]
     if not lines:
         return pd.DataFrame()
-    frame = pd.DataFrame(lines).astype(dict.fromkeys(WHOLE, "Int64") | dict.fromkeys(numeric_columns(board), float))
+    counts = [name for column in columns().values() for name in count_names(column)]
+    numbers = [name for name, column in table_columns(lines[0]).items() if not column.of]
+    kinds = dict.fromkeys([*WHOLE, *counts], "Int64") | dict.fromkeys(numbers, "float")
+    frame = pd.DataFrame(lines).astype(kinds)
     frame.insert(len(COMPARABLE), "rank", frame.groupby(list(COMPARABLE), dropna=False).cumcount() + 1)
     return frame
 
 
-def order(board: Board, sort: str) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
-    """A sort key for lines: groups by data, the board's usual rule and σ first, what was read off last."""
-    by = [sort_column(sort, board), "acr", *radius_columns(board), "clean"]
+def order(board: Board, sort: str, curve: str) -> Callable[[Row], tuple[Any, ...]]:
+    """A sort key for rows: groups by data, the board's usual rule and σ first, what was read off last."""
+    radii = [str(radius) for radius in board.radii]
+    if sort not in ("acr", "clean", *radii):
+        raise UserError(f"no column '{sort}' to sort by: acr, clean or a radius of the board, {board.radii}")
 
-    def key(line: dict[str, Any]) -> tuple[Any, ...]:
-        group = [(line[name] is None, line[name]) for name in COMPARABLE]
-        best_first = [(line[name] is None, -(line[name] or 0)) for name in by]
-        unusual = (line["top"] != board.top, line["sigma"] != board.sigma)
-        return (line["read"] != "log", line["data"], *unusual, *group, *best_first)
+    def best(row: Row, name: str) -> tuple[bool, float]:
+        metric = {"clean": "clean_accuracy"}.get(name, name)
+        value = (row.curves[curve] if name in radii else row.metrics)[metric].value
+        return (value is None, -(value or 0.0))
+
+    def key(row: Row) -> tuple[Any, ...]:
+        shared = row.shared()
+        group = [(shared[name] is None, shared[name]) for name in COMPARABLE]
+        unusual = (row.top != board.top, row.sigma != board.sigma)
+        return (row.read != "log", row.data, *unusual, *group, *(best(row, n) for n in (sort, "acr", *radii, "clean")))
 
     return key
 
 
-def radius_columns(board: Board) -> list[str]:
-    return [f"r={radius}" for radius in board.radii]
+def count_names(column: Column) -> list[str]:
+    """What a count and its total are called in a table: `audit.violations` and `audit.attacked`."""
+    places = (column.path, column.of) if column.of else ()
+    return [f"{column.key}.{place.rpartition('.')[2]}" for place in places]
 
 
-def figure_columns(board: Board) -> list[str]:
-    """What a board compares rows by."""
-    return ["clean", *radius_columns(board), "acr"]
+def table_columns(line: Any) -> dict[str, Column]:
+    """The metrics that a line of a table, or a table, has, in order: by name, each with its protocol's column."""
+    found: dict[str, Column] = {}
+    names = list(map(str, line))
+    for key, column in columns().items():
+        if not column.by_radius:
+            own = [key] if key in names or set(count_names(column)) & set(names) else []
+        elif key in CURVES.values():
+            own = [name for name in names if name.startswith("r=")]
+        else:
+            own = [name for name in names if name.startswith(f"{key} r=")]
+        found |= dict.fromkeys(own, column)
+    return found
 
 
-def numeric_columns(board: Board) -> list[str]:
-    return [*(COLUMNS.get(name, name) for name in FIGURES), *radius_columns(board)]
-
-
-def sort_column(sort: str, board: Board) -> str:
-    """The column that "acr", "clean" or a radius stands for. UserError for anything else."""
-    column = sort if sort in ("acr", "clean") else f"r={sort}"
-    if column not in figure_columns(board):
-        raise UserError(f"no column '{sort}' to sort by: acr, clean or a radius of the board, {board.radii}")
-    return column
-
-
-def table_line(row: dict[str, Any], board: Board, curve: str) -> dict[str, Any]:
+def table_line(row: Row, curve: str) -> dict[str, Any]:
     """A row of the board as a line of the table, with the certified accuracy of one convention."""
-
-    def flat(tree: dict[str, Any]) -> dict[str, Any]:
-        own = {COLUMNS.get(name, name): tree.get(name) for name in FIGURES if name in tree}
-        return own | {f"r={radius}": value for radius, value in tree[curve].items()}
-
-    audits = {prefix: row[f"{prefix}audit"] or {} for prefix in ("", "lbound_", "probit_")}
+    shared = row.shared()
+    estimates: dict[str, Estimate] = {}
+    counts: dict[str, float | None] = {}
+    for key, column in columns().items():
+        if column.of:
+            counted = row.metrics[key]
+            counts |= dict(zip(count_names(column), (counted.value, counted.of), strict=True))
+        elif not column.by_radius:
+            estimates[key] = row.metrics[key]
+        elif key == curve or key not in CURVES.values():
+            prefix = "" if key == curve else f"{key} "
+            estimates |= {f"{prefix}r={r}": estimate for r, estimate in row.curves[key].items()}
     return {
-        **{name: row[name] for name in COMPARABLE},
-        **{name: row[name] for name in TEXT},
-        "seed": row["seeds"][0] if len(row["seeds"]) == 1 else None,
-        **flat(row),
-        **{f"{name}audited": audit.get("attacked") for name, audit in audits.items()},
-        **{f"{name}violations": audit.get("violations") for name, audit in audits.items()},
-        "intervals": flat(row["intervals"]),
-        "spread": flat(row["spread"]),
+        **{name: shared.pop(name) for name in COMPARABLE},
+        **shared,
+        "seed": row.seeds[0] if len(row.seeds) == 1 else None,
+        **{name: estimate.value for name, estimate in estimates.items()},
+        **counts,
+        "intervals": {name: e.interval and list(e.interval) for name, e in estimates.items()},
+        "spread": {name: e.spread for name, e in estimates.items()},
     }
 
 
@@ -153,30 +163,60 @@ def envelopes(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def over_sigma(frame: pd.DataFrame, most: int = 6) -> dict[str, dict[float, pd.Series[Any]]]:
+    """For each method and architecture with rows at several σ, alike in all else: its best row at each σ.
+
+    A table's rows, so the first at each σ is the best; rows without records do not count. At most `most`, by name.
+    """
+    recorded = frame[frame["read"] == "log"]
+    alike = ["method", "arch", *(name for name in COMPARABLE if name not in ("sigma", "read"))]
+    found: dict[str, dict[float, pd.Series[Any]]] = {}
+    for _, group in recorded.groupby(alike, sort=False, dropna=False):
+        best = table_rows(group.drop_duplicates("sigma").sort_values("sigma"))
+        if len(best) > 1:
+            first = best[0]
+            name = f"{first.method}, {first.arch}, {first.data}, top-{first.top}, n = {first.n:.0f}"
+            found[name] = {row.sigma: row for row in best}
+    return dict(list(found.items())[:most])
+
+
+def table_rows(frame: pd.DataFrame) -> list[pd.Series[Any]]:
+    """A table's lines; each has the columns that are names as attributes, like a `Row`."""
+    return [row for _, row in frame.iterrows()]
+
+
+def select_rows(frame: pd.DataFrame, **chosen: Sequence[Any]) -> pd.DataFrame:
+    """The lines of a table whose column has one of the values chosen for it; none chosen: any."""
+    for column, values in chosen.items():
+        if values:
+            frame = frame[frame[column].isin(values)]
+    return frame
+
+
 def groups(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """The comparable rows of a table, each group with its title and without the radii that none of its rows reaches."""
     for _, group in frame.groupby(list(COMPARABLE), sort=False, dropna=False):
         beyond = [column for column in map(str, group) if column.startswith("r=") and not (group[column] > 0).any()]
-        yield title(group.iloc[0]), group.drop(columns=[*beyond, *COMPARABLE])
+        yield title(group.iloc[0]), group.drop(columns=beyond)
 
 
 def title(row: Any) -> str:
-    """What the rows of a group have in common; `row` is any of them."""
-    said = [f"σ = {row['sigma']:g}", f"top-{row['top']}"]
-    if pd.notna(row["images"]):
-        said.append(f"{row['images']} images")
-    if pd.notna(row["every"]) and row["every"] > 1:
-        said.append(f"every {row['every']}th")
-    if pd.notna(row["n"]):
-        said.append(f"n {'=' if row['sampling'] == 'fixed' else '≤'} {row['n']}")
-    if row["sampling"] == EARLIER:
-        said.append(EARLIER)
-    if pd.notna(row["alpha"]):
-        said.append(f"α = {row['alpha']:g}")
-    if row["noise"] == "discrete":
-        said.append("discrete noise")
-    if row["precision"] == "bf16":
-        said.append(row["precision"])
-    if row["read"] != "log":
-        said.append(f"read off a paper's {row['read']}, without records")
-    return f"{row['data']}: {', '.join(said)}"
+    """What the rows of a group have in common; `row` is any of them: a `Row`, a line of a table, or a result."""
+    parts = [f"σ = {row.sigma:g}", f"top-{row.top}"]
+    if pd.notna(row.images):
+        parts.append(f"{row.images} images")
+    if pd.notna(row.every) and row.every > 1:
+        parts.append(f"every {row.every}th")
+    if pd.notna(row.n):
+        parts.append(f"n {'=' if row.sampling == 'fixed' else '≤'} {row.n}")
+    if row.sampling == EARLIER:
+        parts.append(EARLIER)
+    if pd.notna(row.alpha):
+        parts.append(f"α = {row.alpha:g}")
+    if row.noise == "discrete":
+        parts.append("discrete noise")
+    if row.precision == "bf16":
+        parts.append(row.precision)
+    if row.read != "log":
+        parts.append(f"read off a paper's {row.read}, without records")
+    return f"{row.data}: {', '.join(parts)}"

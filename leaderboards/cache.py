@@ -1,92 +1,62 @@
-"""The results of finished runs, each file read once while it stays as it is."""
+"""The results of finished runs. A file is read once while it stays as it is."""
 
 from __future__ import annotations
 
-import json
-import os
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, FiniteFloat, ValidationError
+from pydantic import ValidationError
 
-from suite.statistics.bounds import largest_radius
+from suite.store.result import Result
 
-EARLIER = "earlier adaptive sampling"  # of results without `decided`: its rule gave some images up too soon
-
-_read: dict[
-    str, tuple[tuple[int, int], dict[str, Any] | str]
-] = {}  # by path: (time, size) and content, or what ails it
+CERTIFIED = (
+    "data", "arch", "sigma", "seed", "deployed", "top", "images", "n0", "n", "alpha", "certified_accuracy",
+    "certified_accuracy_paper", "abstained", "claim",
+)  # fmt: skip
 
 
-class Result(BaseModel):
-    """What every result.json says; the figures of further protocols are beside it."""
+def read_results(runs: Path) -> tuple[list[Result], list[str]]:
+    """The results of a store's runs that have certificates, by folder name, and what is wrong with damaged files.
 
-    method: str
-    dataset: str
-
-
-class Certified(Result):
-    """What a result with certificates says besides: only such a run stands on a board."""
-
-    data: str
-    arch: str
-    sigma: FiniteFloat
-    seed: int
-    inference: str
-    top: int
-    images: int
-    n0: int
-    n: int
-    alpha: FiniteFloat
-    clean_accuracy: FiniteFloat | None
-    certified_accuracy: dict[str, float]
-    certified_accuracy_paper: dict[str, float]
-    acr: FiniteFloat
-    abstained: FiniteFloat
-    seconds_per_certificate: float | None
-    claim: str
-    image_radii: list[float | None] = []
-
-
-def read_results(runs: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """The results of the runs with certificates in a store, by folder name, and what ails those that cannot be read.
-
-    A folder's name is its run's id. A file is read again once its time or size has changed; one that is deleted
-    meanwhile is as if it had never been there.
+    A folder's name is its run's id. A file that is deleted meanwhile is left out.
     """
     results, damaged = [], []
     for file in sorted(runs.glob("*/result.json")) if runs.is_dir() else []:
         try:
-            status = file.stat()
-            stamp = status.st_mtime_ns, status.st_size
-            path = os.path.abspath(file)
-            if path not in _read or _read[path][0] != stamp:
-                _read[path] = stamp, _parse(file)
+            found = read_result(file)
         except FileNotFoundError:
             continue
         except OSError as error:
-            damaged.append(f"{file} cannot be read: {error.strerror}")
-            continue
-        found = _read[path][1]
+            found = f"{file} cannot be read: {error.strerror}"
         if isinstance(found, str):
             damaged.append(found)
-        elif "acr" in found:
+        elif found.is_certified:
             results.append(found)
     return results, damaged
 
 
-def _parse(file: Path) -> dict[str, Any] | str:
+def read_result(file: Path) -> Result | str:
+    """A run's result, or what is wrong with its file. It is read again once the file's time or size has changed."""
+    status = file.stat()
+    return _read(file.absolute(), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=2**14)
+def _read(file: Path, changed: int, size: int) -> Result | str:
+    return _parse(file)
+
+
+def _parse(file: Path) -> Result | str:
     try:
-        row = json.loads(file.read_bytes())
-        (Certified if "acr" in row else Result).model_validate(row, strict=True)
+        result = Result.from_file(file)
     except ValidationError as error:
         first = error.errors()[0]
         return f"{file} is damaged ({'.'.join(map(str, first['loc']))}: {first['msg']})"
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return f"{file} is damaged ({error})"
-    row |= {"run_id": file.parent.name, "source": "run"}
-    if row.get("sampling") == "adaptive" and "decided" not in row:
-        largest = largest_radius(row["n"], row["alpha"], row["sigma"])
-        decided = [0.0, *(r for r in map(float, row["certified_accuracy"]) if r < largest)]
-        row |= {"sampling": EARLIER, "decided": decided}
-    return row
+    for name in CERTIFIED if result.is_certified else ():
+        if name not in result.model_fields_set:
+            return f"{file} is damaged ({name}: Field required)"
+        if getattr(result, name) is None:
+            return f"{file} is damaged ({name}: a result with certificates needs it)"
+    return result.model_copy(update={"run_id": file.parent.name, "source": "run"})

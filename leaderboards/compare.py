@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from leaderboards.rows import is_decided
+from leaderboards.rows import Decided, is_decided
 from suite.statistics.bounds import Convention
 from suite.statistics.intervals import paired_interval
 
@@ -66,25 +66,24 @@ def difference(
     return pd.DataFrame(lines)
 
 
-def decided_by_all(rows: Iterable[Mapping[str, Any]]) -> list[float]:
+def decided_by_all(rows: Iterable[Decided]) -> list[float]:
     """The radii at which rows can be compared where adaptive sampling made one of them; else none."""
     rows = list(rows)
-    some = {r for row in rows for r in row.get("decided") or ()}
+    some = {r for row in rows for r in row.decided or ()}
     return sorted(r for r in some if all(is_decided(row, r) for row in rows))
 
 
-def same_images(
-    a: Mapping[str, Any], b: Mapping[str, Any], specs: Sequence[Mapping[str, Any] | None] = (None, None)
-) -> str:
+def same_images(a: str, b: str, specs: Sequence[Mapping[str, Any] | None] = (None, None)) -> str:
     """Why an index and a label may not stand for the same pixels in both rows; empty where they do.
 
-    `specs` are the runs' specs with the fingerprints of their data, None for a row without one.
+    `a` and `b` are the names of the rows' data; `specs` are the runs' specs with the fingerprints of their data, None
+    for a row without one.
     """
     prints = [spec.get("data") if spec else None for spec in specs]
     if all(prints):
         return "" if prints[0] == prints[1] else f"the data differ ({prints[0]} and {prints[1]}); {PAIRED}"
-    if a["data"] != b["data"]:
-        return f"the data differ ({a['data']} and {b['data']}); {PAIRED}"
+    if a != b:
+        return f"the data differ ({a} and {b}); {PAIRED}"
     if any(prints):
         return f"a published log does not say which pixels it is of; {PAIRED}"
     return ""

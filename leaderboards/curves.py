@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
-from leaderboards.figures import image_radii
-from leaderboards.kept import run_folder
+from leaderboards.estimates import CURVES
 from leaderboards.published import PUBLISHED, paper_rows, published_records
+from leaderboards.published.kept import records_file, run_folder
+from suite.protocols.certify import image_radii
 from suite.statistics.bounds import Convention
 from suite.statistics.intervals import averaged_share
 from suite.store.records import read_records
 
 ATTACKS = {"best": "the nearest found", "pgd": "PGD", "ddn": "DDN"}  # what distances records of `attack` may have
+
+
+class Recorded(Protocol):
+    """What its records are found by: a row of a board, or a line of its table."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def runs(self) -> Sequence[str]: ...
+    @property
+    def decided(self) -> Sequence[float] | None: ...
 
 
 def curve(
@@ -26,9 +40,9 @@ def curve(
     largest: float | None = None,
     decided: Sequence[float] | None = None,
 ) -> pd.DataFrame:
-    """Certified accuracy on an even grid of radii from 0 to just above the largest one, or that given; or at the radii
-    that adaptive sampling has `decided`, between which it says too little.
+    """Certified accuracy on an even grid of radii from 0 to just above the largest one, or to `largest`.
 
+    Records of adaptive sampling give it at the radii that were `decided`, and say too little between them.
     `records` has a row per image, by idx, with radius, correct and predict (−1: abstained); with a column `run` an
     image has one for each of several seeds, over which it is averaged. Columns: radius, accuracy, and low and high, the
     95 % interval for a finite test set (`averaged_share`). Nothing where there are no records, NaN where none counts.
@@ -48,32 +62,30 @@ def curve(
     )[["radius", "accuracy", "low", "high"]]
 
 
-def row_records(
-    row: Mapping[str, Any], runs: Path, published: Path = PUBLISHED, protocol: str = "certify"
-) -> pd.DataFrame:
+def row_records(row: Recorded, runs: Path, published: Path = PUBLISHED, protocol: str = "certify") -> pd.DataFrame:
     """The records behind a row of the board: a line per image, by idx, and for several seeds per `run`.
 
     None where the row's run went through no such protocol, or is gone, or was published without a log.
     """
-    if row["source"] == "published" and protocol == "certify":
-        return published_records(row["run_id"], published)
-    if row["source"] != "run":
+    if row.source == "published" and protocol == "certify":
+        return published_records(row.run_id, published)
+    if row.source != "run":
         return pd.DataFrame()
-    folders = {run: run_folder(run, runs, published) for run in row["runs"]}
-    found = [read_records(folder / f"{protocol}.jsonl").assign(run=run) for run, folder in folders.items()]
+    files = {run: records_file(run_folder(run, runs, published), protocol) for run in row.runs}
+    found = [read_records(file).assign(run=run) for run, file in files.items()]
     records = pd.concat([own for own in found if len(own)] or [pd.DataFrame()], ignore_index=True)
     return records if len(found) > 1 else records.drop(columns="run", errors="ignore")
 
 
 def row_curve(
-    row: Mapping[str, Any], runs: Path, convention: Convention = "standard", published: Path = PUBLISHED
+    row: Recorded, runs: Path, convention: Convention = "standard", published: Path = PUBLISHED
 ) -> pd.DataFrame:
-    """The curve of a row of the board; for a figure without a log its published points, without an interval."""
-    if not row["source"].startswith("paper"):
-        return curve(row_records(row, runs, published), convention, decided=row["decided"])
-    dataset = row["run_id"].partition("/")[0]
-    [own] = [paper for paper in paper_rows(dataset, published) if paper["run_id"] == row["run_id"]]
-    points = own["certified_accuracy_paper" if convention == "paper" else "certified_accuracy"]
+    """The curve of a row of the board; of a row without a log its published points, without an interval."""
+    if not row.source.startswith("paper"):
+        return curve(row_records(row, runs, published), convention, decided=row.decided)
+    dataset = row.run_id.partition("/")[0]
+    [own] = [paper for paper in paper_rows(dataset, published) if paper.run_id == row.run_id]
+    points = getattr(own, CURVES[convention])
     accuracy = [float(share) for share in points.values()]
     return pd.DataFrame({"radius": [float(r) for r in points], "accuracy": accuracy, "low": accuracy, "high": accuracy})
 
@@ -83,8 +95,9 @@ def upper_envelope(
     convention: Convention = "standard",
     decided: Sequence[float] | None = None,
 ) -> pd.DataFrame:
-    """The best certified accuracy over σ at each radius, from the records at each σ; of adaptive sampling at the radii
-    that it has `decided` at all of them (as `curve` takes both).
+    """The best certified accuracy over σ at each radius, from the records at each σ, as `curve` takes them.
+
+    Of adaptive sampling it is at the radii that were `decided` at every σ.
 
     Columns: radius, accuracy, sigma (that which gives it; NaN where nothing is certified). σ is chosen after the fact,
     for each radius by itself and on the test images: no single classifier reaches the envelope, so it has no interval

@@ -2,205 +2,204 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from typing import Any
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from leaderboards.estimates import CURVES, Interval, bounds_of, certificate_intervals, hits_and_counted, mean_and_spread
+from suite.protocols.protocol import Column, columns
+from suite.spec.sections import PROTOCOLS
 from suite.statistics.bounds import largest_radius
-from suite.statistics.intervals import averaged_share, mean_interval, proportion_interval
+from suite.store.result import Result
 
-# rows that differ in one of these stand in groups apart; read: from records (log), or read off a table or plot
+# rows that differ in one of these stand in different groups; read: from records (log), or off a table or plot
 COMPARABLE = ("read", "data", "sigma", "top", "images", "every", "n", "alpha", "sampling", "noise", "precision")
-# a row's single figures, and where a result has them; those of protocols that a run did not go through are not there
-FIGURES = {
-    "clean_accuracy": "clean_accuracy",
-    "acr": "acr",
-    "abstained": "abstained",
-    "adversarial_distance": "attack.best.median",
-    "pgd": "attack.pgd.median",
-    "ddn": "attack.ddn.median",
-    "seconds_per_image": "timing.deployed",
-    "seconds_per_certificate": "seconds_per_certificate",
-    "averaging_error": "averaging.distance",
-    "lbound_radius": "lbound.median",
-    "probit_radius": "lbound.probit.median",
-    "soft_radius": "lbound.soft.median",
-    "draws": "draws",
-}
-CURVES = ("certified_accuracy", "certified_accuracy_paper")  # by radius
 SHARED = (
     "method", "dataset", "data", "arch", "variant", "sigma", "top", "images", "every", "n0", "n", "alpha", "sampling",
-    "noise", "precision", "decided", "read", "inference", "claim", "source", "citation", "note",
+    "noise", "precision", "decided", "read", "deployed", "claim", "source", "citation", "note", "run_id",
 )  # fmt: skip
-_made: dict[tuple[Any, ...], tuple[list[dict[str, Any]], dict[str, Any]]] = {}
-USUAL = {
-    "variant": "", "every": 1, "sampling": "fixed", "noise": "gaussian", "precision": "fp32", "decided": None,
-    "read": "log",
-    "citation": "", "note": "",
-}  # fmt: skip
 
 
-def board_rows(results: Iterable[dict[str, Any]], radii: Sequence[float]) -> list[dict[str, Any]]:
-    """Rows of the board from results: those with the same recipe are one row; a result without one stands alone.
+class Decided(Protocol):
+    """What it takes to know at which radii a row, a line of a table or a result can be read."""
 
-    A row is made once as long as its results are the same objects, as those of `cache` are while files do not change.
+    @property
+    def decided(self) -> Sequence[float] | None: ...
+    @property
+    def n(self) -> int | None: ...
+    @property
+    def alpha(self) -> float | None: ...
+    @property
+    def sigma(self) -> float | None: ...
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric of a row: its mean over the runs that have it, None where none has.
+
+    `interval` is at 95 %, over test sets drawn like this one, for these seeds: it does not say what another seed would
+    give. That is what `spread` shows, the sample standard deviation over the runs: None for fewer than two. A count is
+    a sum over the runs, `of` a total.
     """
-    recipes: dict[str, list[dict[str, Any]]] = {}
+
+    value: float | None = None
+    interval: Interval = None
+    spread: float | None = None
+    of: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs that differ in the seed alone, or a published row. What all of its runs have in common is the first run's.
+
+    `metrics` are by the key of their column, `curves` by that key and the radius.
+    """
+
+    run_id: str
+    method: str
+    dataset: str
+    data: str
+    arch: str
+    variant: str
+    sigma: float
+    top: int
+    images: int | None
+    every: int | None
+    n0: int | None
+    n: int | None
+    alpha: float | None
+    sampling: str | None
+    noise: str | None
+    precision: str | None
+    decided: list[float] | None
+    read: str
+    deployed: str | None
+    claim: str
+    source: str
+    citation: str
+    note: str
+    seeds: tuple[int, ...]
+    runs: tuple[str, ...]
+    date: str
+    command: str
+    device: str
+    metrics: dict[str, Estimate]
+    curves: dict[str, dict[str, Estimate]]
+
+    def shared(self) -> dict[str, Any]:
+        """All but the metrics, as JSON values."""
+        own = {name: getattr(self, name) for name in (*SHARED, "date", "command", "device")}
+        return own | {"seeds": list(self.seeds), "runs": list(self.runs)}
+
+
+def board_rows(results: Iterable[Result], radii: Sequence[float]) -> list[Row]:
+    """Rows of the board from results: those with the same recipe are one row; a result without one stands alone."""
+    recipes: dict[str, list[Result]] = {}
     for result in results:
-        recipes.setdefault(result.get("recipe") or result["run_id"], []).append(result)
-    found = []
-    for recipe, group in recipes.items():
-        group.sort(key=lambda result: (result["seed"] or 0, result["run_id"]))
-        made_from, row = _made.get((recipe, *radii), ([], {}))
-        if len(group) != len(made_from) or any(a is not b for a, b in zip(group, made_from, strict=True)):
-            row = board_row(group, radii)
-            _made[(recipe, *radii)] = group, row
-        found.append(row)
-    return found
+        recipes.setdefault(result.recipe or result.run_id, []).append(result)
+    known = tuple(columns().values())
+    return [
+        board_row(tuple(sorted(group, key=lambda result: (result.seed or 0, result.run_id))), tuple(radii), known)
+        for group in recipes.values()
+    ]
 
 
-def board_row(results: Sequence[Mapping[str, Any]], radii: Sequence[float]) -> dict[str, Any]:
-    """The row of runs that differ in the seed alone: JSON values, in the form of `schema.json`.
+@lru_cache(maxsize=2**13)
+def board_row(results: tuple[Result, ...], radii: tuple[float, ...], known: tuple[Column, ...]) -> Row:
+    """The row of runs that differ in the seed alone; `known` are the columns it has.
 
-    A figure is the mean over the runs that have it, and its `spread` their sample standard deviation: None for fewer
-    than two. `intervals` are at 95 %, over test sets drawn like this one, for these seeds: they do not say what another
-    seed would give, which is what the spread shows. For shares they are Wilson's, for the ACR that of `mean_interval`;
-    with several seeds each image's value is averaged over them first. Where a result has no value for each image (clean
-    accuracy, averaging error), the runs' own bounds are averaged, which is no narrower: the standard deviation of a
-    mean is at most the mean of the standard deviations.
+    Intervals of shares are Wilson's, that of the ACR is `mean_interval`'s; with several seeds each image's value is
+    averaged over them first. Where a result has no value for each image (clean accuracy, averaging error), the runs'
+    own bounds are averaged, which is no narrower: the standard deviation of a mean is at most the mean of the standard
+    deviations.
     """
-    first = results[0]
-    row: dict[str, Any] = {name: first.get(name, USUAL.get(name)) for name in SHARED}
-    row |= {"seeds": [result["seed"] for result in results if result["seed"] is not None]}
-    row |= {"run_id": first["run_id"], "runs": [result["run_id"] for result in results]}
-    row["date"] = max(result.get("date") or "" for result in results)
-    row["command"] = " && ".join(filter(None, (result.get("command") for result in results)))
-    spread: dict[str, Any] = {}
-    for name, where in FIGURES.items():
-        row[name], spread[name] = averaged(number(result, where) for result in results)
-    for name in CURVES:
-        found = {r: averaged(values) for r, values in shares(results, name, radii).items()}
-        row[name] = {r: mean for r, (mean, _) in found.items()}
-        spread[name] = {r: deviation for r, (_, deviation) in found.items()}
-    row |= {"intervals": intervals(results, row, radii), "spread": spread}
-    for name, radius in (("audit", "certify"), ("lbound_audit", "lbound"), ("probit_audit", "probit")):
-        counts = {
-            key: [number(result, f"audit.{radius}.{key}") for result in results] for key in ("attacked", "violations")
-        }
-        known = any(count is not None for count in counts["attacked"])
-        row[name] = {key: sum(int(n or 0) for n in found) for key, found in counts.items()} if known else None
-    row["device"] = ", ".join(sorted({str(result["timing"].get("device")) for result in results if "timing" in result}))
-    return row
+    metrics, curves = {}, {}
+    certified, by_radius = certificate_intervals(results, radii)
+    for column in known:
+        own = runs_with(column, results)
+        if column.by_radius:
+            bounds = by_radius.get(column.key, {})
+            shares = {r: mean_and_spread(values) for r, values in curve_values(own, column, radii).items()}
+            curves[column.key] = {
+                r: Estimate(mean, bounds.get(r) if mean is not None else None, spread)
+                for r, (mean, spread) in shares.items()
+            }
+        elif column.of:
+            metrics[column.key] = count(own, column.path, column.of)
+        else:
+            mean, spread = mean_and_spread(result.metric(column.path) for result in own)
+            metrics[column.key] = Estimate(mean, certified.get(column.key) or bounds_of(own, column), spread)
+    return Row(
+        **{name: getattr(results[0], name) for name in SHARED},
+        seeds=tuple(result.seed for result in results if result.seed is not None),
+        runs=tuple(result.run_id for result in results),
+        date=max(result.date for result in results),
+        command=" && ".join(result.command for result in results if result.command),
+        device=devices(results),
+        metrics=metrics,
+        curves=curves,
+    )
 
 
-def shares(results: Sequence[Mapping[str, Any]], name: str, radii: Sequence[float]) -> dict[str, list[float | None]]:
-    """Each result's certified accuracy at the radii, in the convention of `name`, one of CURVES: by radius.
+def runs_with(column: Column, results: Sequence[Result]) -> list[Result]:
+    """The runs whose metric in a column can be averaged: of a protocol with the settings of the first that has it."""
+    having = [result for result in results if column.by_radius or result.metric(column.of or column.path) is not None]
+    owners = [name for name, protocol in PROTOCOLS.loadable().items() if column in protocol.columns]
+    first = having[0].sections if having else {}
+    return [
+        result
+        for result in having
+        if all(result.sections.get(name, first.get(name)) == first.get(name, result.sections.get(name))
+               for name in owners)
+    ]  # fmt: skip
 
-    It is counted from the images' radii, whatever the board's radii were when the result was made, and read from the
-    result where that has none. None where a result does not say it.
+
+def devices(results: Sequence[Result]) -> str:
+    """Where the seconds were measured."""
+    timings: list[Any] = [getattr(result, "timing", None) for result in results]
+    return ", ".join(sorted({str(timing.get("device")) for timing in timings if timing}))
+
+
+def count(results: Sequence[Result], path: str, of: str) -> Estimate:
+    """A count and its total, added up over the runs; None where none has it."""
+    if not results:
+        return Estimate()
+    found, total = (sum(result.metric(place) or 0 for result in results) for place in (path, of))
+    return Estimate(found, of=total)
+
+
+def curve_values(results: Sequence[Result], column: Column, radii: Sequence[float]) -> dict[str, list[float | None]]:
+    """Each result's value at the radii, by radius; None where a result does not have it.
+
+    Certified accuracy is counted from the images' radii, whatever the board's radii were when the result was made, and
+    read from a result that has none.
     """
     found: dict[str, list[float | None]] = {str(r): [] for r in radii}
     for result in results:
-        if result.get("image_radii"):
-            hits, counted = hits_and_counted(np.array(result["image_radii"], float), name, radii)
+        if result.image_radii and column.key in CURVES.values():
+            hits, counted = hits_and_counted(np.array(result.image_radii, float), column.key, radii)
             total = counted.sum(-1)
             known = [bool(total) and is_decided(result, r) for r in radii]
             values = [float(hit.sum() / total) if is_known else None for hit, is_known in zip(hits, known, strict=True)]
         else:
-            values = [number(result[name], str(r), None) for r in radii]
+            own: Any = result
+            for name in column.path.split("."):
+                own = own.get(name, {}) if isinstance(own, Mapping) else getattr(own, name, {})
+            values = [own.get(str(r)) for r in radii]
         for r, value in zip(found, values, strict=True):
             found[r].append(value)
     return found
 
 
-def hits_and_counted(
-    radius: NDArray[np.float64], name: str, radii: Sequence[float]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which images are certified at each radius and which count, in the convention of `name`, one of CURVES.
-
-    `radius` (…, N) is an image's R where it is classified correctly, −1 where wrongly, NaN where abstained; (…, N) →
-    (R, …, N), (…, N).
-    """
-    r = np.reshape(radii, (-1, *[1] * radius.ndim))
-    if name == "certified_accuracy":
-        return radius >= r, np.ones(radius.shape, bool)
-    return radius > r, ~np.isnan(radius)
-
-
-def is_decided(result: Mapping[str, Any], r: float) -> bool:
-    """Whether a result says which images are certified at r: adaptive sampling decides some radii only, and none are
+def is_decided(row: Decided, r: float) -> bool:
+    """Whether it is known which images are certified at r: adaptive sampling decides some radii only, and none are
     beyond the reach of its draws."""
-    decided = result.get("decided")
-    return not decided or r in decided or r > _reach(result["n"], result["alpha"], result["sigma"])
+    if not row.decided or r in row.decided:
+        return True
+    return r > _reach(row.n or 0, row.alpha or 0.0, row.sigma or 0.0)
 
 
 _reach = cache(largest_radius)
-
-
-def number(tree: Any, where: str, separator: str | None = ".") -> float | None:
-    """The number at a dotted place of nested mappings; None where there is none."""
-    for name in where.split(separator) if separator else [where]:
-        tree = tree.get(name) if isinstance(tree, Mapping) else None
-    return float(tree) if isinstance(tree, int | float) and math.isfinite(tree) else None
-
-
-def averaged(values: Iterable[float | None]) -> tuple[float | None, float | None]:
-    """The mean of the values that are known, and their sample standard deviation if there are two."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return None, None
-    mean = math.fsum(known) / len(known)
-    squares = math.fsum((value - mean) ** 2 for value in known)
-    return mean, math.sqrt(squares / (len(known) - 1)) if len(known) > 1 else None
-
-
-def intervals(results: Sequence[Mapping[str, Any]], row: Mapping[str, Any], radii: Sequence[float]) -> dict[str, Any]:
-    """95 % intervals [low, high] of a row's figures, None where a result does not say enough."""
-    nothing = dict.fromkeys(map(str, radii))
-    found: dict[str, Any] = {"certified_accuracy": nothing, "certified_accuracy_paper": nothing}
-    if all(result.get("image_radii") for result in results):
-        radius = np.array([result["image_radii"] for result in results], float)  # (S, N)
-        for name in CURVES:
-            _, low, high = averaged_share(*hits_and_counted(radius, name, radii))
-            bounds = dict(zip(nothing, map(pair, low, high), strict=True))
-            found[name] = {r: bounds[r] if row[name][r] is not None else None for r in bounds}
-        _, low, high = averaged_share(np.isnan(radius), np.ones_like(radius))
-        found["abstained"] = pair(float(low), float(high))
-        found["acr"] = pair(*(mean_interval(np.nan_to_num(radius, nan=-1).clip(0).mean(0)) or (np.nan, np.nan)))
-    elif len(results) == 1 and row["read"] == "log":
-        for name in CURVES:
-            total = round(row["images"] * (1 - row["abstained"] * (name == "certified_accuracy_paper")))
-            found[name] = {key: wilson(share, total) for key, share in row[name].items()}
-        found |= {"abstained": wilson(row["abstained"], row["images"]), "acr": None}
-    else:
-        found |= {"abstained": None, "acr": None}
-    found["clean_accuracy"] = mean_bounds(
-        wilson(result["clean_accuracy"], clean_images(result)) or [None, None] for result in results
-    )
-    found["averaging_error"] = mean_bounds(
-        [number(result, f"averaging.{bound}") for bound in ("low", "high")] for result in results
-    )
-    return found
-
-
-def mean_bounds(bounds: Iterable[Sequence[float | None]]) -> list[float] | None:
-    lows, highs = zip(*bounds, strict=True)
-    low, high = averaged(lows)[0], averaged(highs)[0]
-    return None if low is None or high is None else [low, high]
-
-
-def clean_images(result: Mapping[str, Any]) -> int:
-    """How many images the clean accuracy is of: a pass sees the whole test set, a vote those that are certified."""
-    return result.get("single_pass_images", 0) if result["inference"] == "one pass" else result["images"]
-
-
-def wilson(share: float | None, total: int) -> list[float] | None:
-    return list(proportion_interval(share * total, total)) if share is not None and total else None
-
-
-def pair(low: float, high: float) -> list[float] | None:
-    return [float(low), float(high)] if np.isfinite(low) and np.isfinite(high) else None

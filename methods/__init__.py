@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from methods.method import Method, Settings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from suite.registry import Registry
 
-METHODS: Registry[type[Method]] = Registry(
+if TYPE_CHECKING:
+    from methods.method import Method, Settings, Step
+
+METHODS: Registry[type[Method[Any]]] = Registry(
     "method",
     "suite.methods",
     {
@@ -15,8 +20,16 @@ METHODS: Registry[type[Method]] = Registry(
         "madry": "methods.madry:Madry",
         "heat": "methods.heat:Heat",
         "madry-heat": "methods.madry_heat:MadryHeat",
-        "checkpoint": "methods.checkpoint:Checkpoint",
+        "checkpoint": "methods.foreign:Checkpoint",
     },
+    of="methods.method:Method",
 )
 
-__all__ = ["METHODS", "Method", "Settings"]
+__all__ = ["METHODS", "Method", "Settings", "Step"]
+
+
+def __getattr__(name: str) -> Any:
+    """What a method is made of, imported with torch on first use (PEP 562)."""
+    if name in ("Method", "Settings", "Step"):
+        return getattr(import_module("methods.method"), name)
+    raise AttributeError(f"module 'methods' has no attribute '{name}'")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.method import Method
+from methods.method import Method, Settings, Step
 
 PAPER_CIFAR = {
     "arch": "resnet34",
@@ -19,12 +18,12 @@ PAPER_CIFAR = {
 }  # fmt: skip
 
 
-class Baseline(Method):
+class Baseline(Method[Settings]):
     """min E cross-entropy(v(x), y)."""
 
     summary = "cross-entropy on clean images; one pass"
     recipes: ClassVar[dict[str, dict[str, Any]]] = {"paper/cifar10": PAPER_CIFAR, "paper/cifar100": PAPER_CIFAR}
     tunable: ClassVar[dict[str, str]] = {"lr": "0.01:0.5:log", "weight_decay": "1e-5:1e-2:log"}
 
-    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, step: Step) -> Tensor:
         return F.cross_entropy(model(x), y)

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationInfo, create_model, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.method import Method, Settings
+from methods.method import Method, Settings, Step
 from methods.penalty import Projections, gradient_penalty
 from suite.ranges import Scale
 
@@ -48,7 +48,7 @@ class HeatSettings(Settings):
         return reinitialise
 
 
-class Heat(Method):
+class Heat(Method[HeatSettings]):
     """f_{k+1} = argmin_v E D(v(x'), f_k(x)) + λ·(hσ²/2)·P(v, x') for k = 0 … n_T − 1, h = 1/n_T (eqs. 3, 10, 15).
 
     f_0 = f, and f_{n_T} is the result. D is ½‖·‖² between softmax outputs (eq. 10) or logits (eq. 15); x' is x, or
@@ -66,7 +66,7 @@ class Heat(Method):
     stands_for: ClassVar[str | None] = "randomized-smoothing"
 
     # `lambda` is a word of Python's own: a field may be called so, but not declared in a class
-    Parameters = create_model("Parameters", __base__=HeatSettings, **LAMBDA_FIELD)
+    Parameters: ClassVar[type[HeatSettings]] = create_model("Parameters", __base__=HeatSettings, **LAMBDA_FIELD)
 
     recipes: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {
@@ -118,12 +118,12 @@ class Heat(Method):
             self.k = state["k"]
             self.f.load_state_dict(state["f"])
 
-    def loss(self, model: nn.Module, x: Tensor, y: None, generator: torch.Generator) -> Tensor:
+    def loss(self, model: nn.Module, x: Tensor, y: None, step: Step) -> Tensor:
         p = self.parameters
         model.train(not p.frozen_norm)
         with torch.no_grad():
             fx = self.f(x)
-        x = self.add_noise(x, generator).detach().requires_grad_()
+        x = self.add_noise(x, step.generator).detach().requires_grad_()
         vx = model(x)
         penalty = gradient_penalty(
             model,
@@ -131,7 +131,7 @@ class Heat(Method):
             vx,
             kappa=p.kappa,
             delta=p.delta,
-            generator=generator,
+            generator=step.generator,
             normalise=p.normalise,
             projections=p.projections,
         )

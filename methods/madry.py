@@ -13,12 +13,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.baseline import PAPER_CIFAR
-from methods.method import Method, Settings
+from methods.method import Method, Settings, Step
 from suite.attacks.pgd import pgd
 from suite.ranges import Radius, Steps
 
 
-class Madry(Method):
+class MadrySettings(Settings):
+    """The settings of the attack, in the paper's symbols."""
+
+    epsilon: Radius = Field(0.5, description="ε, radius of the attack in pixel units")
+    steps: Steps = Field(7, description="steps of PGD per batch")
+    step_factor: float = Field(2.5, gt=0, le=1_000, description="a step is step_factor · ε/steps long")
+
+
+class Madry(Method[MadrySettings]):
     """min E max over ‖δ‖₂ ≤ ε of cross-entropy(v(x + δ), y): their equation 2.1, the maximum sought by PGD.
 
     The attack starts in a uniformly random direction at distance ε, near which almost all of a ball's volume lies in
@@ -27,12 +35,7 @@ class Madry(Method):
 
     summary = "ℓ2 adversarial training (Madry et al. 2018); one pass"
 
-    class Parameters(Settings):
-        """The settings of the attack, in the paper's symbols."""
-
-        epsilon: Radius = Field(0.5, description="ε, radius of the attack in pixel units")
-        steps: Steps = Field(7, description="steps of PGD per batch")
-        step_factor: float = Field(2.5, gt=0, le=1_000, description="a step is step_factor · ε/steps long")
+    Parameters = MadrySettings
 
     recipes: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {"parameters": {"steps": 3}},
@@ -50,9 +53,9 @@ class Madry(Method):
     def passes(self) -> float:
         return 2.0 * self.parameters.steps + 3.0
 
-    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, step: Step) -> Tensor:
         p = self.parameters
-        start = torch.empty_like(x).normal_(generator=generator)
+        start = torch.empty_like(x).normal_(generator=step.generator)
         start *= p.epsilon / torch.linalg.vector_norm(start, dim=(1, 2, 3), keepdim=True)
         model.eval()  # batch norm's running statistics are those of the images trained on, not of PGD's iterates
         x_adv = pgd(

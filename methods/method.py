@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -15,13 +17,24 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Method:
+@dataclass(frozen=True)
+class Step:
+    """A step of training: `epoch` is how far training is, in epochs (fractions count); `generator` makes its noise."""
+
+    generator: torch.Generator
+    epoch: float = 0.0
+
+
+P = TypeVar("P", bound=Settings)
+
+
+class Method(ABC, Generic[P]):
     """One way to train a classifier. Subclass it in a file of its own and register the class under a name.
 
     A subclass gives `loss`, and by class attributes says:
 
     - `summary` one line, with the source of the method;
-    - `deterministic` whether its model is deployed as one forward pass, or as the vote of many noisy ones;
+    - `deployed` what a user of its model runs: one forward pass, or the vote of many noisy ones;
     - `uses_labels` whether `loss` gets the labels; if not it is called with y = None and never sees one;
     - `uses_sigma` whether training depends on σ; if not, models are shared between runs that differ in σ;
     - `trains` whether there is training at all; if not, `begin` makes the model;
@@ -35,7 +48,7 @@ class Method:
     """
 
     summary: ClassVar[str]
-    deterministic: bool = True
+    deployed: Literal["pass", "vote"] = "pass"
     label: str | None = None  # on the board, where it is not the registered name
     trains: ClassVar[bool] = True
     uses_labels: ClassVar[bool] = True
@@ -46,10 +59,7 @@ class Method:
     tunable: ClassVar[dict[str, str]] = {}
     Parameters: ClassVar[type[Settings]] = Settings
 
-    epoch: float = 0.0
-    """How far training is, in epochs (fractions count): set by the trainer before each step."""
-
-    def __init__(self, parameters: Any, sigma: float):
+    def __init__(self, parameters: P, sigma: float):
         self.parameters, self.sigma = parameters, sigma
 
     @property
@@ -74,9 +84,9 @@ class Method:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what `state_dict` gave."""
 
-    def loss(self, model: nn.Module, x: Tensor, y: Any, generator: torch.Generator) -> Tensor:
+    @abstractmethod
+    def loss(self, model: nn.Module, x: Tensor, y: Any, step: Step) -> Tensor:
         """The scalar to minimise on a batch: x (B, C, H, W) augmented pixels in [0,1]; labels y (B,), or None.
 
-        All randomness must come from `generator` (on x's device), so that a run can be resumed and repeated.
+        All randomness must come from `step.generator` (on x's device), so that a run can be resumed and repeated.
         """
-        raise TypeError(f"{type(self).__name__} defines no loss")

@@ -26,7 +26,8 @@ def draw_projections(
     """
     draw = partial(torch.randn, generator=generator, device=generator.device, dtype=dtype)
     if kind == "gaussian":
-        return draw(kappa, batch, classes) / classes**0.5
+        directions: Tensor = draw(kappa, batch, classes) / classes**0.5
+        return directions
     if kappa > classes:
         raise UserError(
             f"there are no {kappa} orthogonal projections of {classes} logits: "
@@ -35,7 +36,8 @@ def draw_projections(
     q, r = torch.linalg.qr(draw(batch, classes, kappa))
     # a QR routine chooses the signs of R's diagonal by itself; made positive, Q is Haar-distributed
     signs = r.diagonal(dim1=1, dim2=2).sign()
-    return (q * signs[:, None]).permute(2, 0, 1)
+    found: Tensor = (q * signs[:, None]).permute(2, 0, 1)
+    return found
 
 
 def gradient_penalty(

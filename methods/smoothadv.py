@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.method import Method, Settings
+from methods.method import Method, Settings, Step
 from suite.attacks.pgd import pgd
 from suite.ranges import Radius, Steps
 
@@ -28,7 +28,17 @@ SALMAN_CIFAR = {
 }  # fmt: skip
 
 
-class SmoothAdv(Method):
+class SmoothAdvSettings(Settings):
+    """The settings of SmoothAdv-PGD, in the paper's symbols."""
+
+    epsilon: Radius = Field(0.5, description="ε, radius of the attack in pixel units")
+    steps: Steps = Field(4, description="T, steps of PGD per batch")
+    m: int = Field(2, ge=1, le=1_000, description="m, noise draws per image, in the attack and in the training pass")
+    warmup: float = Field(10.0, ge=0, le=100_000, description="epochs over which ε grows from 0")
+    noisy_training: bool = Field(True, description="the training pass sees x' at the draws, not x' itself")
+
+
+class SmoothAdv(Method[SmoothAdvSettings]):
     """min E cross-entropy(v(x' + η_i), y) over m draws η_i ~ N(0, σ²I), where x' attacks their average::
 
         x' = argmax over ‖x' − x‖₂ ≤ ε of −log (1/m) Σ_{i ≤ m} softmax(v(x' + η_i))_y
@@ -40,19 +50,10 @@ class SmoothAdv(Method):
     """
 
     summary = "adversarial training of the smoothed classifier (Salman et al. 2019); voted"
-    deterministic = False
+    deployed = "vote"
     uses_sigma = True
 
-    class Parameters(Settings):
-        """The settings of SmoothAdv-PGD, in the paper's symbols."""
-
-        epsilon: Radius = Field(0.5, description="ε, radius of the attack in pixel units")
-        steps: Steps = Field(4, description="T, steps of PGD per batch")
-        m: int = Field(
-            2, ge=1, le=1_000, description="m, noise draws per image, in the attack and in the training pass"
-        )
-        warmup: float = Field(10.0, ge=0, le=100_000, description="epochs over which ε grows from 0")
-        noisy_training: bool = Field(True, description="the training pass sees x' at the draws, not x' itself")
+    Parameters = SmoothAdvSettings
 
     recipes: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {"parameters": {"steps": 2, "warmup": 5}},
@@ -71,10 +72,10 @@ class SmoothAdv(Method):
         p = self.parameters
         return 2.0 * p.m * p.steps + 3.0 * (p.m if p.noisy_training else 1)
 
-    def loss(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, step: Step) -> Tensor:
         p = self.parameters
-        epsilon = p.epsilon * min(1.0, self.epoch / p.warmup) if p.warmup else p.epsilon
-        eta = self.sigma * torch.randn(p.m, *x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        epsilon = p.epsilon * min(1.0, step.epoch / p.warmup) if p.warmup else p.epsilon
+        eta = self.sigma * torch.randn(p.m, *x.shape, generator=step.generator, device=x.device, dtype=x.dtype)
 
         def nll(x: Tensor) -> Tensor:
             """−log softmax(v(x + η_i))_y, shape (m, B)."""

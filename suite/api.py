@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from suite.errors import UserError
 from suite.networks.allocator import keep_memory
 from suite.progress import progress
-from suite.protocols.certify import certificates
+from suite.protocols.certify import claim
 from suite.ranges import Draws, Scale, Steps, check
+from suite.smoothing.certificates import certificates
 from suite.smoothing.noise import Noise
 from suite.smoothing.voting import Precision
 from suite.statistics.bounds import smallest_n
@@ -91,6 +92,10 @@ def certify(
         batch_size=batch_size,
         device="cpu" if parameter is None else parameter.device,
     )
+    lines = []
     with progress("certify", len(images)) as advance:
-        frame = pd.DataFrame(record for record in records if not advance(""))
+        for record in records:
+            lines.append(record | {"claim": claim(sigma, alpha, record["n0"], noise)})
+            advance("")
+    frame = pd.DataFrame(lines)
     return frame.sort_values("idx", ignore_index=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from importlib import import_module
 
 
 class UserError(Exception):
@@ -20,3 +21,13 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return UserError(f"unknown {kind} '{name}': {hint}known: {', '.join(names)}")
+
+
+def require(user: str, extra: str, *modules: str) -> None:
+    """Raises UserError, naming the extra of this package to install, where a module that `user` needs is missing."""
+    for module in modules:
+        try:
+            import_module(module)
+        except ImportError as error:
+            reason = "" if error.name == module else f" (it does not import: {error})"
+            raise UserError(f"{user} needs {module}{reason}: pip install 'l2-robustness-suite[{extra}]'") from error

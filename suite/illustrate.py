@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +12,9 @@ from torch.nn import functional as F
 
 from methods.heat import Heat
 from suite.progress import console
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 TIMESTEPS, SIGMA = 8, 0.08
 POINT = -0.5  # the point whose adversarial distance Figure 5 follows
@@ -30,7 +33,7 @@ class Steps:
         ramps = (h * ((grid - place) / spacing + 0.5).clamp(0, 1) for place, h in self.jumps)
         return sum(ramps, torch.full_like(grid, self.start))
 
-    def averaged(self, x: Tensor, sigma: float) -> Tensor:
+    def average(self, x: Tensor, sigma: float) -> Tensor:
         """E[f(x + η)], η ~ N(0, σ²): a step of height h becomes h·Φ((x − place)/σ)."""
         steps = (h * torch.special.ndtr((x - place) / sigma) for place, h in self.jumps)
         return sum(steps, torch.full_like(x, self.start))
@@ -48,7 +51,9 @@ def heat_steps(
     The grid is even, (N,), float64. ∇v is the difference of neighbours; nothing flows through the grid's ends. As the
     objective is quadratic in v, one Newton step solves it. `constant` is λ.
     """
-    method = Heat(Heat.Parameters(**{"lambda": constant, "timesteps": timesteps, "distance": "logits"}), sigma)
+    method = Heat(
+        Heat.Parameters.model_validate({"lambda": constant, "timesteps": timesteps, "distance": "logits"}), sigma
+    )
 
     def energy(v: Tensor, f_k: Tensor) -> Tensor:
         squared = (v.diff() / (grid[1] - grid[0])) ** 2
@@ -79,7 +84,7 @@ def illustrate(out: Path) -> list[Path]:
     """
     from plotly.io import write_images
 
-    figures = {name.lower().replace(" ", ""): figure for name, figure in drawn().items()}
+    figures = {name.lower().replace(" ", ""): figure for name, figure in draw_figures().items()}
     out.mkdir(parents=True, exist_ok=True)
     pages = [out / f"{name}.html" for name in figures]
     images = [page.with_suffix(".png") for page in pages]
@@ -94,14 +99,14 @@ def illustrate(out: Path) -> list[Path]:
     return pages + images
 
 
-def drawn() -> dict[str, Any]:
+def draw_figures() -> dict[str, go.Figure]:
     """Figures 4 and 5, by name."""
     x = torch.linspace(-2, 2, 801, dtype=torch.float64)
     iterates = heat_steps(ISLAND, x, sigma=SIGMA, timesteps=TIMESTEPS, constant="exact")
-    return {"Figure 4": figure4(x, iterates), "Figure 5": figure5(x, iterates)}
+    return {"Figure 4": draw_figure4(x, iterates), "Figure 5": draw_figure5(x, iterates)}
 
 
-def figure4(x: Tensor, iterates: list[Tensor]) -> Any:
+def draw_figure4(x: Tensor, iterates: list[Tensor]) -> go.Figure:
     """One function before and after: the outlier's class flips, its neighbours' do not."""
     from plotly.subplots import make_subplots
 
@@ -111,13 +116,13 @@ def figure4(x: Tensor, iterates: list[Tensor]) -> Any:
         first = column == 1
         draw_curve(figure, 1, column, x, iterates[0], "f", "lightskyblue", first)
         draw_curve(figure, 1, column, x, iterates[-1], "v, regularised", "navy", first)
-        draw_curve(figure, 1, column, x, ISLAND.averaged(x, SIGMA), "E[f(x + η)]", "darkorange", first, dash="dot")
+        draw_curve(figure, 1, column, x, ISLAND.average(x, SIGMA), "E[f(x + η)]", "darkorange", first, dash="dot")
         draw_points(figure, 1, column, x, classifier, first)
     title = f"Gradient regularisation in one dimension, σ = {SIGMA:g} (Figure 4)"
     return finish(figure, title, width=1000, height=480)
 
 
-def figure5(x: Tensor, iterates: list[Tensor]) -> Any:
+def draw_figure5(x: Tensor, iterates: list[Tensor]) -> go.Figure:
     """All timesteps, each with the adversarial distance of one point."""
     from plotly.subplots import make_subplots
 
@@ -127,7 +132,7 @@ def figure5(x: Tensor, iterates: list[Tensor]) -> Any:
     figure = make_subplots(subplot_titles=titles, **grid)
     for k, v in enumerate(iterates):
         row, column = k // 3 + 1, k % 3 + 1
-        exact = ISLAND.averaged(x, SIGMA * (k / TIMESTEPS) ** 0.5) if k else iterates[0]
+        exact = ISLAND.average(x, SIGMA * (k / TIMESTEPS) ** 0.5) if k else iterates[0]
         draw_curve(figure, row, column, x, v, "f<sub>k</sub>", "royalblue", k == 0)
         name = "E[f(x + η)], η ~ N(0, σ²k/n<sub>T</sub>)"
         draw_curve(figure, row, column, x, exact, name, "darkorange", k == 0, dash="dot")
@@ -137,7 +142,15 @@ def figure5(x: Tensor, iterates: list[Tensor]) -> Any:
 
 
 def draw_curve(
-    figure: Any, row: int, column: int, x: Tensor, y: Tensor, name: str, colour: str, legend: bool, dash: str = "solid"
+    figure: go.Figure,
+    row: int,
+    column: int,
+    x: Tensor,
+    y: Tensor,
+    name: str,
+    colour: str,
+    legend: bool,
+    dash: str = "solid",
 ) -> None:
     line = {"color": colour, "dash": dash, "width": 2}
     figure.add_scatter(
@@ -145,7 +158,7 @@ def draw_curve(
     )
 
 
-def draw_points(figure: Any, row: int, column: int, x: Tensor, v: Tensor, legend: bool) -> None:
+def draw_points(figure: go.Figure, row: int, column: int, x: Tensor, v: Tensor, legend: bool) -> None:
     """Points on the curve of v, with the symbol of the class it gives them, and the boundary."""
     places = torch.tensor([-0.82, -0.74, -0.66, -0.58, POINT, -0.44, -0.37, -0.3, -0.22, -0.06, 0.02, 0.1, 0.18])
     at = torch.searchsorted(x, places.to(x.dtype))
@@ -165,7 +178,7 @@ def draw_points(figure: Any, row: int, column: int, x: Tensor, v: Tensor, legend
     figure.add_hline(y=0, line_dash="dash", line_color="black", line_width=1, row=row, col=column)
 
 
-def finish(figure: Any, title: str, width: int, height: int) -> Any:
+def finish(figure: go.Figure, title: str, width: int, height: int) -> go.Figure:
     legend = {"orientation": "h", "y": -50 / height}
     figure.update_layout(title=title, title_font_size=16, template="plotly_white", width=width, height=height)
     figure.update_layout(legend=legend)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -20,12 +21,15 @@ from suite.networks.architectures import build
 from suite.progress import console, duration, progress
 from suite.protocols.protocol import Subject, examples
 from suite.smoothing.noise import key
-from suite.spec.run_spec import PROTOCOLS, ModelSpec, RunSpec
+from suite.spec.model_spec import ModelSpec
+from suite.spec.run_spec import RunSpec
+from suite.spec.sections import PROTOCOLS
 from suite.store.environment import environment
-from suite.store.files import read_json, write_json
-from suite.store.folder import Folder
-from suite.store.records import read_records
-from suite.store.result import summarise
+from suite.store.files import write_json
+from suite.store.folder import Folder, RunFolder, run_protocols
+from suite.store.migrate import migrate
+from suite.store.read import read_spec
+from suite.store.result import make_result
 from suite.training import Watch, training_steps
 from suite.training import train as fit
 
@@ -48,7 +52,7 @@ class Machine:
             torch.empty(1, device=self.device)
             return torch.device(self.device)
         except (RuntimeError, AssertionError) as error:
-            raise UserError(f"device '{self.device}' is not to be had here: {str(error).splitlines()[0]}") from error
+            raise UserError(f"device '{self.device}' is not available: {str(error).splitlines()[0]}") from error
 
 
 def run(
@@ -58,7 +62,7 @@ def run(
     train: bool = True,
     data: Dataset | None = None,
     watch: Watch | None = None,
-) -> Folder:
+) -> RunFolder:
     """Carry out a run, or what is left of it, and return its folder; `result.json` there is its row.
 
     Interrupted at any point, the same call goes on where it stopped and ends with the same records. The row has the
@@ -75,14 +79,18 @@ def run(
     spec = spec.on(data.fingerprint)
     if spec.certify.top >= len(data.classes):
         raise UserError(f"the top-{spec.certify.top} rule needs more than the {len(data.classes)} classes here")
-    folder = Folder(machine.runs / spec.name, spec)
+    migrate(machine.runs)
+    folder = RunFolder(machine.runs / spec.name, spec)
     with folder.locked():
         folder.open(environment(device))
+        protocols = needed(spec.protocols)
+        spec = folder.keep_settings(protocols)
         announce(spec, data, machine)
         model = obtain(spec.model, data, machine, folder, train=train, watch=watch)
-        for name in needed(spec.protocols):
-            measure(name, model.to(device).eval(), data, spec, folder, machine)
-        write_json(folder.path / "result.json", summarise(spec, data, complete(spec, data, folder)))
+        for name in protocols:
+            measure(name, model.to(device).eval(), data, folder, machine)
+        result = make_result(spec, data.name, data.title, complete(folder, data))
+        write_json(folder.path / "result.json", result)
     if machine.track:
         from suite.store.mlflow import track
 
@@ -102,10 +110,7 @@ def reopen(name: str, machine: Machine) -> RunSpec:
         said = f"'{name}' begins {len(found)} of the runs" if found else f"there is no run '{name}'"
         near = sorted(path.name for path in found) or difflib.get_close_matches(name, folders, n=3, cutoff=0.4)
         raise UserError(f"{said} in {machine.runs}" + (f": {', '.join(near)}" if near else ""))
-    try:
-        return RunSpec(**read_json(found[0] / "spec.json"))
-    except ValueError as error:
-        raise UserError(f"{found[0] / 'spec.json'} is not the spec of a run: {error}".splitlines()[0]) from error
+    return read_spec(found[0])
 
 
 def needed(protocols: Sequence[str]) -> list[str]:
@@ -117,12 +122,12 @@ def needed(protocols: Sequence[str]) -> list[str]:
     return [name for name in PROTOCOLS.paths() if name in wanted]
 
 
-def complete(spec: RunSpec, data: Dataset, folder: Folder) -> dict[str, pd.DataFrame]:
+def complete(folder: RunFolder, data: Dataset) -> dict[str, pd.DataFrame]:
     """All records of each protocol that has them for all its images."""
     found = {}
-    for name in PROTOCOLS.paths():
-        records = read_records(folder.path / f"{name}.jsonl")
-        if set(PROTOCOLS.get(name).indices(spec, len(data.test))) <= set(records["idx"]):
+    for name in run_protocols(folder.spec):
+        records = folder.read_records(name)
+        if len(records) and set(PROTOCOLS.get(name).indices(folder.spec, len(data.test))) <= set(records["idx"]):
             found[name] = records
     return found
 
@@ -131,7 +136,7 @@ def obtain(
     spec: ModelSpec,
     data: Dataset,
     machine: Machine,
-    user: Folder | None = None,
+    user: Folder[Any] | None = None,
     *,
     train: bool = True,
     watch: Watch | None = None,
@@ -166,19 +171,19 @@ def obtain(
     return model
 
 
-def measure(name: str, model: nn.Module, data: Dataset, spec: RunSpec, folder: Folder, machine: Machine) -> None:
+def measure(name: str, model: nn.Module, data: Dataset, folder: RunFolder, machine: Machine) -> None:
     """Put the model through a protocol, but for the images whose records are there."""
-    protocol, device = PROTOCOLS.get(name), machine.torch_device
+    protocol, spec, device = PROTOCOLS.get(name), folder.spec, machine.torch_device
     indices = protocol.indices(spec, len(data.test))
     if not len(indices):
         raise UserError(f"{data.title} from {data.source} has no test images for {name}")
     subject = Subject(
         model, spec, machine.batch_size, device,
-        records=lambda other: read_records(folder.path / f"{other}.jsonl"),
+        records=folder.read_records,
         other=lambda other: obtain(other.on(spec.data), data, machine).to(device).eval(),
     )  # fmt: skip
     with folder.records(name) as file:
-        size, done = protocol.company(spec, machine.batch_size), set(file.done)
+        size, done = protocol.group_size(spec, machine.batch_size), set(file.done)
         groups = [indices[first : first + size] for first in range(0, len(indices), size)]
         left = [index for group in groups if not done.issuperset(group) for index in group]
         if not left:
@@ -194,8 +199,8 @@ def work(spec: RunSpec, data: Dataset, machine: Machine) -> dict[str, float]:
     """What is left to do for a run, by what it makes, in forward passes of one image; roughly, by arithmetic."""
     protocols, left = needed(spec.protocols), dict[str, float]()
     models: list[ModelSpec | None] = [spec.model]
-    if "agreement" in protocols and spec.agreement.against:
-        models.append(ModelSpec(**spec.agreement.against).on(spec.data))
+    others = (value for name in protocols for _, value in spec.sections.get(name, ()))
+    models += [other.on(spec.data) for other in others if isinstance(other, ModelSpec)]
     for step in models:
         while step and not (machine.runs / "models" / step.name / "model.safetensors").exists():
             method = step.build_method()
@@ -205,7 +210,7 @@ def work(spec: RunSpec, data: Dataset, machine: Machine) -> dict[str, float]:
             step = step.start
     for name in protocols:
         indices = PROTOCOLS.get(name).indices(spec, len(data.test))
-        file = machine.runs / spec.name / f"{name}.jsonl"
+        file = RunFolder(machine.runs / spec.name, spec).records_file(name)
         done = file.read_bytes().count(b"\n") / max(1, len(indices)) if file.exists() else 0.0
         left[f"{spec.name} {name}"] = PROTOCOLS.get(name).passes(spec, len(data.test)) * max(0, 1 - done)
     return left

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from methods import Method
+from methods.method import Method, Step
 from suite.data import Dataset
 from suite.data.augment import augment
 from suite.errors import Diverged, UserError
 from suite.progress import progress
 from suite.smoothing.noise import generator, key
-from suite.spec.run_spec import ModelSpec, Training
+from suite.spec.model_spec import ModelSpec
+from suite.spec.sections import Training
 from suite.store.files import write_atomically
 
 CHECKPOINT_SHARE = 0.02  # of the training time may go into writing checkpoints
@@ -71,7 +72,7 @@ def batches(data: Dataset, spec: ModelSpec, first: int, last: int) -> Iterator[t
 
 def train(
     model: nn.Module,
-    method: Method,
+    method: Method[Any],
     data: Dataset,
     spec: ModelSpec,
     *,
@@ -123,9 +124,9 @@ def train(
             x = x.to(device, memory_format=torch.channels_last)
             labels = y.to(device) if method.uses_labels else None
             model.train()
-            method.epoch = step / per_epoch
             with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-                loss = method.loss(model, x, labels, generator(spec.seed, "method", step, device=device))
+                noise = generator(spec.seed, "method", step, device=device)
+                loss = method.loss(model, x, labels, Step(noise, epoch=step / per_epoch))
             optimizer.zero_grad()
             loss.backward()
             if not math.isfinite(loss.item()):
@@ -188,7 +189,8 @@ def _bytes(state: dict[str, Any]) -> bytes:
 
 def _load(checkpoint: Path) -> dict[str, Any]:
     try:
-        return torch.load(checkpoint, map_location="cpu", weights_only=True)
+        content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        return content
     except Exception as error:
         raise UserError(
             f"{checkpoint} is damaged or not a training checkpoint; remove it to train from the beginning"

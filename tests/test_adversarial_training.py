@@ -14,11 +14,12 @@ import eagerpy
 import foolbox
 import pytest
 import torch
+from helpers.networks import smooth_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from methods import METHODS, Method
+from methods import METHODS, Method, Step
 from suite import UserError
 from suite.attacks.pgd import pgd
 from suite.data import Dataset, InMemory, load
@@ -32,18 +33,6 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-6}
 IMAGES = 8
 
 
-def smooth_model(dtype: torch.dtype = torch.float64) -> nn.Module:
-    """A network with batch norm and no kinks, its running statistics those of some images."""
-    torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Tanh(), nn.Conv2d(8, 8, 3, 2), nn.Tanh(), nn.Flatten(),
-        nn.Linear(32, 5),
-    )  # fmt: skip
-    for _ in range(20):
-        model(torch.rand(64, 3, 8, 8))
-    return model.to(dtype).eval()
-
-
 def images(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
     """Images with a third of their pixels on the boundary of [0,1], and labels."""
     source = torch.Generator().manual_seed(1)
@@ -55,11 +44,13 @@ def norms(delta: Tensor) -> Tensor:
     return delta.flatten(1).norm(dim=1)
 
 
-def method(name: str, sigma: float = 0.1, epoch: float = 100.0, **parameters: Any) -> Method:
+def method(name: str, sigma: float = 0.1, **parameters: Any) -> Method[Any]:
     kind = METHODS.get(name)
-    made = kind(kind.Parameters(**parameters), sigma)
-    made.epoch = epoch
-    return made
+    return kind(kind.Parameters(**parameters), sigma)
+
+
+def step(seed: int = 0, epoch: float = 100.0) -> Step:
+    return Step(torch.Generator().manual_seed(seed), epoch)
 
 
 class Recorder:
@@ -75,11 +66,11 @@ class Recorder:
         self.training.append(model.training)
 
 
-def watch(made: Method, model: nn.Module, x: Tensor, y: Tensor, seed: int = 0) -> Recorder:
+def watch(made: Method[Any], model: nn.Module, x: Tensor, y: Tensor, seed: int = 0, epoch: float = 100.0) -> Recorder:
     """What the model, left as it is, would see in one call of the loss: the attack's batches, at last training's."""
     model = copy.deepcopy(model)
     seen = Recorder(model)
-    made.loss(model, x, y, torch.Generator().manual_seed(seed))
+    made.loss(model, x, y, step(seed, epoch))
     return seen
 
 
@@ -288,10 +279,10 @@ def test_epsilon_grows_linearly_over_the_warmup() -> None:
     model, (x, y) = smooth_model(), images()
     x = 0.5 + 0 * x
     for epoch, epsilon in [(0.0, 0.0), (1.0, 0.05), (2.5, 0.125), (5.0, 0.25), (9.9, 0.495), (10.0, 0.5), (40.0, 0.5)]:
-        seen = watch(method("smoothadv", sigma=0.0, epoch=epoch, m=1, steps=3), model, x, y)
+        seen = watch(method("smoothadv", sigma=0.0, m=1, steps=3), model, x, y, epoch=epoch)
         assert norms(seen.batches[-1] - x).max().item() == pytest.approx(epsilon, abs=1e-12)
         assert norms(seen.batches[1] - x).max().item() == pytest.approx(2 * epsilon / 3, abs=1e-12)
-    seen = watch(method("smoothadv", sigma=0.0, epoch=0.0, m=1, warmup=0), model, x, y)
+    seen = watch(method("smoothadv", sigma=0.0, m=1, warmup=0), model, x, y, epoch=0.0)
     assert norms(seen.batches[-1] - x).max().item() == pytest.approx(0.5, abs=1e-12)
 
 
@@ -341,7 +332,7 @@ def test_the_loss_is_cross_entropy_on_the_attacked_images_as_constants(name: str
     model, (x, y) = smooth_model(), images()
     before = x.clone()
     seen = Recorder(model)
-    loss = method(name, sigma=0.25).loss(model, x, y, torch.Generator().manual_seed(0))
+    loss = method(name, sigma=0.25).loss(model, x, y, step())
     seen.handle.remove()
     loss.backward()
     ours = [parameter.grad for parameter in model.parameters()]
@@ -360,7 +351,7 @@ def test_batch_norm_counts_the_images_trained_on_only(name: str) -> None:
     model, (x, y) = smooth_model().train(), images()
     before = dict(model.state_dict())
     seen, counted = Recorder(model), int(before["1.num_batches_tracked"])
-    method(name, steps=5).loss(model, x, y, torch.Generator())
+    method(name, steps=5).loss(model, x, y, step())
     assert seen.training == [False] * 5 + [True]
     assert model.training
     assert model.state_dict()["1.num_batches_tracked"] == counted + 1
@@ -382,7 +373,7 @@ def test_bf16_autocast_reaches_every_weight(name: str) -> None:
     for enabled in (False, True):
         model.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            loss = method(name, sigma=0.25).loss(model, x, y, torch.Generator().manual_seed(0))
+            loss = method(name, sigma=0.25).loss(model, x, y, step())
         assert loss.dtype == torch.float32
         loss.backward()
         gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))  # type: ignore[union-attr]
@@ -409,7 +400,7 @@ def test_an_image_without_gradient_stays_and_hurts_no_other() -> None:
     assert (seen.batches[-1][1::2] - alone.batches[-1]).abs().max() < 1e-14
     for name in ("madry", "smoothadv"):
         model.zero_grad()
-        loss = method(name).loss(model, x, y, torch.Generator().manual_seed(0))
+        loss = method(name).loss(model, x, y, step())
         loss.backward()
         assert torch.isfinite(loss)
         assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())  # type: ignore[arg-type]
@@ -446,7 +437,7 @@ def test_the_announced_passes_are_those_it_makes(name: str, parameters: dict[str
     with FlopCounterMode(display=False) as forward:
         model(x)
     with FlopCounterMode(display=False) as whole:
-        made.loss(Uncounted(), x, y, torch.Generator()).backward()  # type: ignore[arg-type]
+        made.loss(Uncounted(), x, y, step()).backward()  # type: ignore[arg-type]
     assert whole.get_total_flops() / forward.get_total_flops() == pytest.approx(made.passes, rel=0.03)
 
 
@@ -578,5 +569,7 @@ def test_images_that_the_loss_does_not_depend_on_are_an_error() -> None:
 
 def test_the_keyed_generator_of_the_trainer_fits() -> None:
     model, (x, y) = smooth_model(), images()
-    one, two = (method("smoothadv").loss(model, x, y, generator(0, "method", step)).item() for step in (0, 1))
+    one, two = (
+        method("smoothadv").loss(model, x, y, Step(generator(0, "method", number), 100.0)).item() for number in (0, 1)
+    )
     assert one != two

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 import torch
-from known import Always, Step, digits_spec, examine, protocol, small_images, small_model, subject
+from helpers.known import Always, Step, digits_spec, examine, protocol, small_images, small_model, subject
 from scipy import stats
 
 from suite.smoothing.noise import draws
@@ -17,7 +17,7 @@ AGAINST = digits_spec("randomized-smoothing").model.model_dump()
 
 
 def summary(spec: RunSpec, found: pd.DataFrame) -> dict[str, object]:
-    return protocol("agreement").summarise(spec, found)["agreement"]
+    return protocol("agreement").metrics(spec, found)["agreement"]
 
 
 def test_far_from_the_boundary_the_vote_is_the_pass_and_on_it_the_vote_abstains() -> None:

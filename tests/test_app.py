@@ -8,25 +8,29 @@ import os
 import shutil
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import TINY
+from helpers.cli import TINY
 from markdown_it import MarkdownIt
 
 from app.common import plain
-from app.rows import audit_line, labels, matching, over_sigma, shortened, shown_table
 from leaderboards import table
+from leaderboards.board import over_sigma, select_rows
 from leaderboards.curves import curve
+from leaderboards.published.kept import records_file
+from leaderboards.render.labels import labels, shorten
 from leaderboards.render.plots import (
-    attack_figure,
-    certified_accuracy_figure,
-    paper_figure,
+    attack_plot,
+    certified_accuracy_plot,
+    paper_plot,
     style,
-    training_figure,
-    votes_figure,
+    training_plot,
+    votes_plot,
 )
+from leaderboards.render.wide import count_line, wide_table
 from suite import RunSpec, run
 from suite.cli import main as cli
 from suite.pipeline import Machine
@@ -46,7 +50,7 @@ HOSTILE = (
 def test_a_curve_is_the_share_of_correct_radii() -> None:
     records = pd.DataFrame({"radius": [0.4, 0.2, 0.3, 0.0], "correct": [1, 1, 0, 0], "predict": [1, 2, 3, -1]})
     drawn = curve(records.assign(idx=range(4)), points=5)  # at 0, 0.102, 0.204, 0.306, 0.408
-    figure = certified_accuracy_figure({"mine": drawn}, {"mine": {0.25: 0.25}})
+    figure = certified_accuracy_plot({"mine": drawn}, {"mine": {0.25: 0.25}})
     [band, line, marks] = figure.data
     assert list(line.y) == [50, 50, 25, 25, 25, 0]  # 0.25 is among them
     assert (list(marks.x), list(marks.y)) == ([0.25], [25])
@@ -55,15 +59,15 @@ def test_a_curve_is_the_share_of_correct_radii() -> None:
 
 def test_figures_show_their_numbers_and_names_as_text() -> None:
     history = pd.DataFrame({"epoch": [1, 2], "loss": [0.5, 0.25], "lr": [0.1, 0.0]})
-    assert [list(trace.y) for trace in training_figure(history).data] == [[0.5, 0.25], [0.1, 0.0]]
-    [bars] = votes_figure({2: 10, 0: 90}, ("cat", "dog", "<b>"), label=0).data
+    assert [list(trace.y) for trace in training_plot(history).data] == [[0.5, 0.25], [0.1, 0.0]]
+    [bars] = votes_plot({2: 10, 0: 90}, ("cat", "dog", "<b>"), label=0).data
     assert (list(bars.x), list(bars.y)) == ([10, 90], ["&lt;b&gt;", "cat"])
     distance = pd.DataFrame({"distance": [0.0, 1.0], "pgd": [0.0, 0.5], "ddn": [0.25, 1.0]})
-    [line] = attack_figure({"<script>": distance}, "ddn").data
+    [line] = attack_plot({"<script>": distance}, "ddn").data
     assert (list(line.y), line.name) == ([25, 100], "&lt;script&gt;")
     given = pd.DataFrame({"method": ["heat"], "at": [0.1], "percent": [82.0], "uncertainty": [1.0]})
     own = {"mine": ("heat", pd.DataFrame({"at": [0.0], "percent": [90.0]}))}
-    line, points = paper_figure(given, own, "r", "%").data
+    line, points = paper_plot(given, own, "r", "%").data
     assert (points.error_y.array[0], points.marker.color) == (1.0, line.line.color)
 
 
@@ -79,44 +83,46 @@ def test_text_of_others_is_no_markdown(text: str) -> None:
 
 
 def test_rows_are_called_apart() -> None:
-    row = {"method": "heat", "arch": "cnn", "source": "run", "seeds": [0], "seed": 0}
+    row: dict[str, Any] = {"method": "heat", "arch": "cnn", "source": "run", "seeds": [0], "variant": ""}
     others = [
         row | {"run_id": "heat-1"},
         row | {"run_id": "heat-2"},
-        row | {"run_id": "a", "seeds": [0, 1], "seed": pd.NA},
-        row | {"run_id": "b", "source": "published", "variant": "", "seed": None},
+        row | {"run_id": "a", "seeds": [0, 1]},
+        row | {"run_id": "b", "source": "published", "variant": "", "seeds": []},
     ]
     called = ["heat, cnn, seed 0 (1)", "heat, cnn, seed 0 (2)", "heat, cnn, 2 seeds", "heat, cnn, as published"]
-    assert list(labels(others).values()) == called
+    assert list(labels(SimpleNamespace(**other) for other in others).values()) == called
     full = row | {"run_id": "c", "data": "Digits", "sigma": 0.25, "n": 100, "images": 30}
-    assert labels([full], full=True) == {"c": "heat, cnn, Digits, σ = 0.25, n = 100, 30 images, seed 0"}
+    called = labels([SimpleNamespace(**full)], full=True)
+    assert called == {"c": "heat, cnn, Digits, σ = 0.25, n = 100, 30 images, seed 0"}
 
 
 def test_a_legend_leaves_out_what_all_names_say() -> None:
     names = ["heat, cnn, n = 100, seed 0", "baseline, cnn, n = 100, seed 1"]
-    assert shortened(names) == ("cnn, n = 100", {names[0]: "heat, seed 0", names[1]: "baseline, seed 1"})
-    assert shortened(names[:1]) == ("", {names[0]: names[0]})
+    assert shorten(names) == ("cnn, n = 100", {names[0]: "heat, seed 0", names[1]: "baseline, seed 1"})
+    assert shorten(names[:1]) == ("", {names[0]: names[0]})
 
 
 def test_the_published_board_as_a_reader_sees_it(tmp_path: Path) -> None:
     """Cohen et al.'s figures, from their own log."""
     frame = table("cifar10", tmp_path)
-    cohen = matching(frame, method=["randomized-smoothing"], sigma=[0.5], source=["published"])
-    shown = shown_table(cohen).iloc[0]
+    cohen = select_rows(frame, method=["randomized-smoothing"], sigma=[0.5], source=["published"])
+    shown = wide_table(cohen).iloc[0]
     assert (round(shown["r 0.25"], 2), round(shown["r 0.5"], 2)) == (54.91, 42.79)
-    assert matching(frame, method=[]).equals(frame)
-    assert audit_line(cohen.iloc[0].to_dict()) == ""
-    audited = {"method": "m", "arch": "a", "seed": 0, "audited": 7, "violations": 1, "lbound_audited": 0}
-    assert audit_line(audited) == "m, a, seed 0: an attack inside of its certified radii violated 1 of 7"
+    assert select_rows(frame, method=[]).equals(frame)
+    assert count_line(cohen.iloc[0]) == ""
+    audited = {"method": "m", "arch": "a", "source": "run", "seeds": [0], "lbound_audit.attacked": 0}
+    counted = pd.Series(audited | {"audit.attacked": 7, "audit.violations": 1})
+    assert count_line(counted) == "m, a, seed 0: audit: 1 violations of 7 attacked"
 
 
 def test_a_row_shows_its_audit_and_the_command_that_makes_it_again(tmp_path: Path) -> None:
     """Of the rows that come with the suite; a published one has no audit."""
     frame = table("cifar10", tmp_path)
-    own = shown_table(matching(frame, method=["heat"], sigma=[0.1], source=["run"])).iloc[0]
+    own = wide_table(select_rows(frame, method=["heat"], sigma=[0.1], source=["run"])).iloc[0]
     assert own["audit"] == "19/80"
     assert own["command"].startswith("suite run --method heat --dataset cifar10 --profile quick")
-    assert "audit" not in shown_table(matching(frame, source=["published"]))
+    assert "audit" not in wide_table(select_rows(frame, source=["published"]))
 
 
 def test_the_envelope_takes_one_row_at_each_sigma(tmp_path: Path) -> None:
@@ -134,8 +140,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(RunSpec(**TINY, **{"protocols": "accuracy,certify,attack", "attack.images": 10}), machine)
     half = run(RunSpec(method="baseline", dataset="digits", epochs=0.2, n=100, images=30), machine).path
     (half / "result.json").unlink()
-    lines = (half / "certify.jsonl").read_text().splitlines(keepends=True)
-    (half / "certify.jsonl").write_text("".join(lines[:7]))
+    lines = (file := records_file(half, "certify")).read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:7]))
     return path
 
 
@@ -184,7 +190,7 @@ def test_a_run_and_its_image(runs: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert selected(app, "Run") == name
     assert len(app.dataframe[1].value) == 10
     texts = " ".join(text.value for text in app.text)
-    record = json.loads((runs / name / "accuracy.jsonl").read_text().splitlines()[3])
+    record = json.loads(records_file(runs / name, "accuracy").read_text().splitlines()[3])
     assert f"clean: {record['label']}; one pass says {record['predict']}" in texts
     assert "Certificate: " in texts
 
@@ -205,8 +211,8 @@ def test_without_checkpoint_or_records_a_page_says_so_and_shows_the_rest(
     (folder / "model.safetensors").unlink()
     app = Pages(store, monkeypatch)("run", run=folder.name, images="true")
     assert "no checkpoint at" in said(app)
-    assert app.dataframe[0].value["figure"].str.contains("acr").any()
-    (folder / "certify.jsonl").unlink()
+    assert app.dataframe[0].value["metric"].str.contains("acr").any()
+    records_file(folder, "certify").unlink()
     (folder / "environment.json").write_text("{")
     app = Pages(store, monkeypatch)("run", run=folder.name)
     assert "environment.json" in said(app)
@@ -222,9 +228,9 @@ def test_two_rows_on_their_images(runs: Path, tmp_path: Path, monkeypatch: pytes
     shutil.copytree(runs, store)
     folder = next(store.glob("heat-*"))
     shutil.copytree(folder, other := store / "other-run")
-    lines = [json.loads(line) for line in (other / "certify.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in records_file(other, "certify").read_text().splitlines()]
     changed = [line | {"radius": 0.0, "predict": -1, "correct": 0} for line in lines[:4]] + lines[4:]
-    (other / "certify.jsonl").write_text("".join(json.dumps(line) + "\n" for line in changed))
+    records_file(other, "certify").write_text("".join(json.dumps(line) + "\n" for line in changed))
     app = Pages(store, monkeypatch)("compare", **{"rows-of": "digits", "a": folder.name, "b": "other-run", "r": "0.01"})
     counts = dict(zip(app.dataframe[0].value["certified by"], app.dataframe[0].value["images"], strict=True))
     right = [line["correct"] and line["radius"] >= 0.01 for line in lines]

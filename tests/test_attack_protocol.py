@@ -10,7 +10,6 @@ import io
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import foolbox
 import numpy as np
@@ -18,11 +17,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import SHARED
-from known import digits_spec
+from helpers.known import digits_spec
+from helpers.networks import Answers, Scaled, small_case, smooth_model
+from helpers.planes import Planes, assert_same, records
+from helpers.shared import SHARED
 from PIL import Image
-from planes import Planes, assert_same, records
-from test_adversarial_training import smooth_model
 from torch import Tensor, nn
 
 from leaderboards.curves import attack_curve
@@ -242,17 +241,6 @@ def test_a_public_resnet20s_best_distances_are_near_those_of_other_libraries(cif
 # a scale of the logits
 
 
-class Scaled(nn.Module):
-    """A model with its logits multiplied."""
-
-    def __init__(self, model: nn.Module, factor: float):
-        super().__init__()
-        self.model, self.factor = model, factor
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.factor * self.model(x)
-
-
 @pytest.mark.parametrize("factor", [1e-3, 50, 1000])
 def test_distances_of_a_single_pass_do_not_depend_on_a_scale_of_the_logits(factor: float) -> None:
     model, spec, images, labels = small_case("baseline")
@@ -275,13 +263,6 @@ def test_the_direction_in_which_a_vote_is_attacked_does_not_depend_on_a_scale_of
     model, spec, images, labels = small_case("randomized-smoothing")
     found = records("attack", Scaled(model, 1000), spec, images, labels)
     assert found.loc[found["correct"] == 1, ["pgd", "ddn", "best"]].notna().all(axis=None)
-
-
-class Answers(Planes):
-    """Nothing but the answer, whose gradient is 0."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.one_hot(super().forward(x).argmax(dim=1), len(self.u)).float()
 
 
 def test_a_gradient_of_0_is_replaced_by_a_random_direction_of_the_image_and_the_look() -> None:
@@ -358,16 +339,6 @@ def test_the_answer_of_a_stochastic_row_is_that_of_the_averaged_softmax(eta: lis
 # the protocol
 
 
-def small_case(method: str, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, Any, Tensor, list[int]]:
-    """In float64 what batches leave in the last digits of a gradient does not grow to a difference one can see."""
-    torch.manual_seed(0)
-    model = build("cnn", 10, (1, 8, 8), (0.5,), (0.3,)).eval().to(dtype)
-    images = torch.rand(9, 1, 8, 8, generator=torch.Generator().manual_seed(2)).to(dtype)
-    labels = model(images).argmax(dim=1).tolist()
-    labels[4] = (labels[4] + 1) % 10
-    return model, digits_spec(method, **{"attack.draws": 12, "attack.best_steps": 5}), images, labels
-
-
 @pytest.mark.parametrize("method", ["baseline", "randomized-smoothing"])
 def test_records_do_not_depend_on_batch_size_order_or_company(method: str) -> None:
     model, spec, images, labels = small_case(method, torch.float64)
@@ -386,7 +357,7 @@ def test_misclassified_images_have_distance_0_and_are_left_out() -> None:
     assert pd.isna(found.loc[4, "search"])
     assert (found["correct"] == 1).sum() == 8
     assert found["predict"].tolist() == model(images).argmax(dim=1).tolist()
-    figures = PROTOCOL.summarise(spec, found)["attack"]
+    figures = PROTOCOL.metrics(spec, found)["attack"]
     assert (figures["attacked"], figures["misclassified"]) == (8, 1)
     assert figures["ddn"]["median"] == pytest.approx(found["ddn"].drop(4).median())
     assert "the single clean pass that this row deploys" in found.loc[0, "claim"]
@@ -395,7 +366,7 @@ def test_misclassified_images_have_distance_0_and_are_left_out() -> None:
 def test_figures_and_curve_counted_by_hand() -> None:
     distances = {"pgd": [0.5, None, 1.0, 0.0, None], "ddn": [0.25, 0.5, 0.75, 0.0, 1.0]}
     found = pd.DataFrame({"correct": [1, 1, 1, 0, 1], **distances, "best": [0.25, 0.4, 0.75, 0.0, 0.5]})
-    figures = PROTOCOL.summarise(digits_spec("baseline"), found)["attack"]
+    figures = PROTOCOL.metrics(digits_spec("baseline"), found)["attack"]
     assert figures == {
         "pgd": {"mean": 0.75, "median": None, "found": 2},
         "ddn": {"mean": 0.625, "median": 0.625, "found": 4},
@@ -409,7 +380,7 @@ def test_figures_and_curve_counted_by_hand() -> None:
     assert curve.loc[0.495:0.505].to_numpy().tolist() == [[0.75, 0.25, 0.5]]
     assert curve.iloc[-1].tolist() == [1.0, 0.5, 1.0]
     assert list(attack_curve(found.drop(columns="best"))) == ["distance", "pgd", "ddn"]
-    nothing = PROTOCOL.summarise(digits_spec("baseline"), found[found["correct"] == 0])
+    nothing = PROTOCOL.metrics(digits_spec("baseline"), found[found["correct"] == 0])
     assert json.loads(json.dumps(nothing))["attack"]["ddn"] == {"mean": None, "median": None, "found": 0}
     assert attack_curve(found[found["correct"] == 0])["pgd"].isna().all()
 

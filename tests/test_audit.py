@@ -13,14 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY
-from known import digits_spec
-from planes import Planes, assert_same, records
-from test_attack_protocol import Answers, Scaled, small_case
+from helpers.cli import TINY
+from helpers.known import digits_spec, records_file
+from helpers.networks import Answers, Scaled, small_case
+from helpers.planes import Planes, assert_same, records
 from torch import Tensor
 
 from suite import UserError
-from suite.attacks.certified import Certified, candidates
+from suite.attacks.certified import Certified
+from suite.attacks.inside import candidates
 from suite.attacks.target import distances, keyed_noise
 from suite.pipeline import Machine, run
 from suite.protocols.audit import PROTOCOL
@@ -44,7 +45,7 @@ def linear_case(method: str, factor: float, **settings: Any) -> tuple[pd.DataFra
     model, spec = Planes(), digits_spec(method, sigma=0.05, **{"audit.steps": 30, "audit.queries": 400, **settings})
     radii = [factor * d for d in DISTANCES]
     found = records("audit", model, spec, model.between(*DISTANCES), [0, 0, 0, 0, 1], certify=certified(radii))
-    return found, PROTOCOL.summarise(spec, found)["audit"]["certify"]
+    return found, PROTOCOL.metrics(spec, found)["audit"]["certify"]
 
 
 @pytest.mark.parametrize("method", ["baseline", "randomized-smoothing"])
@@ -171,7 +172,7 @@ def test_what_is_not_certified_is_not_attacked() -> None:
     assert found["attacked"].tolist() == [0, 1]
     assert found["violated"].tolist() == [0, 1]
     assert pd.isna(found.loc[0, "distance"])
-    nothing = PROTOCOL.summarise(spec, found[found["attacked"] == 0])["audit"]["certify"]
+    nothing = PROTOCOL.metrics(spec, found[found["attacked"] == 0])["audit"]["certify"]
     assert nothing == {"attacked": 0, "violations": 0, "smallest_ratio": None, "rate_upper": None}
     json.dumps(nothing)
 
@@ -184,7 +185,7 @@ def test_the_l_bound_of_a_single_pass_is_audited_beside_the_certificate() -> Non
     assert found["lbound_violated"].tolist() == [1, 0, 0]
     assert found.loc[0, "lbound_ratio"] == pytest.approx(0.2 / 0.24, rel=0.03)
     assert found.loc[0, "ratio"] == pytest.approx(2, rel=0.03)
-    figures = PROTOCOL.summarise(spec, found)["audit"]
+    figures = PROTOCOL.metrics(spec, found)["audit"]
     assert (figures["lbound"]["attacked"], figures["lbound"]["violations"]) == (2, 1)
     stochastic = records(
         "audit", model, digits_spec("randomized-smoothing"), x, [0] * 3, certify=certified([0.1] * 3), lbound=bound
@@ -198,9 +199,9 @@ def test_the_probit_form_of_the_l_bound_is_audited_with_it() -> None:
     found = records("audit", model, spec, model.between(0.2, 0.2), [0] * 2, certify=certified([0.0] * 2), lbound=bound)
     assert (found["lbound_violated"].tolist(), found["probit_violated"].tolist()) == ([0, 1], [1, 1])
     assert found["probit_ratio"].to_numpy() == pytest.approx([0.2 / 0.23, 0.2 / 0.26], rel=0.03)
-    figures = PROTOCOL.summarise(spec, found)["audit"]
+    figures = PROTOCOL.metrics(spec, found)["audit"]
     assert (figures["lbound"]["violations"], figures["probit"]["violations"]) == (1, 2)
-    earlier = PROTOCOL.summarise(spec, found.drop(columns="probit_radius"))["audit"]
+    earlier = PROTOCOL.metrics(spec, found.drop(columns="probit_radius"))["audit"]
     assert set(earlier) == {"certify", "lbound"}
 
 
@@ -254,8 +255,8 @@ def test_what_cannot_be_done_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     vote = digits_spec("smoothadv", **{"audit.searches": ["apgd-ce"]})
     with pytest.raises(UserError, match="this row deploys a vote: add one of pgd, ddn, fmn"):
         records("audit", model, vote, x, [0], certify=certified([0.1]))
-    monkeypatch.setitem(sys.modules, "pyautoattack.autopgd_base", None)
-    with pytest.raises(UserError, match="pip install pyautoattack"):
+    monkeypatch.setitem(sys.modules, "pyautoattack", None)
+    with pytest.raises(UserError, match=r"apgd-t needs pyautoattack: pip install 'l2-robustness-suite\[audit\]'"):
         records("audit", model, digits_spec("baseline"), x, [0], certify=certified([0.1]))
     without = digits_spec("baseline", **{"audit.searches": ["pgd", "ddn"]})
     assert len(records("audit", model, without, x, [0], certify=certified([0.1]))) == 1
@@ -279,13 +280,13 @@ def test_an_interrupted_run_ends_with_the_same_records_and_figures(tmp_path: Pat
     shutil.copytree(tmp_path / "whole", tmp_path / "again")
     again = tmp_path / "again" / whole.name
     for name in ("attack", "audit"):
-        lines = (whole / f"{name}.jsonl").read_text().splitlines(keepends=True)
+        lines = records_file(whole, name).read_text().splitlines(keepends=True)
         assert len(lines) == 12
-        (again / f"{name}.jsonl").write_text("".join(lines[:4]) + lines[5][:20])
+        records_file(again, name).write_text("".join(lines[:4]) + lines[5][:20])
     run(tiny(), Machine(runs=tmp_path / "again", track=False))
     for name in ("attack", "audit"):
         pd.testing.assert_frame_equal(
-            read_records(again / f"{name}.jsonl"), read_records(whole / f"{name}.jsonl"), check_exact=True
+            read_records(records_file(again, name)), read_records(records_file(whole, name)), check_exact=True
         )
     rows = [json.loads((folder / "result.json").read_text()) for folder in (whole, again)]
     for name in ("attack", "audit"):

@@ -11,44 +11,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.rows import RECORDS, result, store, summary
 from rich.console import Console
 
-from leaderboards import board_results, envelopes, groups, load_board, table
+from leaderboards import board_results, envelopes, groups, load_board, rows, table
 from leaderboards.curves import row_curve, row_records, upper_envelope
+from leaderboards.published.kept import records_file
 from leaderboards.render.terminal import leaderboard_tables, result_table
-from suite import data as datasets
 from suite.errors import UserError
 from suite.spec.run_spec import make_spec
 from suite.statistics.intervals import averaged_share, mean_interval
-from suite.store.files import write_json
-from suite.store.result import summarise
-
-RECORDS = pd.DataFrame(
-    {
-        "idx": range(5),
-        "label": [0, 1, 2, 3, 4],
-        "chosen": [[0], [1], [0], [3], [4]],
-        "predict": [0, 1, 0, -1, 4],
-        "radius": [0.5, 0.1, 0.3, 0.0, 0.2],
-        "correct": [1, 1, 0, 0, 1],
-        "time": [1.0] * 5,
-        "draws": [1000] * 5,
-        "n0": [100] * 5,
-    }
-)
-
-
-def result(method: str = "randomized-smoothing", **settings: Any) -> dict[str, Any]:
-    spec = make_spec(method=method, dataset="digits", **settings)
-    accuracy = pd.DataFrame({"correct": [1, 1, 1, 0]})
-    return summarise(spec, datasets.load("digits"), {"accuracy": accuracy, "certify": RECORDS})
-
-
-def store(runs: Path, *results: dict[str, Any]) -> None:
-    for row in results:
-        folder = runs / row["run_id"]
-        folder.mkdir(parents=True)
-        write_json(folder / "result.json", row)
+from suite.store.result import Result
 
 
 def test_a_row_is_what_its_records_say() -> None:
@@ -67,7 +40,7 @@ def test_the_claim_says_of_which_classifier_it_holds() -> None:
     assert "the vote is what this row deploys" in result()["claim"]
     baseline = {**RECORDS.to_dict("list"), "n0": [0] * 5}
     spec = make_spec(method="baseline", dataset="digits")
-    row = summarise(spec, datasets.load("digits"), {"certify": pd.DataFrame(baseline)})
+    row = summary(spec, {"certify": pd.DataFrame(baseline)})
     assert "not guaranteed of the single pass" in row["claim"]
 
 
@@ -104,14 +77,14 @@ def test_only_finished_runs_of_the_data_set_are_rows(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         if content:
             (tmp_path / name / "result.json").write_text(content)
-    assert [row["method"] for row in board_results("digits", tmp_path)] == ["randomized-smoothing"]
+    assert [row.method for row in board_results("digits", tmp_path)] == ["randomized-smoothing"]
     assert table("cifar100", tmp_path).empty
     assert table("digits", tmp_path / "nowhere").empty
 
 
 def test_a_summary_has_intervals() -> None:
     console = Console(width=120, record=True)
-    console.print(result_table({**result(), "images": 100}))
+    console.print(result_table(Result.model_validate({**result(), "images": 100})))
     text = console.export_text()
     z, n, p = 1.959964, 100, 0.6
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
@@ -130,7 +103,7 @@ def test_boards_have_rising_radii(dataset: str) -> None:
 def test_runs_that_differ_in_the_seed_alone_are_one_row(tmp_path: Path) -> None:
     other = RECORDS.assign(radius=[0.5, 0.3, 0.3, 0.0, 0.0], predict=[0, 1, 0, -1, -1], correct=[1, 1, 0, 0, 0])
     spec = make_spec(method="randomized-smoothing", dataset="digits", seed=4)
-    second = summarise(spec, datasets.load("digits"), {"certify": other})
+    second = summary(spec, {"certify": other})
     old = {name: value for name, value in result(seed=2).items() if name not in ("recipe", "image_radii")}
     attack = {"best": {"median": 0.25}, "pgd": {"median": 0.7}, "ddn": {"median": None}}
     audit = {"certify": {"attacked": 3, "violations": 1}, "lbound": {"attacked": 0, "violations": 0}}
@@ -146,10 +119,10 @@ def test_runs_that_differ_in_the_seed_alone_are_one_row(tmp_path: Path) -> None:
     assert (row["spread"]["r=0.2"], row["spread"]["r=0.1"]) == (0, pytest.approx(0.2 / math.sqrt(2)))
     assert row["acr"] == pytest.approx((0.8 + 0.8) / 10)
     assert (row["pgd"], row["spread"]["pgd"]) == (0.7, None)  # one seed went through the attack
-    assert (row["distance"], row["spread"]["distance"]) == (0.25, None)
+    assert (row["adversarial_distance"], row["spread"]["adversarial_distance"]) == (0.25, None)
     assert math.isnan(row["ddn"])
-    assert (row["audited"], row["violations"]) == (6, 2)
-    assert math.isnan(frame.loc["[2]", "distance"])
+    assert (row["audit.attacked"], row["audit.violations"]) == (6, 2)
+    assert math.isnan(frame.loc["[2]", "adversarial_distance"])
     assert row["intervals"]["acr"] is None  # of five images
     # at 0.2 the images' values are 1, ½, 0, 0, ½ of mean 0.4 and variance 0.14: as 0.24 / (0.14 / 5) images
     assert row["intervals"]["r=0.2"] == pytest.approx(wilson(0.4, 5 * 0.24 / 0.14))
@@ -162,8 +135,8 @@ def test_the_interval_of_clean_accuracy_is_of_the_images_that_it_is_of(tmp_path:
     """A pass sees the whole test set (3 of 4 right), a vote the five images that are certified (4 of 5)."""
     store(tmp_path, result(), result("baseline"))
     found = table("digits", tmp_path, published=None).set_index("method")
-    assert found.loc["baseline", "intervals"]["clean"] == pytest.approx(wilson(3 / 4, 4))
-    assert found.loc["randomized-smoothing", "intervals"]["clean"] == pytest.approx(wilson(4 / 5, 5))
+    assert found.loc["baseline", "intervals"]["clean_accuracy"] == pytest.approx(wilson(3 / 4, 4))
+    assert found.loc["randomized-smoothing", "intervals"]["clean_accuracy"] == pytest.approx(wilson(4 / 5, 5))
 
 
 def test_the_interval_of_the_acr_of_several_seeds_is_over_the_images(tmp_path: Path) -> None:
@@ -172,7 +145,7 @@ def test_the_interval_of_the_acr_of_several_seeds_is_over_the_images(tmp_path: P
     other = five.assign(radius=[0.5, 0.3, 0.3, 0, 0] * 20, predict=[0, 1, 0, -1, -1] * 20, correct=[1, 1, 0, 0, 0] * 20)
     for seed, own in ((0, five), (4, other)):
         spec = make_spec(method="randomized-smoothing", dataset="digits", seed=seed)
-        store(tmp_path, summarise(spec, datasets.load("digits"), {"certify": own}))
+        store(tmp_path, summary(spec, {"certify": own}))
     values = [0.5, 0.2, 0.0, 0.0, 0.1] * 20
     [row] = [row for _, row in table("digits", tmp_path, published=None).iterrows()]
     assert row["intervals"]["acr"] == pytest.approx(mean_interval(values))
@@ -254,7 +227,7 @@ def test_a_papers_own_figures_stand_apart(tmp_path: Path) -> None:
     for convention in ("standard", "paper"):
         for _, group in groups(table("imagenet", tmp_path, convention)):
             assert len(set(group["source"])) == 1
-    printed = table("imagenet", tmp_path).query("read == 'table'").set_index("method")["clean"].to_dict()
+    printed = table("imagenet", tmp_path).query("read == 'table'").set_index("method")["clean_accuracy"].to_dict()
     assert printed == pytest.approx({"heat": 0.861, "randomized-smoothing": 0.853, "smoothadv": 0.788})
     curve = row_curve(plotted.reset_index().iloc[0], tmp_path, "paper")
     assert curve["radius"].tolist() == [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]
@@ -268,7 +241,8 @@ def test_curves_of_several_seeds(tmp_path: Path) -> None:
     other = RECORDS.assign(radius=[0.5, 0.3, 0.3, 0.0, 0.0], predict=[0, 1, 0, -1, -1], correct=[1, 1, 0, 0, 0])
     for run, records in ((first, RECORDS), (second, other)):
         backwards = records.iloc[::-1]  # adaptive certificates come out of order
-        (tmp_path / run["run_id"] / "certify.jsonl").write_text(backwards.to_json(orient="records", lines=True))
+        file = tmp_path / run["run_id"] / run["records"]["certify"]
+        file.write_text(backwards.to_json(orient="records", lines=True))
     [row] = [row for _, row in table("digits", tmp_path).iterrows()]
     curve = row_curve(row, tmp_path).set_index("radius")
     at = curve.index[curve.index <= 0.3].max()  # between 0.2 and 0.3: image 0, and image 1 of one seed
@@ -276,7 +250,7 @@ def test_curves_of_several_seeds(tmp_path: Path) -> None:
     assert [curve.loc[at, "low"], curve.loc[at, "high"]] == pytest.approx(wilson(0.3, 5 * 0.21 / 0.16))
     assert curve["accuracy"].iloc[0] == pytest.approx((3 + 2) / 10)
     for run in row["runs"]:
-        (tmp_path / run / "certify.jsonl").unlink()
+        records_file(tmp_path / run, "certify").unlink()
     assert row_curve(row, tmp_path).empty
     assert row_records(row, tmp_path, protocol="attack").empty
 
@@ -305,12 +279,13 @@ def test_an_adaptive_row_says_what_it_decided_whatever_the_board_asks(
     assert [line[f"r={r}"] for r in asked.radii] == [3 / 5, pytest.approx(np.nan, nan_ok=True), 2 / 5, 0]
     assert set(line["intervals"]) >= {"r=0.1", "r=0.15"}
     assert line["intervals"]["r=0.15"] is None
-    assert row_curve(line, tmp_path, published=tmp_path).empty  # there are no records
+    assert row_curve(rows("digits", tmp_path)[0], tmp_path, published=tmp_path).empty  # there are no records
 
 
 def test_rows_of_the_earlier_adaptive_rule_stand_apart_and_say_so(tmp_path: Path) -> None:
     earlier = result(sampling="adaptive")
-    del earlier["decided"]
+    earlier |= {"schema": 3, "inference": "100 passes"}
+    del earlier["decided"], earlier["deployed"]
     store(tmp_path, earlier, result(sampling="adaptive", lr=0.3))
     titles = {title: list(group["run_id"]) for title, group in groups(table("digits", tmp_path, published=None))}
     [apart] = [title for title in titles if "earlier adaptive sampling" in title]

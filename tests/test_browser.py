@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import TINY, options
+from helpers.cli import TINY, options, succeed
 
 BROWSER = os.environ.get("SUITE_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # noqa: E501  # fmt: skip
@@ -26,18 +26,10 @@ METHOD = "<img src=x onerror=\"document.title='taken'\"> [x](javascript:alert(1)
 FOLDER = "<b>bold<b> [x](javascript:alert(1)) $2$"  # and run
 
 
-# what `suite` does with each of several command lines, in one process
-PROGRAM = """
-import json, sys
-from suite.cli import main
-for line in json.loads(sys.argv.pop()):
-    sys.argv[1:] = line
-    try:
-        main()
-    except SystemExit as end:
-        assert not end.code, line
-"""
 TUNE = "tune --method heat --dataset digits --trials 2 --n 100 --images 20 --search lr=1e-3:1e-1:log --set epochs=0.2"
+
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +41,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = [TINY | extra, plain | extra | {"method": "randomized-smoothing", "epochs": 1}]
     lines = [["run", *options(settings)] for settings in made] + [[*TUNE.split(), "--set", "start.training.epochs=0.5"]]
     lines = [[*line, "--no-track", "--runs", str(runs)] for line in lines]
-    subprocess.run([sys.executable, "-c", PROGRAM, json.dumps(lines)], check=True, capture_output=True)
+    for line in lines:
+        succeed(*line)
     shutil.copytree(next(runs.glob("heat-*")), hostile := runs / FOLDER)
     result = json.loads((hostile / "result.json").read_text())
     (hostile / "result.json").write_text(json.dumps(result | {"method": METHOD, "recipe": "other", "claim": METHOD}))
@@ -63,8 +56,8 @@ def address(store: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = os.environ | {"STREAMLIT_SERVER_HEADLESS": "true"}
-    line = json.dumps([["app", "--runs", str(store), "--port", str(port)]])
-    server = subprocess.Popen([sys.executable, "-c", PROGRAM, line], env=environment, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "suite", "app", "--runs", str(store), "--port", str(port)]
+    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     try:
         for _ in range(240):
             try:
@@ -224,7 +217,7 @@ def test_from_the_board_to_a_run_and_its_images(reader: Reader, store: Path) -> 
     reader.tab.get_by_role("link", name="Open randomized-smoothing, cnn, seed 0").click()
     reader.tab.wait_for_url(f"**/run?run={name}")
     reader.settled()
-    shown = reader.table().set_index("figure")["value"]
+    shown = reader.table().set_index("metric")["value"]
     assert shown["run_id"] == name
     reader.tab.get_by_text("Show images").click()
     reader.tab.get_by_text(re.compile("clean: ")).wait_for()
@@ -243,7 +236,7 @@ def test_two_rows_then_the_paper(reader: Reader, store: Path) -> None:
     assert (counts["both"] + counts["only A"]) / 30 == pytest.approx(own[0])
     assert (counts["both"] + counts["only B"]) / 30 == pytest.approx(own[1])
     with reader.tab.expect_download() as saved:
-        reader.tab.get_by_role("button", name="Figure as HTML").first.click()
+        reader.tab.get_by_role("button", name="Plot as HTML").first.click()
     page = Path(saved.value.path()).read_text()
     assert "Plotly.newPlot" in page
     assert heat.split("-")[0] in page

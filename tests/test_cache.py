@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_board import result
+from helpers.rows import result
 
 from leaderboards import cache, read_results, table
 from suite.store.files import write_json
@@ -117,7 +117,7 @@ def test_a_run_that_vanishes_between_listing_and_reading_is_no_error(
 def test_a_runs_id_is_its_folder(tmp_path: Path) -> None:
     write(tmp_path, "mine", result() | {"run_id": "../../elsewhere", "source": "published"})
     [row] = read_results(tmp_path)[0]
-    assert (row["run_id"], row["source"]) == ("mine", "run")
+    assert (row.run_id, row.source) == ("mine", "run")
 
 
 def test_a_store_that_is_not_there_is_empty(tmp_path: Path) -> None:

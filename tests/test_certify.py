@@ -16,8 +16,8 @@ from torch.fx.experimental.optimization import fuse
 from suite import UserError, certify
 from suite.networks.architectures import build
 from suite.networks.folding import folded
-from suite.protocols.certify import certificates
-from suite.protocols.protocol import Example, Record
+from suite.protocols.protocol import Record
+from suite.smoothing.certificates import certificates
 from suite.smoothing.noise import BLOCK, draws, noisy
 from suite.smoothing.voting import TIE, Voter, near_ties, together, top_classes
 from suite.statistics.bounds import certified_radius, largest_radius
@@ -82,7 +82,7 @@ def run(
     indices: list[int], batch_size: int, deterministic: bool = False, seed: int = 0, **settings: Any
 ) -> list[Record]:
     images = small_images()
-    stream: Iterator[Example] = ((i, images[i], i) for i in indices)
+    stream: Iterator[tuple[int, torch.Tensor, int]] = ((i, images[i], i) for i in indices)
     records = certificates(
         small_model(), stream, sigma=0.3, n0=70, n=200, alpha=0.01, seed=seed, top=1,
         deterministic=deterministic, batch_size=batch_size, **settings,

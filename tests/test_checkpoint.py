@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SHARED
+from helpers.known import records_file
+from helpers.shared import SHARED
 from safetensors.torch import load_file, save_file
 
 from suite import RunSpec, UserError, run
@@ -115,7 +116,7 @@ def test_a_method_starts_from_it(trained: tuple[Path, dict[str, Any]], tmp_path:
 
 def test_a_voted_checkpoint_makes_selection_draws(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     found = row(tmp_path, file=str(trained[0]), deployed="vote", n0=30)
-    assert (found["n0"], found["inference"]) == (30, "30 passes")
+    assert (found["n0"], found["deployed"]) == (30, "vote")
     assert "the vote is what this row deploys" in found["claim"]
 
 
@@ -147,6 +148,7 @@ def test_an_absent_or_changed_file(trained: tuple[Path, dict[str, Any]], tmp_pat
         run(spec, Machine(runs=tmp_path / "runs", track=False))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not SHARED.is_dir(), reason="the public weights do not lie beside this checkout (../shared/weights)"
 )
@@ -166,6 +168,6 @@ def test_a_public_cifar10_resnet20_has_the_accuracy_it_is_known_for(
     found = json.loads(capsys.readouterr().out)
     assert found["data"] == "CIFAR-10 (JPEG)"
     assert found["method"] == "resnet20-12fca82f"
-    lines = Path(found["folder"], "accuracy.jsonl").read_text().splitlines()[:2_000]
+    lines = records_file(Path(found["folder"]), "accuracy").read_text().splitlines()[:2_000]
     accuracy = sum(json.loads(line)["correct"] for line in lines) / len(lines)
     assert accuracy == pytest.approx(0.82, abs=0.01)

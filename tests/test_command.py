@@ -77,12 +77,12 @@ def test_models_within_a_run_are_made_again(method: str, monkeypatch: pytest.Mon
 def test_the_line_is_short_and_the_same_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = make_spec(method="heat", dataset="digits", profile="demo", kappa=3)
     assert command(spec, spec.protocols) == "suite run --method heat --dataset digits --profile demo --kappa 3"
-    monkeypatch.setattr("suite.spec.run_spec.fast_precision", lambda: "bf16")
+    monkeypatch.setattr("suite.spec.fill_in.fast_precision", lambda: "bf16")
     spec = make_spec(method="heat", dataset="cifar10", profile="quick", seed=1)
     line = command(spec, ["accuracy", "certify", "attack"])
     assert line.startswith("suite run --method heat --dataset cifar10 --profile quick --seed 1 ")
     assert line.endswith(" --protocols accuracy,certify,attack")
-    monkeypatch.setattr("suite.spec.run_spec.fast_precision", lambda: "fp32")
+    monkeypatch.setattr("suite.spec.fill_in.fast_precision", lambda: "fp32")
     assert read(line, monkeypatch)[0].digest == spec.digest
     assert "--protocols all" in command(spec, make_spec(method="heat", dataset="cifar10", protocols="all").protocols)
 
@@ -123,8 +123,22 @@ def test_recipes_differ_in_all_but_seeds() -> None:
         {"protocols": "all"},
     ]
     assert len({recipe(**given) for given in same}) == 1
-    other = [{}, {"sigma": 0.3}, {"kappa": 9}, {"n": 999}, {"start.training.epochs": 3}, {"agreement.against.lr": 1}]
+    other = [{}, {"sigma": 0.3}, {"kappa": 9}, {"n": 999}, {"start.training.epochs": 3}]
     assert len({recipe(**given) for given in other}) == len(other)
+
+
+def test_the_settings_of_other_protocols_are_not_in_the_recipe_but_in_their_records_digest() -> None:
+    def digest(seeds: bool, **given: object) -> str:
+        return make_spec(**{"method": "heat", "dataset": "digits", **given}).records_digest("agreement", seeds=seeds)
+
+    same: list[dict[str, object]] = [{}, {"seed": 1}, {"agreement.against.seed": 2}]
+    assert len({digest(False, **given) for given in same}) == 1
+    assert len({digest(True, **given) for given in same}) == 3
+    assert digest(False, **{"agreement.against.lr": 1}) != digest(False)
+    assert (
+        make_spec(method="heat", dataset="digits", **{"agreement.against.lr": 1}).recipe
+        == make_spec(method="heat", dataset="digits").recipe
+    )
 
 
 def test_a_finished_runs_spec_keeps_its_digest(tmp_path: Path) -> None:

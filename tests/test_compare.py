@@ -13,6 +13,7 @@ from leaderboards.curves import curve
 from leaderboards.published import published_records
 from suite.statistics.bounds import certified_accuracy
 from suite.statistics.intervals import paired_interval
+from suite.store.result import Result
 
 
 def row(*lines: tuple[int, int, float, int, int]) -> pd.DataFrame:
@@ -81,7 +82,7 @@ def test_a_radius_that_is_certified_counts_at_itself_but_not_by_the_papers_conve
 
 
 def test_what_may_not_be_the_same_pixels_is_said() -> None:
-    jpeg, original = {"data": "CIFAR-10 (JPEG)"}, {"data": "CIFAR-10"}
+    jpeg, original = "CIFAR-10 (JPEG)", "CIFAR-10"
     assert same_images(jpeg, jpeg, ({"data": "aa"}, {"data": "aa"})) == ""
     assert same_images(original, original) == ""
     assert "aa and bb" in same_images(jpeg, jpeg, ({"data": "aa"}, {"data": "bb"}))
@@ -91,12 +92,13 @@ def test_what_may_not_be_the_same_pixels_is_said() -> None:
 
 def test_adaptive_records_are_compared_where_they_decided() -> None:
     """At σ = 0.1, n = 1,000 and α = 0.001 no radius above 0.246 can be certified."""
-    fixed = {"n": 1_000, "alpha": 0.001, "sigma": 0.1, "decided": None}
-    adaptive, finer = fixed | {"decided": [0.0, 0.05, 0.1]}, fixed | {"decided": [0.0, 0.1, 0.2], "sigma": 0.25}
+    fixed = Result(run_id="", method="", dataset="", n=1_000, alpha=0.001, sigma=0.1)
+    adaptive = fixed.model_copy(update={"decided": [0.0, 0.05, 0.1]})
+    finer = fixed.model_copy(update={"decided": [0.0, 0.1, 0.2], "sigma": 0.25})
     assert decided_by_all([fixed, fixed]) == []
     assert decided_by_all([fixed, adaptive]) == [0, 0.05, 0.1]
     assert decided_by_all([adaptive, finer]) == [0, 0.1]
-    assert decided_by_all([adaptive, finer | {"decided": [0.0, 0.1, 0.3]}]) == [0, 0.1, 0.3]
-    assert curve(A, decided=adaptive["decided"])["radius"].tolist() == [0, 0.05, 0.1]
+    assert decided_by_all([adaptive, finer.model_copy(update={"decided": [0.0, 0.1, 0.3]})]) == [0, 0.1, 0.3]
+    assert curve(A, decided=adaptive.decided)["radius"].tolist() == [0, 0.05, 0.1]
     drawn = difference(shared_images(A, B), at=decided_by_all([adaptive, fixed]))
     assert drawn["radius"].tolist() == [0, 0.05, 0.1]

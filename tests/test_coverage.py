@@ -26,13 +26,15 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from leaderboards.paper.statements import Claim, median_verdict
-from leaderboards.rows import intervals
+from leaderboards.estimates import bounds_of, certificate_intervals
+from leaderboards.paper.statements import Statement, median_verdict
+from suite.protocols.accuracy import CLEAN
 from suite.statistics.bounds import lower_confidence_bound, upper_confidence_bound
 from suite.statistics.intervals import FEWEST, averaged_share, mean_difference, mean_interval, paired_interval, wilson
+from suite.store.result import Result
 
 LARGE = 1_000_000  # images that stand for all, where the truth has no closed form
-MEDIAN = Claim("", "", "", "", "", lambda records: records["value"], "median")
+MEDIAN = Statement("", "", "", "", "", lambda records: records["value"], "median")
 
 
 def covered(low: ArrayLike, high: ArrayLike, truth: float) -> float:
@@ -111,7 +113,7 @@ def test_the_intervals_of_a_row_of_three_seeds(certified: float) -> None:
 
     Clean accuracy averages the seeds' own intervals: no narrower than the truth, and so safe.
     """
-    generator, row = np.random.default_rng(0), {"read": "log", "images": FEWEST, "abstained": 0.0}
+    generator = np.random.default_rng(0)
 
     def margins(images: int) -> NDArray[np.float64]:
         hard = 0.7**0.5 * difficulties(generator, images)[0]
@@ -121,13 +123,14 @@ def test_the_intervals_of_a_row_of_three_seeds(certified: float) -> None:
     acr, clean = [], []
     for _ in range(1_000):
         results = [
-            {"image_radii": np.where(margin > 0, margin, -1).tolist(), "clean_accuracy": float((margin > 0).mean()),
-             "inference": "100 passes", "images": FEWEST}
+            Result(
+                run_id="", method="", dataset="", deployed="vote", images=FEWEST,
+                image_radii=np.where(margin > 0, margin, -1).tolist(), clean_accuracy=float((margin > 0).mean()),
+            )
             for margin in margins(FEWEST)
         ]  # fmt: skip
-        found = intervals(results, row, [])
-        acr.append(found["acr"])
-        clean.append(found["clean_accuracy"])
+        acr.append(certificate_intervals(results, ())[0]["acr"])
+        clean.append(bounds_of(results, CLEAN))
     assert 0.935 < covered(*np.transpose(acr), truth) < 0.97
     assert covered(*np.transpose(clean), certified) > 0.94
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import pandas as pd
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
+from leaderboards import rows
 from leaderboards.compare import decided_by_all
 from leaderboards.curves import attack_curve, curve, row_curve, row_records, upper_envelope
-from leaderboards.published import PUBLISHED, paper_rows
+from leaderboards.published import paper_rows
 
 # wrong, abstained, and certified at three radii, one of them of two images
 RECORDS = pd.DataFrame(
@@ -88,8 +90,9 @@ def test_the_envelope_is_the_best_at_each_radius() -> None:
 
 
 def test_the_envelope_of_adaptive_rows_is_at_the_radii_that_all_decided() -> None:
-    def adaptive(sigma: float) -> dict[str, Any]:
-        return {"n": 100, "alpha": 0.01, "sigma": sigma, "decided": [0.0, *(r for r in (0.15, 0.5) if r < 1.7 * sigma)]}
+    def adaptive(sigma: float) -> Any:
+        decided = [0.0, *(r for r in (0.15, 0.5) if r < 1.7 * sigma)]
+        return SimpleNamespace(n=100, alpha=0.01, sigma=sigma, decided=decided)
 
     decided = decided_by_all([adaptive(0.1), adaptive(0.3)])
     assert decided == [0, 0.15, 0.5]  # 0.5 is beyond the reach of 100 draws at 0.1
@@ -124,30 +127,31 @@ def test_a_runs_curve_is_of_its_records_in_the_store_or_where_runs_are_kept(tmp_
         (folder / "result.json").write_text("{}")
         records.to_json(folder / "certify.jsonl", orient="records", lines=True)
     store, published = tmp_path / "store", tmp_path / "published"
-    row = {"source": "run", "dataset": "digits", "runs": ["own"], "decided": [0.0, 0.1, 0.3]}
+    row: Any = SimpleNamespace(source="run", runs=["own"], decided=[0.0, 0.1, 0.3])
     drawn = row_curve(row, store, "standard", published)
     assert drawn["radius"].tolist() == [0.0, 0.1, 0.3]
     assert drawn["accuracy"].iloc[0] == 4 / 6
     assert row_curve(row, store, "paper", published)["accuracy"].iloc[0] == 4 / 5
     assert "run" not in row_records(row, store, published)
-    kept = {**row, "runs": ["kept"], "decided": None}
+    kept: Any = SimpleNamespace(source="run", runs=["kept"], decided=None)
     assert row_records(kept, store, published)["radius"].tolist() == RECORDS["radius"].tolist()
     assert row_curve(kept, store, "standard", published)["radius"].iloc[-1] == pytest.approx(0.51)
-    assert row_records({**row, "runs": ["gone"]}, store, published).empty
-    both = row_records({**row, "runs": ["own", "kept"]}, store, published)
+    assert row_records(SimpleNamespace(source="run", runs=["gone"]), store, published).empty
+    both = row_records(SimpleNamespace(source="run", runs=["own", "kept"]), store, published)
     assert both["run"].tolist() == ["own"] * 6 + ["kept"] * 6
 
 
 def test_a_published_rows_curve_is_of_its_log_or_of_the_points_that_were_read_off(tmp_path: Path) -> None:
     (tmp_path / "cifar10").mkdir()
     RECORDS.to_csv(tmp_path / "cifar10" / "mine.tsv.xz", sep="\t", index=False)
-    row = {"source": "published", "dataset": "cifar10", "run_id": "cifar10/mine", "decided": None}
+    row: Any = SimpleNamespace(source="published", run_id="cifar10/mine", decided=None)
     assert row_curve(row, tmp_path, "standard", tmp_path)["accuracy"].iloc[0] == 4 / 6
     assert row_curve(row, tmp_path, "paper", tmp_path)["accuracy"].iloc[0] == 4 / 5
     assert row_records(row, tmp_path, tmp_path, "attack").empty
-    plotted = next(row for row in paper_rows("cifar10", PUBLISHED) if row["source"] == "paper, plot")
+    plotted = next(row for row in rows("cifar10", tmp_path, "paper") if row.source == "paper, plot")
     drawn = row_curve(plotted, tmp_path, "paper")
-    assert dict(zip(drawn["radius"].map(str), drawn["accuracy"], strict=True)) == plotted["certified_accuracy_paper"]
+    points = next(row for row in paper_rows("cifar10") if row.run_id == plotted.run_id).certified_accuracy_paper
+    assert dict(zip(drawn["radius"].map(str), drawn["accuracy"], strict=True)) == points
     assert (drawn["low"] == drawn["accuracy"]).all()
     assert (drawn["high"] == drawn["accuracy"]).all()
     assert row_curve(plotted, tmp_path).empty  # the plot has the paper's convention alone

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import torchvision
-from image_files import (
+from helpers.image_files import (
     CIFAR10_NAMES,
     LABELS,
     PIXELS,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
@@ -18,36 +20,41 @@ import pytest
 import torch
 import typer
 import yaml
-from conftest import TINY
-from known import small_images, small_model
+from helpers.cli import TINY
+from helpers.heat_equation import STEPS, errors
+from helpers.known import small_images, small_model
 from pydantic_core import PydanticUndefined
-from test_heat import STEPS, errors
 
 from leaderboards import board_results as board
 from leaderboards.compare import difference, shared_images
-from leaderboards.kept import KEPT
-from leaderboards.paper.statements import CLAIMS, judged
+from leaderboards.paper.statements import STATEMENTS, judge
 from leaderboards.published import PUBLISHED, published_rows
-from leaderboards.render.cells import MEASURED, NAMES
+from leaderboards.published.kept import KEPT
+from leaderboards.render.cells import NAMES
+from leaderboards.render.schema import schema
 from leaderboards.rows import COMPARABLE
 from methods import METHODS, Settings
+from suite import certify
 from suite.boards.board import Board, load_board
 from suite.cli import main as cli
-from suite.experiments.experiment import left, load_grid, runs_of
+from suite.experiments.experiment import count_passes, load_experiment, runs_of
 from suite.illustrate import ISLAND, POINT, SIGMA, TIMESTEPS, adversarial_distance, heat_steps
 from suite.pipeline import Machine, run
-from suite.spec.run_spec import PROTOCOLS, SECTIONS, make_spec
+from suite.protocols.protocol import columns as protocol_columns
+from suite.spec.run_spec import PROTOCOLS, make_spec
 from suite.spec.sections import Training
 from suite.store.records import read_records
 from suite.training import training_steps
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+METHODS_DOCS, PROTOCOLS_DOCS = DOCS / "reference" / "methods", DOCS / "reference" / "protocols.md"
+FINDINGS, REPRODUCING = "findings/findings.md", "how-to/reproducing-the-paper.md"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[^\n]*) -->\n)?```(?P<language>\w+)\n(?P<content>.*?)```", re.DOTALL)
 PARSED = "long: parsed only"
 ELSEWHERE = re.compile(r"run by (tests/\w+\.py)")
-EXAMINED = {"run", "certify", *SECTIONS} & {"run", *PROTOCOLS.paths()}  # commands that make a spec of their options
+EXAMINED = {"run", *(name for name in PROTOCOLS.paths() if PROTOCOLS.get(name).settings)}  # they make a spec
 
 # the columns of a table of settings: whose values they are
 COLUMNS = {
@@ -88,6 +95,7 @@ def lines(block: str) -> Iterator[list[str]]:
             yield arguments
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_the_commands_and_programs_of_a_page_run_as_printed(
@@ -95,19 +103,25 @@ def test_the_commands_and_programs_of_a_page_run_as_printed(
 ) -> None:
     """In one folder, page after page; those of a block marked as long are only taken apart, and their settings tried.
 
-    RUN stands for the id of a finished run. MLflow is left out. Programs get a `model`, `images` and `labels`.
+    RUN stands for the id of a finished run. MLflow is left out. Programs get a `model`, `images` and `labels`,
+    and print what a text block right after them says.
     """
     monkeypatch.chdir(place)
     monkeypatch.setitem(sys.modules, "mlflow", None)
     finished = place / "runs" / place.joinpath("RUN").read_text()
     programs: dict[str, Any] = {"model": small_model(), "images": small_images(), "labels": torch.zeros(6)}
+    printed = None
     for mark, language, content in blocks(page):
+        if language == "text" and printed is not None:
+            assert printed == content
+        printed = None
         if mark and (elsewhere := ELSEWHERE.fullmatch(mark)):
             assert page.name in (ROOT / elsewhere[1]).read_text()
             continue
         assert mark in (None, PARSED), mark
         if language == "python":
             exec(compile(content, name(page), "exec", dont_inherit=True), programs)
+            printed = capsys.readouterr().out
         for arguments in lines(content) if language == "sh" else ():
             if arguments[0] != "suite":
                 assert mark == PARSED
@@ -147,6 +161,45 @@ def other_command(arguments: list[str]) -> None:
         assert (ROOT / arguments[1]).is_file()
     else:
         assert arguments[0] in (".", "cp", "git", "pip", "export", "python", "ruff", "mypy"), arguments
+
+
+def test_the_slow_algorithm_of_the_documentation_is_certifys() -> None:
+    """Class, radius and votes are equal, for images that are certified and for images that are abstained on."""
+    program, _ = (
+        content for _, language, content in blocks(DOCS / "concepts/the-algorithm.md") if language == "python"
+    )
+    assert len(program.rstrip().splitlines()) <= 35
+    names: dict[str, Any] = {}
+    exec(compile(program, "the-algorithm.md", "exec", dont_inherit=True), names)
+    model, images = small_model(), small_images(4)
+    settings: dict[str, Any] = {"sigma": 0.5, "n0": 70, "n": 130, "alpha": 0.01, "seed": 3}
+    records = certify(model, images, torch.zeros(4), **settings)
+    slowly = [names["certify_slowly"](model, image, index, **settings) for index, image in enumerate(images)]
+    assert slowly == list(zip(records["predict"], records["radius"], records["count"], strict=True))
+    assert {predict == -1 for predict, _, _ in slowly} == {True, False}
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_needs_no_network(tmp_path: Path) -> None:
+    """Each command and each field of a row has its place, formulas are MathML, and nothing is loaded from elsewhere."""
+    pytest.importorskip("mkdocs")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    done = subprocess.run(
+        build, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = {page.relative_to(tmp_path).as_posix(): page.read_text() for page in tmp_path.rglob("*.html")}
+    command: Any = typer.main.get_command(cli.app)
+    for name in command.commands:
+        assert f'id="suite-{name}"' in pages["reference/command-line.html"]
+    for field in schema()["properties"]["rows"]["items"]["properties"]:
+        assert f"<code>{field}</code>" in pages["reference/results.html"]
+    formulas = re.findall(r"<math.*?</math>", "".join(pages.values()), re.DOTALL)
+    assert len(formulas) > 100
+    assert not [formula for formula in formulas if "\\" in formula]  # a command that became no symbol
+    assert not any("arithmatex" in page or "<!-- site:" in page for page in pages.values())
+    loaded = re.compile(r"""<(?:script|img|iframe)[^>]*src=["']?https?:|<link[^>]*stylesheet[^>]*href=["']?https?:""")
+    assert not [name for name, page in pages.items() if loaded.search(page)]
 
 
 # Settings
@@ -198,8 +251,8 @@ def documented(page: Path, heading: str | None = None) -> list[dict[str, str]]:
 
 
 OWN = {method: METHODS.get(method).Parameters for method in METHODS.builtin}
-METHOD_PAGES = {method: DOCS / "methods" / f"{method}.md" for method in OWN if METHODS.get(method).trains}
-METHOD_PAGES["checkpoint"] = DOCS / "your-own-model.md"
+METHOD_PAGES = {method: METHODS_DOCS / f"{method}.md" for method in OWN if METHODS.get(method).trains}
+METHOD_PAGES["checkpoint"] = DOCS / "how-to" / "your-own-model.md"
 
 
 def test_every_setting_of_a_method_is_documented() -> None:
@@ -224,19 +277,20 @@ def test_the_settings_of_a_method_are_the_codes(method: str) -> None:
             check(rows, OWN[method].model_fields, own)
         elif "training" in rows[0]:
             check(rows, Training.model_fields | {"arch": None}, recipe)
-    assert (ROOT / "docs/methods/README.md").read_text().count(f"({method}.md)") == METHODS.get(method).trains
+    assert (METHODS_DOCS / "README.md").read_text().count(f"({method}.md)") == METHODS.get(method).trains
 
 
 def test_every_setting_of_training_is_documented() -> None:
-    rows = documented(DOCS / "methods" / "README.md")
+    rows = documented(METHODS_DOCS / "README.md")
     assert {row["setting"].strip("`") for row in rows} == set(Training.model_fields)
     check(rows, Training.model_fields, lambda *_: None)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS.paths())
 def test_every_setting_of_a_protocol_is_documented(protocol: str) -> None:
-    fields = SECTIONS[protocol].model_fields if protocol in SECTIONS else {}
-    rows = documented(DOCS / "protocols.md", protocol)
+    settings = PROTOCOLS.get(protocol).settings
+    fields = settings.model_fields if settings else {}
+    rows = documented(PROTOCOLS_DOCS, protocol)
     assert {row["setting"].strip("`") for row in rows} == set(fields)
     if rows:
         check(rows, fields, lambda setting, column: getattr(make_spec(method="baseline", **column), protocol)
@@ -258,15 +312,17 @@ def test_every_field_of_a_record_is_documented(place: Path) -> None:
     given |= {"timing.batch": 2, "timing.repeats": 3}
     folder = run(make_spec(**given), Machine(runs=place / "all", track=False)).path
     for protocol in PROTOCOLS.paths():
-        record = json.loads((folder / f"{protocol}.jsonl").read_text().splitlines()[0])
-        assert fields_of(DOCS / "protocols.md", protocol, "field") == set(record) - {"idx", "label", "claim"}, protocol
+        [file] = folder.glob(f"{protocol}-*.jsonl")
+        record = json.loads(file.read_text().splitlines()[0])
+        assert fields_of(PROTOCOLS_DOCS, protocol, "field") == set(record) - {"idx", "label", "claim"}, protocol
 
 
 def test_every_column_of_a_board_is_documented() -> None:
-    page = DOCS / "reading-a-row.md"
+    page = DOCS / "concepts" / "reading-a-row.md"
     [rows] = [rows for _, rows in tables(page) if "column" in rows[0]]
     columns = set(re.findall(r"`([^`]+)`", " ".join(row["column"] for row in rows)))
-    assert columns == {*NAMES, "clean", "0.1", "ACR", "abst.", *(heading for heading, *_ in MEASURED)}
+    headings = (column.heading for column in protocol_columns().values() if column.compact and column.heading)
+    assert columns == {*NAMES, "0.1", *headings}
     assert fields_of(page, "What makes rows comparable", "field") == set(COMPARABLE)
 
 
@@ -278,7 +334,7 @@ def rows_of(page: str, column: str) -> list[dict[str, str]]:
 def test_the_passes_announced_are_those_of_the_code() -> None:
     """In millions of forward passes of one image."""
     sizes = {"cifar10": (50_000, 10_000), "imagenet": (1_281_167, 50_000)}
-    for row in rows_of("reproducing-the-paper.md", "train"):
+    for row in rows_of(REPRODUCING, "train"):
         column = COLUMNS[row["profile"]]
         train, test = sizes[column["dataset"]]
         spec = make_spec(method=row["method"].strip("`"), **column)
@@ -290,9 +346,9 @@ def test_the_passes_announced_are_those_of_the_code() -> None:
 
 
 def test_the_hours_on_imagenet_follow_from_the_passes() -> None:
-    [heat] = [row for row in rows_of("reproducing-the-paper.md", "train")
+    [heat] = [row for row in rows_of(REPRODUCING, "train")
               if row["profile"] == "paper, ImageNet" and row["method"] == "`heat`"]  # fmt: skip
-    for row in rows_of("reproducing-the-paper.md", "HeatSmoothing"):
+    for row in rows_of(REPRODUCING, "HeatSmoothing"):
         step = 3 * float(row["training, images/s"])
         assert row["HeatSmoothing"] == f"{float(heat['train']) * 1e6 / step / 3600:.1f} h"
         assert row["baseline, 90 epochs"] == f"{346e6 / step / 3600:.0f} h"
@@ -301,31 +357,33 @@ def test_the_hours_on_imagenet_follow_from_the_passes() -> None:
             assert row["certificates"] == f"{seconds / 60:.0f} min"
 
 
-def test_the_passes_of_the_study_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("suite.spec.run_spec.fast_precision", lambda: "fp32")
+def test_the_passes_of_the_experiments_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("suite.spec.fill_in.fast_precision", lambda: "fp32")
     sizes = {"cifar10": (50_000, 10_000), "imagenet": (1_281_167, 50_000)}
-    for row in rows_of("reproducing-the-paper.md", "study"):
-        name, _, extent = row["study"].partition(", ")
+    for row in rows_of(REPRODUCING, "experiment"):
+        name, _, extent = row["experiment"].partition(", ")
         if extent:
-            study = load_grid("paper").narrowed({} if extent == "whole" else {"sigmas": [0.1], "seeds": [0]})
+            study = load_experiment("paper").select(**({} if extent == "whole" else {"sigmas": [0.1], "seeds": [0]}))
             specs = runs_of(study, "cifar10", profile=name)
         else:
-            specs = runs_of(load_grid(name))
+            specs = runs_of(load_experiment(name))
         train, test = sizes[specs[0].dataset]
         data: Any = SimpleNamespace(train=range(train), test=range(test))
-        passes = left(specs, data, Machine(runs=tmp_path)) / 1e6
+        passes = count_passes(specs, data, Machine(runs=tmp_path)) / 1e6
         assert (row["runs"], row["forward passes"]) == (str(len(specs)), f"{float(f'{passes:.3g}'):g}")
 
 
 def test_the_board_in_the_documentation_is_cifar10s() -> None:
-    [content] = [content for _, language, content in blocks(DOCS / "adding-a-board.md") if language == "toml"]
+    [content] = [
+        content for _, language, content in blocks(DOCS / "how-to" / "adding-a-board.md") if language == "toml"
+    ]
     settings = tomllib.loads(content)
     assert Board(**settings | {"radii": tuple(settings["radii"])}) == load_board("cifar10")
-    assert fields_of(DOCS / "adding-a-board.md", "Adding a board", "field") == {*settings}
+    assert fields_of(DOCS / "how-to" / "adding-a-board.md", "Adding a board", "field") == {*settings}
 
 
 def test_the_errors_in_one_dimension_are_those_computed() -> None:
-    for row in rows_of("findings.md", "n_T = 1"):
+    for row in rows_of(FINDINGS, "n_T = 1"):
         found = errors(STEPS["one step"], row["`lambda`"].strip("`"), 0.5 * {"σ²": 1, "2σ²": 2**0.5}[row["against"]])
         for timesteps in (1, 2, 4, 8, 16, 32, 64):
             assert row[f"n_T = {timesteps}"] == f"{found[timesteps]:.4f}"
@@ -333,7 +391,7 @@ def test_the_errors_in_one_dimension_are_those_computed() -> None:
 
 def test_the_distances_of_figure_5_are_those_computed() -> None:
     x = torch.linspace(-2, 2, 801, dtype=torch.float64)
-    for row in rows_of("findings.md", "f_0"):
+    for row in rows_of(FINDINGS, "f_0"):
         constant: Any = row["`lambda`"].strip("`")
         iterates = heat_steps(ISLAND, x, sigma=SIGMA, timesteps=TIMESTEPS, constant=constant)
         for k, v in enumerate(iterates):
@@ -341,30 +399,30 @@ def test_the_distances_of_figure_5_are_those_computed() -> None:
 
 
 def test_the_two_conventions_are_those_of_the_published_logs() -> None:
-    for row in rows_of("findings.md", "abstained"):
+    for row in rows_of(FINDINGS, "abstained"):
         [published] = [
             entry for entry in published_rows(row["data"])
-            if f"{entry['method']} {entry['variant']}".strip() == row["row"] and shown(entry["sigma"]) == row["σ"]
+            if f"{entry.method} {entry.variant}".strip() == row["row"] and shown(entry.sigma) == row["σ"]
         ]  # fmt: skip
-        assert row["abstained"] == f"{100 * published['abstained']:.1f}"
+        assert row["abstained"] == f"{100 * published.abstained:.1f}"
         for column, key in (("standard", "certified_accuracy"), ("paper's", "certified_accuracy_paper")):
             for radius in ("0.25", "0.5", "1.0"):
                 if f"{column}, r = {radius}" in row:
-                    assert row[f"{column}, r = {radius}"] == f"{100 * published[key][radius]:.1f}"
+                    assert row[f"{column}, r = {radius}"] == f"{100 * getattr(published, key)[radius]:.1f}"
 
 
 def test_the_studys_rows_in_the_findings_are_those_kept(tmp_path: Path) -> None:
-    kept = {(row["method"], row["sigma"]): row for row in board("cifar10", tmp_path) if row["source"] == "run"}
-    for line in rows_of("findings.md", "abst. %"):
+    kept = {(row.method, row.sigma): row for row in board("cifar10", tmp_path) if row.source == "run"}
+    for line in rows_of(FINDINGS, "abst. %"):
         row = kept[line["row"].strip("`"), float(line["σ"])]
-        assert (line["abst. %"], line["ACR"]) == (f"{100 * row['abstained']:.1f}", f"{row['acr']:.4f}")
+        assert (line["abst. %"], line["ACR"]) == (f"{100 * row.abstained:.1f}", f"{row.acr:.4f}")
         for column, key in (("Cohen et al.'s", "certified_accuracy"), ("paper's", "certified_accuracy_paper")):
             for radius in ("0.1", "0.2"):
-                assert line[f"{column}, r = {radius}"] == f"{100 * row[key][radius]:.1f}"
+                assert line[f"{column}, r = {radius}"] == f"{100 * getattr(row, key)[radius]:.1f}"
 
 
 def test_the_intervals_in_the_findings_are_those_of_the_kept_records() -> None:
-    text = " ".join((DOCS / "findings.md").read_text().split())
+    text = " ".join((DOCS / FINDINGS).read_text().split())
 
     def records(method: str, sigma: str, protocol: str) -> pd.DataFrame:
         [folder] = (PUBLISHED / KEPT).glob(f"{method}-cifar10-resnet8-sigma{sigma}-seed0-*")
@@ -374,15 +432,16 @@ def test_the_intervals_in_the_findings_are_those_of_the_kept_records() -> None:
         return f"{number:+.{digits}f}".replace("-", "−")
 
     for figure, other in (("mean DDN distance", "randomized-smoothing"), ("mean DDN distance", "smoothadv")):
-        [claim] = [own for own in CLAIMS if (own.figure, own.less) == (figure, other)]
-        verdict = judged(claim, [records("heat", "0.1", "attack")], [records(other, "0.1", "attack")])
+        [statement] = [own for own in STATEMENTS if (own.metric, own.less) == (figure, other)]
+        verdict = judge(statement, [records("heat", "0.1", "attack")], [records(other, "0.1", "attack")])
         assert verdict is not None
         low, high = verdict.interval or (0, 0)
         assert f"{signed(verdict.difference, 3)} ({signed(low, 3)} to {signed(high, 3)}) against `{other}`" in text
     for r in (0.15, 0.25):
-        [claim] = [own for own in CLAIMS if own.figure.endswith(f" {r:g}") and own.less == "randomized-smoothing"]
+        mine = (own for own in STATEMENTS if own.less == "randomized-smoothing")
+        [statement] = [own for own in mine if own.metric.endswith(f" {r:g}")]
         pair = [[records(method, "0.1", "certify")] for method in ("heat", "randomized-smoothing")]
-        verdict = judged(claim, *pair)
+        verdict = judge(statement, *pair)
         assert verdict is not None
         low, high = (signed(100 * bound, 1) for bound in verdict.interval or (0, 0))
         assert f"{signed(100 * verdict.difference, 1)}{' points' * (r == 0.15)} ({low} to {high})" in text
@@ -401,12 +460,12 @@ def test_the_intervals_in_the_findings_are_those_of_the_kept_records() -> None:
 
 def test_the_audits_in_the_findings_are_those_kept(tmp_path: Path) -> None:
     """ "19 of 80" and the like, of the rows at both σ."""
-    text = (DOCS / "findings.md").read_text()
-    kept = {(row["method"], row["sigma"]): row["audit"] for row in board("cifar10", tmp_path) if row["source"] == "run"}
+    text = " ".join((DOCS / FINDINGS).read_text().split())
+    kept = {(row.method, row.sigma): row.audit for row in board("cifar10", tmp_path) if row.source == "run"}
     for method in ("baseline", "heat", "madry", "madry-heat"):
         for sigma in (0.1, 0.25):
             found = kept[method, sigma]["certify"]
-            assert f"{found['violations']} of {found['attacked']}" in text.replace("**", "")
+            assert f"{found['violations']} of {found['attacked']}" in text
     for sigma, total in ((0.1, 193), (0.25, 180)):
         voted = [kept[method, sigma]["certify"] for method in ("randomized-smoothing", "smoothadv")]
         assert (sum(found["violations"] for found in voted), sum(found["attacked"] for found in voted)) == (0, total)

@@ -7,23 +7,24 @@ import io
 import json
 import re
 from html.parser import HTMLParser
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from helpers.rows import RECORDS, result, store
 from jsonschema import Draft202012Validator
 from markdown_it import MarkdownIt
-from test_board import RECORDS, result, store
 
 from leaderboards import table
 from leaderboards.published import PUBLISHED
+from leaderboards.published.kept import records_file
 from leaderboards.render import export
 from leaderboards.render.page import to_html
+from leaderboards.render.schema import schema
 
 HOSTILE = "<script>alert(1)</script> a|b_c*d* & $x$ #1 {e} ~ ^ \\n [l](javascript:x) `q`\nnext https://x.test a@b.test"
-SCHEMA = json.loads((files("leaderboards") / "schema.json").read_text())
+SCHEMA = schema()
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def runs(tmp_path: Path) -> Path:
     timing = {"timing": {"deployed": 0.001, "device": "cpu"}}
     store(tmp_path, result() | measured | timing, result(seed=1) | {"acr": 0.2}, hostile())
     for run in tmp_path.iterdir():
-        RECORDS.to_json(run / "certify.jsonl", orient="records", lines=True)
+        RECORDS.to_json(records_file(run, "certify"), orient="records", lines=True)
     pd.DataFrame({"idx": [0, 1], "correct": [1, 1], "pgd": [0.7, 0.9], "ddn": [0.5, None]}).to_json(
         tmp_path / result()["run_id"] / "attack.jsonl", orient="records", lines=True
     )
@@ -60,7 +61,7 @@ def test_json_has_every_figure(runs: Path) -> None:
     text = export.to_json(export.document("digits", runs))
     assert "NaN" not in text
     content = json.loads(text)
-    assert content["schema"] == 1
+    assert content["schema"] == 2
     assert content["board"]["radii"] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     row, bad = content["rows"]
     assert (row["method"], row["arch"], row["seeds"], row["source"]) == ("randomized-smoothing", "cnn", [0, 1], "run")
@@ -89,7 +90,7 @@ def test_csv_is_read_back(runs: Path) -> None:
     frame = table("digits", runs)
     read = pd.read_csv(io.StringIO(export.to_csv(frame)))
     assert read["method"].tolist() == frame["method"].tolist()
-    for column in ("clean", "r=0.1", "acr", "pgd"):
+    for column in ("clean_accuracy", "r=0.1", "acr", "pgd"):
         pd.testing.assert_series_equal(read[column], frame[column])
     assert [read.loc[0, "r=0.1_low"], read.loc[0, "r=0.1_high"]] == frame.loc[0, "intervals"]["r=0.1"]
     assert read.loc[0, "acr_spread"] == pytest.approx(0.04 / 2**0.5)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from image_files import (
+from helpers.image_files import (
     CIFAR10_NAMES,
     SHARED,
     as_stored,

@@ -10,23 +10,21 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.heat_equation import STEPS, errors
 from torch import Tensor, nn
 
 import methods.heat
 import methods.penalty
+from methods import Step
 from methods.heat import Heat
 from suite import UserError, training
 from suite.data import Dataset, InMemory
-from suite.experiments.experiment import load_grid, runs_of
-from suite.illustrate import ISLAND, POINT, SIGMA, TIMESTEPS, Steps, adversarial_distance, heat_steps, illustrate
+from suite.experiments.experiment import load_experiment, runs_of
+from suite.illustrate import ISLAND, POINT, SIGMA, TIMESTEPS, adversarial_distance, heat_steps, illustrate
 from suite.networks.architectures import build
 from suite.spec.run_spec import make_spec
 
 CLASSES = 6
-STEPS = {
-    "one step": Steps(0.0, ((0.0, 1.0),)),
-    "several": Steps(0.2, ((-1.0, 0.6), (-0.4, -0.7), (0.5, 0.3), (0.7, 0.5))),
-}
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -34,16 +32,6 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 # The heat equation in one dimension
-
-
-def errors(f: Steps, constant: Any, deviation: float, sigma: float = 0.5) -> dict[int, float]:
-    """The largest error of f_{n_T} against the average of f over N(0, deviation²), by n_T."""
-    x = torch.linspace(-10 * sigma, 10 * sigma, 401, dtype=torch.float64)
-    found = {}
-    for timesteps in (1, 2, 4, 8, 16, 32, 64):
-        smoothed = heat_steps(f, x, sigma=sigma, timesteps=timesteps, constant=constant)[-1]
-        found[timesteps] = float((smoothed - f.averaged(x, deviation)).abs().max())
-    return found
 
 
 @pytest.mark.parametrize("name", STEPS)
@@ -131,7 +119,7 @@ def watched() -> Watched:
 def test_no_label_is_touched() -> None:
     model, method = watched(), heat(kappa=2)
     method.begin(model)
-    method.loss(model, images(), Untouchable(), seeded()).backward()  # type: ignore[arg-type]
+    method.loss(model, images(), Untouchable(), Step(seeded())).backward()  # type: ignore[arg-type]
     with pytest.raises(AssertionError, match="labels were used"):
         torch.zeros(2) + Untouchable()  # type: ignore[operator]
 
@@ -143,7 +131,7 @@ def test_v_sees_noise_on_the_share_asked_for_and_f_sees_none(noisy: float, batch
     method.begin(model)
     x = images(batch)
     before = x.clone()
-    method.loss(model, x, None, seeded()).backward()
+    method.loss(model, x, None, Step(seeded())).backward()
     changed = (model.seen[0] != x).flatten(1).any(dim=1)
     assert int(changed.sum()) == round(noisy * batch)
     assert torch.equal(method.f.seen[0], before)
@@ -157,7 +145,7 @@ def test_f_is_frozen() -> None:
     model, method = watched(), heat(kappa=2)
     method.begin(model)
     before = copy.deepcopy(method.f.state_dict())
-    method.loss(model, images(), None, seeded()).backward()
+    method.loss(model, images(), None, Step(seeded())).backward()
     assert not method.f.training
     assert all(p.grad is None and not p.requires_grad for p in method.f.parameters())
     assert all(torch.equal(before[name], tensor) for name, tensor in method.f.state_dict().items())
@@ -168,14 +156,14 @@ def test_f_is_frozen() -> None:
 def test_frozen_norm_keeps_the_statistics(frozen: bool) -> None:
     model, method = watched(), heat(kappa=2, frozen_norm=frozen)
     method.begin(model)
-    method.loss(model, images(), None, seeded())
+    method.loss(model, images(), None, Step(seeded()))
     assert torch.equal(model.norm.running_mean, torch.zeros(3)) is frozen  # type: ignore[arg-type]
 
 
 def test_the_same_generator_gives_the_same_loss() -> None:
     model, method = watched(), heat()
     method.begin(model)
-    one, same, other = (float(method.loss(model, images(), None, seeded(seed)).detach()) for seed in (0, 0, 1))
+    one, same, other = (float(method.loss(model, images(), None, Step(seeded(seed))).detach()) for seed in (0, 0, 1))
     assert one == same != other
 
 
@@ -204,7 +192,7 @@ def test_the_loss_of_linear_models_is_the_one_written_down(
     vx, fx = (m(x) if distance == "logits" else m(x).softmax(dim=1) for m in (v, f))
     expected = 0.5 * (vx - fx).square().sum(1).mean()
     expected = expected + weight * value / timesteps * sigma**2 / 2 * v.weight.square().sum()
-    torch.testing.assert_close(method.loss(v, x, None, seeded()), expected)
+    torch.testing.assert_close(method.loss(v, x, None, Step(seeded())), expected)
 
 
 def authors_loss(
@@ -224,7 +212,7 @@ def authors_loss(
 
 def test_the_imagenet_experiments_settings_give_the_authors_loss() -> None:
     """With κ = 6 and δ = 0.01 in normalised units, to 1 %, penalty and whole; δ = 0.01 in pixel units is far off."""
-    [spec] = runs_of(load_grid("authors-imagenet"))
+    [spec] = runs_of(load_experiment("authors-imagenet"))
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     torch.manual_seed(0)
     model = build("resnet20", 10, (3, 16, 16), mean, std).double()
@@ -234,7 +222,7 @@ def test_the_imagenet_experiments_settings_give_the_authors_loss() -> None:
     with torch.no_grad():
         for parameter in model.parameters():  # v has left f
             parameter.add_(0.1 * parameter.std(correction=0) * torch.randn_like(parameter))
-    ours = method.loss(copy.deepcopy(model), x, None, seeded(1))
+    ours = method.loss(copy.deepcopy(model), x, None, Step(seeded(1)))
     source = seeded(1)
     noisy = method.add_noise(x, source)
     w = torch.randn(6, 4, 10, generator=source, dtype=torch.float64) / 10**0.5
@@ -248,7 +236,7 @@ def test_the_imagenet_experiments_settings_give_the_authors_loss() -> None:
     pixels = Heat(Heat.Parameters(**spec.parameters | {"delta": 0.01, "weight": 1.0}), 0.25)
     pixels.begin(model)
     pixels.f = method.f
-    assert pixels.loss(model, x, None, seeded(1)) - distance > 15 * penalty
+    assert pixels.loss(model, x, None, Step(seeded(1))) - distance > 15 * penalty
 
 
 # Timesteps
@@ -263,7 +251,7 @@ def test_each_timestep_starts_from_the_last_ones_result() -> None:
         assert all(torch.equal(start[name], tensor) for name, tensor in method.f.state_dict().items())
         model.seen.clear()
         x = images(64)
-        method.loss(model, x, None, seeded()).backward()
+        method.loss(model, x, None, Step(seeded())).backward()
         assert float((model.seen[0] - x).std()) == pytest.approx(0.25 * (k + 1) / 3, rel=0.05)
         with torch.no_grad():
             model.linear.weight += 1
@@ -305,7 +293,7 @@ def test_a_state_restores_the_current_target() -> None:
     resumed = heat(timesteps=2)
     resumed.begin(watched())
     resumed.load_state_dict(torch.load(file, weights_only=True))
-    losses = [m.loss(copy.deepcopy(model), images(), None, seeded()) for m in (method, resumed)]
+    losses = [m.loss(copy.deepcopy(model), images(), None, Step(seeded())) for m in (method, resumed)]
     assert torch.equal(*losses)
 
 
@@ -408,6 +396,7 @@ def test_the_timesteps_drive_the_boundary_away_from_a_point_as_in_figure_5() -> 
     assert adversarial_distance(torch.ones(801), x, POINT) == float("inf")
 
 
+@pytest.mark.slow
 def test_the_figures_are_drawn(tmp_path: Path) -> None:
     files = illustrate(tmp_path / "figures")
     assert [file.name for file in files if file.suffix == ".html"] == ["figure4.html", "figure5.html"]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SHARED
+from helpers.known import records_file
+from helpers.shared import SHARED
 from safetensors.torch import save_file
 
 from suite.networks.architectures import build
@@ -17,6 +18,7 @@ from suite.spec.run_spec import make_spec
 FILE = SHARED / "data" / "imagenet" / "validation-00000-of-00001.parquet"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FILE.exists(), reason="the ImageNet images do not lie beside this checkout")
 def test_heat_from_somebodys_weights_certified_by_the_top_5_rule(tmp_path: Path) -> None:
     """125 images stand for both splits: three steps of four, then the votes of one image for five classes."""
@@ -36,7 +38,7 @@ def test_heat_from_somebodys_weights_certified_by_the_top_5_rule(tmp_path: Path)
     assert (row["top"], row["images"], row["sigma"], row["data"]) == (5, 1, 0.25, "ImageNet (part: 125 images)")
     history = json.loads((folder.path / "training.json").read_text())
     assert history[-1]["epoch"] == pytest.approx(3 / 31)
-    record = json.loads((folder.path / "certify.jsonl").read_text())
+    record = json.loads(records_file(folder.path, "certify").read_text())
     assert len(set(record["chosen"])) == 5
     assert record["count"] == sum(record["votes"].get(str(c), 0) for c in record["chosen"])
     assert sum(record["votes"].values()) == 20

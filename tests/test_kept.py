@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import TINY
+from helpers.cli import TINY
 
 from leaderboards import table
 from leaderboards.curves import row_curve, row_records
-from leaderboards.kept import keep
+from leaderboards.published.kept import keep, records_file
 from suite import RunSpec, UserError, run
 from suite.pipeline import Machine
 from suite.store.records import read_records
@@ -43,8 +43,8 @@ def test_a_stores_own_run_stands_in_place_of_the_kept_one(folder: Path, tmp_path
     place, _ = keep(folder, tmp_path)
     kept = json.loads((place / "result.json").read_text())
     (place / "result.json").write_text(json.dumps(kept | {"acr": 9.0}))
-    shorter = "".join((folder / "certify.jsonl").read_text().splitlines(keepends=True)[:5])
-    (place / "certify.jsonl.xz").write_bytes(lzma.compress(shorter.encode()))
+    shorter = "".join(records_file(folder, "certify").read_text().splitlines(keepends=True)[:5])
+    (place / f"{records_file(place, 'certify').name}.xz").write_bytes(lzma.compress(shorter.encode()))
     [row] = [row for _, row in table("digits", folder.parent, published=tmp_path).iterrows()]
     assert row["acr"] == kept["acr"]
     assert len(row_records(row, folder.parent, tmp_path)) == kept["images"] > 5
@@ -55,7 +55,7 @@ def test_a_stores_own_run_stands_in_place_of_the_kept_one(folder: Path, tmp_path
 def test_what_cannot_be_kept(folder: Path, tmp_path: Path) -> None:
     torn = Path(shutil.copytree(folder, tmp_path / folder.name))
     (torn / "result.json").unlink()
-    with pytest.raises(UserError, match="no finished run"):
+    with pytest.raises(UserError, match="not a finished run"):
         keep(torn, tmp_path)
     (torn / "result.json").write_text("{")
     with pytest.raises(UserError, match="damaged"):
@@ -65,7 +65,7 @@ def test_what_cannot_be_kept(folder: Path, tmp_path: Path) -> None:
 
 def test_damaged_records_are_named(folder: Path, tmp_path: Path) -> None:
     place, _ = keep(folder, tmp_path)
-    packed = place / "certify.jsonl.xz"
+    packed = place / f"{records_file(place, 'certify').name}.xz"
     packed.write_bytes(packed.read_bytes()[:-20])
-    with pytest.raises(UserError, match=r"certify\.jsonl\.xz is damaged"):
-        read_records(place / "certify.jsonl")
+    with pytest.raises(UserError, match=r"certify-[0-9a-f]{8}\.jsonl\.xz is damaged"):
+        read_records(records_file(place, "certify"))

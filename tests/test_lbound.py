@@ -8,7 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from known import Always, Plane, Smoothed, Step, digits_spec, examine, protocol, small_images, small_model, subject
+from helpers.known import (
+    Always,
+    Plane,
+    Smoothed,
+    Step,
+    digits_spec,
+    examine,
+    protocol,
+    small_images,
+    small_model,
+    subject,
+)
 from scipy import stats
 from torch import Tensor
 
@@ -74,7 +85,7 @@ def test_the_exact_average_is_within_the_sampling_noise() -> None:
     np.testing.assert_allclose(found["noise"], np.sqrt(2 * p * (1 - p) / n), rtol=0.25)
     # (distance/noise)² is about χ²₁: its mean over the images is 1 ± 5 √(2/400)
     assert np.mean((found["distance"] / found["noise"]) ** 2) == pytest.approx(1, abs=5 * math.sqrt(2 / total))
-    row = protocol("lbound").summarise(spec, found)["averaging"]
+    row = protocol("lbound").metrics(spec, found)["averaging"]
     assert row["noise"] == pytest.approx(math.sqrt(np.mean(2 * p * (1 - p) / n)), rel=0.02)
     assert row["low"] < row["distance"] < row["high"] < row["noise"]
 
@@ -88,7 +99,7 @@ def test_an_offset_is_measured_in_full_and_a_constant_has_none() -> None:
     assert near["agrees"].tolist() == [1] * 5
     far = examine("lbound", subject(Always(0.7, 0.3), heat, other=Always(0.4, 0.6)), images)
     assert far["agrees"].tolist() == [0] * 5
-    row = protocol("lbound").summarise(heat, far)["averaging"]
+    row = protocol("lbound").metrics(heat, far)["averaging"]
     assert row["distance"] == pytest.approx(0.3 * math.sqrt(2))
     assert (row["low"], row["high"]) == (None, None)  # five images are too few for an interval
     assert row["agreement"]["share"] == 0
@@ -133,7 +144,7 @@ def test_a_certificate_of_other_classes_than_the_answer_counts_as_none(monkeypat
     model, t = Step(), torch.tensor([0.2])
     spec = digits_spec("randomized-smoothing", **{"lbound.draws": 50})
     for chosen, radius in (([0], 0.1), ([1], 0.0)):
-        monkeypatch.setattr("suite.protocols.lbound.soft_certificate", lambda *_, c=chosen: (0.1, c))
+        monkeypatch.setattr("suite.smoothing.averages.soft_certificate", lambda *_, c=chosen: (0.1, c))
         assert examine("lbound", subject(model, spec), model.at(t))["soft_radius"].tolist() == [radius]
 
 
@@ -172,15 +183,15 @@ def test_misclassified_images_are_left_out_of_the_radii() -> None:
         "probit_radius": [0.2, 0.5, 1.2, 0.3], "soft_radius": [0.15, None, 0.8, 0.25],
         "distance": [0.0, 0.1, 0.2, 0.3], "noise": [0.01] * 4, "agrees": [1, 1, 0, 1],
     })  # fmt: skip
-    row = protocol("lbound").summarise(spec, found)
+    row = protocol("lbound").metrics(spec, found)
     bound = row["lbound"]
     assert [bound[name] for name in ("mean", "median", "max")] == pytest.approx([0.2, 0.2, 0.3])
     assert bound["probit"] == pytest.approx({"mean": 1 / 3, "median": 0.3, "max": 0.5})
     assert bound["soft"] == pytest.approx({"mean": 0.2, "median": 0.2, "max": 0.25})
     assert (bound["images"], bound["misclassified"]) == (4, 1)
     assert row["averaging"]["distance"] == pytest.approx(0.15)
-    none = protocol("lbound").summarise(spec, found.assign(correct=0))["lbound"]
+    none = protocol("lbound").metrics(spec, found.assign(correct=0))["lbound"]
     assert [none[name] for name in ("mean", "median", "max", "misclassified")] == [None, None, None, 4]
     assert set(none["probit"].values()) == set(none["soft"].values()) == {None}
-    earlier = protocol("lbound").summarise(spec, found.drop(columns=["probit_radius", "soft_radius"]))["lbound"]
+    earlier = protocol("lbound").metrics(spec, found.drop(columns=["probit_radius", "soft_radius"]))["lbound"]
     assert (earlier["median"], earlier["probit"]["median"]) == (bound["median"], None)

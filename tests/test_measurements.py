@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from conftest import TINY
-from known import digits_spec
+from helpers.cli import TINY
+from helpers.known import digits_spec
 
 from suite import Machine, RunSpec, run
 from suite.store.records import read_records
@@ -34,7 +34,7 @@ def test_a_run_has_their_figures_in_its_row_and_resumes_them(tmp_path: Path) -> 
         "baseline", "heat", "randomized-smoothing",
     }  # fmt: skip
     for name in ("lbound", "agreement"):
-        file = folder.path / f"{name}.jsonl"
+        file = folder.records_file(name)
         whole, content = read_records(file), file.read_text()
         file.write_text("".join(content.splitlines(keepends=True)[:7]) + '{"idx": 7, "la')
         run(spec, Machine(runs=tmp_path, device="cpu", batch_size=7, track=False))

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SHARED
+from helpers.shared import SHARED
 
 from leaderboards import board_results, groups, load_board, table
-from leaderboards.cache import EARLIER
 from leaderboards.curves import row_curve, row_records
-from leaderboards.kept import KEPT
 from leaderboards.paper.report import COMPARED
-from leaderboards.published import PUBLISHED, Entry, paper_figures, published_records, published_rows
+from leaderboards.published import PUBLISHED, Entry, paper_values, published_records, published_rows
+from leaderboards.published.kept import KEPT
 from leaderboards.published.log import Log, evidence, fits, read_log, rounding
 from leaderboards.published.store import import_logs
 from suite.cli.boards import probability
@@ -36,6 +35,7 @@ from suite.statistics.bounds import (
     smallest_count,
 )
 from suite.store.records import read_records
+from suite.store.result import EARLIER, Result
 
 LOGS = SHARED / "data" / "published"
 ROOT = Path(__file__).parents[1]
@@ -80,37 +80,37 @@ def test_cohens_imagenet_figures_are_those_that_they_print(sigma: str) -> None:
 @pytest.mark.parametrize("source", sorted(LOGS.glob("*/*/*.tsv")), ids=lambda path: f"{path.parts[-3]}-{path.stem}")
 def test_a_row_is_its_log_counted_line_by_line(source: Path) -> None:
     board = source.parts[-2]
-    [row] = [row for row in published_rows(board) if row["run_id"].endswith(source.stem)]
+    [row] = [row for row in published_rows(board) if row.run_id.endswith(source.stem)]
     with source.open() as file:
         lines = list(csv.DictReader(file, delimiter="\t"))
-    assert row["images"] == len(lines)
+    assert row.images == len(lines)
     for r in load_board(board).radii:
         sure = sum(line["correct"] == "1" and float(line["radius"]) >= r for line in lines)
-        assert row["certified_accuracy"][str(r)] == sure / len(lines)
+        assert row.certified_accuracy[str(r)] == sure / len(lines)
         decided = [line for line in lines if line["predict"] != "-1"]
         sure = sum(line["correct"] == "1" and float(line["radius"]) > r for line in decided)
-        assert row["certified_accuracy_paper"][str(r)] == sure / len(decided)
+        assert row.certified_accuracy_paper[str(r)] == sure / len(decided)
     total = sum(float(line["radius"]) for line in lines if line["correct"] == "1")
-    assert row["acr"] == pytest.approx(total / len(lines), rel=1e-9)
-    kept = lzma.decompress((PUBLISHED / f"{row['run_id']}.tsv.xz").read_bytes()).decode().splitlines()[1:]
+    assert row.acr == pytest.approx(total / len(lines), rel=1e-9)
+    kept = lzma.decompress((PUBLISHED / f"{row.run_id}.tsv.xz").read_bytes()).decode().splitlines()[1:]
     assert kept == ["\t".join(list(line.values())[:5]) for line in lines]
     hashed = hashlib.sha256(source.read_bytes()).hexdigest()
-    assert hashed in (PUBLISHED / f"{row['run_id']}.toml").read_text()
+    assert hashed in (PUBLISHED / f"{row.run_id}.toml").read_text()
     seconds = [pd.Timedelta(line["time"]).total_seconds() for line in lines]
-    assert row["seconds_per_certificate"] == pytest.approx(np.mean(seconds), abs=1e-3)
+    assert row.seconds_per_certificate == pytest.approx(np.mean(seconds), abs=1e-3)
 
 
 @pytest.mark.parametrize("file", ROWS, ids=lambda path: path.name)
 def test_each_kept_radius_is_that_of_a_count_as_printed(file: Path) -> None:
-    [row] = [row for row in published_rows(file.parent.name) if f"{row['run_id']}.tsv.xz".endswith(file.name)]
+    [row] = [row for row in published_rows(file.parent.name) if f"{row.run_id}.tsv.xz".endswith(file.name)]
     printed = pd.read_csv(file, sep="\t", dtype=str)["radius"].drop_duplicates().tolist()
     radius = np.array(printed, float)
-    level = row["n"], row["alpha"], row["sigma"]
+    level = row.n, row.alpha, row.sigma
     assert fits(radius, rounding(printed), *level).all()
-    every = certified_radius(np.arange(row["n"] // 2, row["n"] + 1), *level)
+    every = certified_radius(np.arange(row.n // 2, row.n + 1), *level)
     above = np.searchsorted(every, radius).clip(1, len(every) - 1)
     nearest = np.where(radius - every[above - 1] < every[above] - radius, every[above - 1], every[above])
-    form = ".4f" if row["method"] == "smoothadv" and row["dataset"] == "imagenet" else ".3"
+    form = ".4f" if row.method == "smoothadv" and row.dataset == "imagenet" else ".3"
     assert [float(f"{r:{form}}") for r in nearest] == radius.tolist()
 
 
@@ -140,7 +140,7 @@ def test_arbitrary_radii_are_taken_as_often_as_is_said() -> None:
 
 
 def test_what_is_said_of_the_radii_that_come_with_the_suite() -> None:
-    """In README and findings: 88 % of arbitrary radii fit; all of a log's at once hardly ever; 3.92σ needs α = 0.01."""
+    """In the documentation: 88 % of arbitrary radii fit; all of a log's at once hardly ever; 3.92σ needs α = 0.01."""
     arbitrary = np.random.default_rng(0).uniform(0.02 * 0.25, largest_radius(100_000, 0.001, 0.25), 20_000)
     texts = [f"{r:.3}" for r in arbitrary]
     fitting = fits(np.array(texts, float), rounding(texts), 100_000, 0.001, 0.25).mean()
@@ -154,11 +154,12 @@ def test_what_is_said_of_the_radii_that_come_with_the_suite() -> None:
     weakest = ("imagenet", "randomized-smoothing", 0.5, "")
     assert max(chances, key=lambda name: chances[name]) == weakest
     largest = published_records("imagenet/randomized-smoothing-resnet50_noise_0.50_sigma_0.50")["radius"].max()
-    findings, readme = ((ROOT / name).read_text() for name in ("docs/findings.md", "README.md"))
-    for text in (findings, readme):
+    pages = ("docs/findings/findings.md", "docs/how-to/adding-a-board.md")
+    findings, boards = (" ".join((ROOT / name).read_text().split()) for name in pages)
+    for text in (findings, boards):
         assert f"{100 * fitting:.0f} % " in text
         assert f"{10 ** chances[weakest]:.4f}" in text
-    assert f"below {probability(min(chances.values())).removeprefix('< ')}" in readme
+    assert f"below {probability(min(chances.values())).removeprefix('< ')}" in boards
     assert max(chance for name, chance in chances.items() if name[0] == "cifar10") < -11
     assert f"its largest radius, {largest / 0.5:.2f}σ, where {largest_radius(100_000, 0.001, 1):.2f}σ is" in findings
 
@@ -190,10 +191,10 @@ def test_a_log_of_few_images_needs_a_word(tmp_path: Path) -> None:
         import_logs([few], "cifar10", tmp_path, **GIVEN | {"few": False})
     [row] = import_logs([few], "cifar10", tmp_path, **GIVEN)
     assert row["new"]
-    assert published_rows("cifar10", tmp_path)[0]["command"].count("--few") == 1
+    assert published_rows("cifar10", tmp_path)[0].command.count("--few") == 1
     enough = counted(tmp_path / "enough.tsv", list(range(900, 950)))
     assert import_logs([enough], "cifar10", tmp_path / "b", **GIVEN | {"few": False})[0]["new"]
-    assert "--few" not in published_rows("cifar10", tmp_path / "b")[0]["command"]
+    assert "--few" not in published_rows("cifar10", tmp_path / "b")[0].command
 
 
 def test_labels_are_those_of_the_test_set(tmp_path: Path) -> None:
@@ -247,7 +248,7 @@ def test_the_fewest_votes_are_those_of_a_table() -> None:
 
 def test_a_fresh_clone_has_the_published_rows_by_comparable_group(tmp_path: Path) -> None:
     sources = {
-        board: Counter(row["source"] for row in board_results(board, tmp_path)) for board in ("cifar10", "imagenet")
+        board: Counter(row.source for row in board_results(board, tmp_path)) for board in ("cifar10", "imagenet")
     }
     assert sources == {"cifar10": {"published": 9, "run": 12}, "imagenet": {"published": 6}}
     assert board_results("cifar10", tmp_path, published=None) == []
@@ -262,14 +263,14 @@ def test_a_fresh_clone_has_the_published_rows_by_comparable_group(tmp_path: Path
 
 def test_a_fresh_clone_has_the_studys_rows(tmp_path: Path) -> None:
     """Every method of the paper at both σ, through every protocol, on 500 images with at most 10,000 draws."""
-    own = [row for row in board_results("cifar10", tmp_path) if row["source"] == "run"]
-    assert {(row["method"], row["sigma"]) for row in own} == {(m, s) for m in COMPARED for s in (0.1, 0.25)}
+    own = [row for row in board_results("cifar10", tmp_path) if row.source == "run"]
+    assert {(row.method, row.sigma) for row in own} == {(m, s) for m in COMPARED for s in (0.1, 0.25)}
     for row in own:
-        assert (row["data"], row["images"], row["n"], row["sampling"]) == ("CIFAR-10 (JPEG)", 500, 10_000, EARLIER)
-        assert set(row["protocols"]) == {"accuracy", "certify", "lbound", "attack", "timing", "agreement", "audit"}
-        records = read_records(PUBLISHED / KEPT / row["run_id"] / "certify.jsonl")
-        assert average_certified_radius(records["radius"], records["correct"]) == pytest.approx(row["acr"])
-        assert (records["radius"] <= largest_radius(row["n"], row["alpha"], row["sigma"])).all()
+        assert (row.data, row.images, row.n, row.sampling) == ("CIFAR-10 (JPEG)", 500, 10_000, EARLIER)
+        assert set(row.protocols) == {"accuracy", "certify", "lbound", "attack", "timing", "agreement", "audit"}
+        records = read_records(PUBLISHED / KEPT / row.run_id / "certify.jsonl")
+        assert average_certified_radius(records["radius"], records["correct"]) == pytest.approx(row.acr)
+        assert (records["radius"] <= largest_radius(row.n, row.alpha, row.sigma)).all()
 
 
 def test_rows_have_a_runs_keys_and_figures() -> None:
@@ -278,12 +279,13 @@ def test_rows_have_a_runs_keys_and_figures() -> None:
         {"idx": range(4), "label": [0, 1, 2, 3], "chosen": [[0], [1], [0], [3]], "predict": [0, 1, 0, -1]}
         | {"radius": [0.5, 0.1, 0.3, 0.0], "correct": [1, 1, 0, 0], "time": [1.0] * 4, "n0": [100] * 4}
     )
-    run = certify.PROTOCOL.summarise(spec, records.assign(draws=1_000))
-    common = {"run_id", "method", "dataset", "data", "arch", "sigma", "seed", "source", "date", "inference", "top"}
+    run = certify.PROTOCOL.metrics(spec, records.assign(draws=1_000))
+    common = {"run_id", "method", "dataset", "data", "arch", "sigma", "seed", "source", "date", "deployed", "top"}
     for row in published_rows("cifar10"):
-        assert set(row) >= common | set(run)
-        assert json.loads(json.dumps(row)) == row
-        assert row["source"] == "published"
+        content = row.model_dump(mode="json")
+        assert set(content) >= common | set(run)
+        assert Result.model_validate(json.loads(json.dumps(content)), strict=True) == row
+        assert row.source == "published"
 
 
 def test_published_rows_have_curves(tmp_path: Path) -> None:
@@ -430,14 +432,14 @@ def test_importing_again_changes_nothing_and_other_content_needs_a_word(tmp_path
     assert contents[0] == contents[1]
     assert not import_logs([path], "cifar10", tmp_path / "a", **given)[0]["new"]
     [row] = published_rows("cifar10", tmp_path / "a")
-    assert (row["arch"], row["variant"], row["sigma"], row["trained_sigma"]) == ("resnet110", "PGD 2steps", 0.25, 0.12)
-    assert (row["date"], row["seconds_per_certificate"], row["images"]) == ("2021", 1.5, 3)
+    assert (row.arch, row.variant, row.sigma, row.trained_sigma) == ("resnet110", "PGD 2steps", 0.25, 0.12)
+    assert (row.date, row.seconds_per_certificate, row.images) == ("2021", 1.5, 3)
     counted(path, [1_000, 900, 850])
     with pytest.raises(UserError, match="--replace"):
         import_logs([path], "cifar10", tmp_path / "a", **given)
     assert published_rows("cifar10", tmp_path / "a") == [row]
     assert import_logs([path], "cifar10", tmp_path / "a", replace=True, **given)[0]["new"]
-    assert published_rows("cifar10", tmp_path / "a")[0]["acr"] > row["acr"]
+    assert published_rows("cifar10", tmp_path / "a")[0].acr > row.acr
 
 
 def test_of_several_logs_all_are_taken_or_none(tmp_path: Path) -> None:
@@ -469,7 +471,7 @@ def test_every_entry_cites_a_whole_reference() -> None:
 
 
 def test_the_papers_figures_say_how_they_were_read() -> None:
-    frame = paper_figures()
+    frame = paper_values()
     assert set(frame["read"]) == {"table", "plot"}
     assert (frame["uncertainty"] > 0).all()
     assert frame["percent"].between(0, 100).all()
@@ -483,7 +485,7 @@ def test_the_papers_figures_say_how_they_were_read() -> None:
 @pytest.mark.skipif(not LOGS.is_dir(), reason="the paper's figures do not lie beside this checkout (../shared)")
 def test_figure_1_is_what_was_read_off() -> None:
     theirs = pd.read_csv(LOGS / "paper_figure1.csv").set_index(["dataset", "method", "radius"])
-    ours = paper_figures().query("quantity == 'certified accuracy'").set_index(["dataset", "method", "at"])
+    ours = paper_values().query("quantity == 'certified accuracy'").set_index(["dataset", "method", "at"])
     assert len(ours) == len(theirs) == 52
     assert (ours["percent"] == theirs["certified_accuracy_percent"].reindex(ours.index)).all()
     assert (ours["sigma"] == theirs["sigma"].reindex(ours.index)).all()

@@ -9,19 +9,20 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import TINY, options
+from helpers.cli import TINY, options
 
 from leaderboards.paper.report import report
+from leaderboards.published import PUBLISHED
+from leaderboards.published.kept import KEPT, records_file
 from leaderboards.render.document import Section, to_html, to_markdown
 from suite.cli import main as cli
 from suite.errors import UserError
 from suite.statistics.bounds import certified_accuracy
 from suite.store.records import read_records
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[1] / "docs" / "findings"
 STUDY = """
 title = "two of them"
-methods = ["baseline", "heat"]
 sigmas = [0.25]
 seeds = [0, 1]
 
@@ -32,6 +33,11 @@ protocols = "accuracy,certify,attack"
 "certify.n" = 100
 "certify.images" = 40
 "attack.images" = 20
+
+[methods.baseline]
+
+[methods.heat]
+"start.training.epochs" = 2
 """
 
 
@@ -55,18 +61,19 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("study")
     (place / "two.toml").write_text(STUDY)
     with pytest.MonkeyPatch.context() as patch:
-        arguments = ["study", place / "two.toml", "--dataset", "digits", "--runs", place / "runs", "--no-track"]
+        arguments = ["experiment", place / "two.toml", "--dataset", "digits", "--runs", place / "runs", "--no-track"]
         assert call(patch, *arguments) == 0
     return place / "runs"
 
 
+@pytest.mark.slow
 def test_a_study_ends_with_a_report_of_its_records(store: Path) -> None:
     text = (store / "report-two-digits.md").read_text()
     header, _, baseline, heat = cells(text, "Figure 1a. Certified accuracy against ℓ2 radius")
     for line, method in ((baseline, "baseline"), (heat, "heat")):
         own = dict(zip(header, line, strict=True))
         assert (own["row"], own["source"]) == (method, "measured")
-        seeds = [read_records(folder / "certify.jsonl") for folder in store.glob(f"{method}-digits-*")]
+        seeds = [read_records(records_file(folder, "certify")) for folder in store.glob(f"{method}-digits-*")]
         assert len(seeds) == 2
         for r in (0.1, 0.2, 0.3):
             shares = [
@@ -75,18 +82,20 @@ def test_a_study_ends_with_a_report_of_its_records(store: Path) -> None:
             assert own[f"{r:g}"] == f"{100 * sum(shares) / 2:.1f}"
     _, _, baseline, heat = cells(text, "How the rows were made")
     assert baseline[1] == heat[1] == "0, 1"
-    assert heat[4] == "15 + 0.3"  # the demo's baseline that it starts from, and its own
+    assert heat[4] == "2 + 0.3"  # the baseline that it starts from, and its own
     page = (store / "report-two-digits.html").read_text()
     assert page.count('class="plotly-graph-div"') == 3  # Figures 1a, 6a and 6b
     assert "report-two-digits" not in page
 
 
+@pytest.mark.slow
 def test_a_report_is_a_command_too(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["report", "digits", "--runs", store, "--board-root", tmp_path, "--out", tmp_path / "report.md"]
     assert call(monkeypatch, *arguments) == 0
     assert (tmp_path / "report.md").read_text() == (store / "report-two-digits.md").read_text()
 
 
+@pytest.mark.slow
 def test_nothing_to_compare_is_said_in_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,15 +138,12 @@ def test_the_committed_report_is_that_of_the_rows_that_come_with_the_suite(tmp_p
 
 def test_the_report_of_the_study_says_what_its_records_say() -> None:
     """The audit's counts, which the findings are about, from the records themselves."""
-    from leaderboards.kept import KEPT
-    from leaderboards.published import PUBLISHED
-
     text = (DOCS / "study-cifar10.md").read_text()
     header, _, *lines = cells(text, "Beyond the paper: the certificates, attacked")
     for line in lines:
         own = dict(zip(header, line, strict=True))
         [folder] = (PUBLISHED / KEPT).glob(f"{own['row']}-cifar10-resnet8-sigma0.1-seed0-*")
-        records = read_records(folder / "audit.jsonl")
+        records = read_records(records_file(folder, "audit"))
         certified = records[records["radius"] > 0]
         hits = (pd.to_numeric(certified["distance"]) < certified["radius"]).sum()
         assert own["Certify: violated"].startswith(f"{hits} of {len(certified)} ")

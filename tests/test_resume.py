@@ -6,35 +6,28 @@ import json
 import random
 import shutil
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TINY, options
+from helpers.cli import TINY, options, succeed
+from helpers.processes import Command, Moment
 
 from suite.store.records import RecordFile
 
-SETTINGS = {**TINY, "epochs": 0.4, "timesteps": 3}  # several timesteps: f_k has to survive the kill too
-
-COMMAND = [sys.executable, "-c", "from suite.cli.main import main; main()", "run", "--no-track", "--format", "json"]
+SETTINGS = {**TINY, "epochs": 0.15, "timesteps": 3}  # several timesteps: f_k has to survive the kill too
 
 
-def start(runs: Path, *more: str) -> subprocess.Popen[str]:
-    command = [*COMMAND, *options(SETTINGS), "--runs", str(runs), *more]
-    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell may have its background jobs ignore it
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
+def command(runs: Path, *more: str) -> list[str]:
+    return ["run", "--no-track", "--format", "json", *options(SETTINGS), "--runs", str(runs), *more]
 
 
-def finish(runs: Path, *more: str) -> dict[str, Any]:
-    process = start(runs, *more)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    return json.loads(out)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a run that nothing disturbed."""
+    runs = tmp_path_factory.mktemp("whole")
+    succeed(*command(runs))
+    return runs
 
 
 def content(runs: Path) -> dict[str, Any]:
@@ -46,72 +39,58 @@ def content(runs: Path) -> dict[str, Any]:
     return found
 
 
-def lines(runs: Path, name: str) -> int:
-    return sum(file.read_bytes().count(b"\n") for file in runs.rglob(name))
-
-
-MOMENTS: list[tuple[str, Callable[[Path], bool]]] = [
-    ("the baseline trains", lambda runs: any(runs.rglob("models/baseline-*/training.pt"))),
-    ("heat trains", lambda runs: any(runs.rglob("models/heat-*/training.pt"))),
-    ("heat trains, again", lambda runs: any(runs.rglob("models/heat-*/training.pt"))),
-    ("the first record", lambda runs: lines(runs, "certify.jsonl") > 0),
-    ("some records more", lambda runs: lines(runs, "certify.jsonl") > 9),
+# What is on the disk changes with the writes alone, so that these moments stand for those between them.
+MOMENTS = [
+    Moment("*/models/baseline-*/training.pt", 3, "before"),
+    Moment("*/models/heat-*/training.pt", 2),
+    Moment("*/models/heat-*/model.safetensors", 1, "before"),
+    Moment("*/models/heat-*/model.safetensors"),
+    Moment("*/heat-*/accuracy-*.jsonl", 300),
+    Moment("*/heat-*/certify-*.jsonl"),
+    Moment("*/heat-*/certify-*.jsonl", 10, "halfway"),
+    Moment("*/heat-*/result.json", 1, "before"),
 ]
 
 
-def test_killed_at_random_points_it_ends_with_the_same_weights_and_records(tmp_path: Path) -> None:
-    finish(tmp_path / "whole")
+@pytest.mark.slow
+def test_killed_at_eight_moments_it_ends_with_the_same_weights_and_records(whole: Path, tmp_path: Path) -> None:
     runs, chance = tmp_path / "killed", random.Random(0)
-    killed = []
-    for name, reached in MOMENTS:
-        process = start(runs, "--batch-size", str(chance.choice([1, 7, 256])))
-        while process.poll() is None and not reached(runs):
-            time.sleep(0.01)
-        time.sleep(chance.uniform(0, 0.3))
-        if process.poll() is None:
-            killed.append(name)
-            process.kill()
-        process.communicate()
-        if name == "some records more":
-            [records] = runs.rglob("certify.jsonl")
-            with records.open("ab") as file:
-                file.write(b'{"idx": 29, "label"')  # what a kill in the middle of a write leaves
-    assert len(killed) >= 3, killed
-    finish(runs, "--batch-size", "7")
-    assert content(runs) == content(tmp_path / "whole")
+    for moment in MOMENTS:
+        size = str(chance.choice([1, 7, 256]))
+        process = Command(tmp_path, *command(runs, "--batch-size", size), moment=moment)
+        code, _, said = process.wait()
+        assert code == -signal.SIGKILL, said
+    Command(tmp_path, *command(runs, "--batch-size", "7")).succeed()
+    assert content(runs) == content(whole)
 
 
-def test_the_batch_size_changes_no_record(tmp_path: Path) -> None:
-    finish(tmp_path / "256", "--batch-size", "256")
+@pytest.mark.slow
+def test_the_batch_size_changes_no_record(whole: Path, tmp_path: Path) -> None:
     for size in ("1", "7"):
-        shutil.copytree(tmp_path / "256" / "models", tmp_path / size / "models")
-        finish(tmp_path / size, "--batch-size", size)
-        assert content(tmp_path / size) == content(tmp_path / "256")
+        shutil.copytree(whole / "models", tmp_path / size / "models")
+        succeed(*command(tmp_path / size, "--batch-size", size))
+        assert content(tmp_path / size) == content(whole)
 
 
-def test_ctrl_c_exits_with_130_and_goes_on(tmp_path: Path) -> None:
-    longer = ("--set", "start.training.epochs=40")  # than the time it takes to notice that training goes on
-    process = start(tmp_path, *longer)
-    while not any(tmp_path.rglob("training.pt")):
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+@pytest.mark.slow
+def test_ctrl_c_exits_with_130_and_goes_on(whole: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    moment = Moment("*/training.pt", what=signal.SIGINT)
+    code, _, err = Command(tmp_path, *command(runs), moment=moment).wait()
+    assert code == 130
     assert "the same command goes on" in err
     assert "Traceback" not in err
-    assert finish(tmp_path, *longer)["images"] == 30
+    assert json.loads(succeed(*command(runs)))["images"] == 30
+    assert content(runs) == content(whole)
 
 
+@pytest.mark.slow
 def test_two_processes_on_one_run_share_it(tmp_path: Path) -> None:
-    both = [start(tmp_path), start(tmp_path)]
-    results = []
-    for process in both:
-        out, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err
-        results.append(json.loads(out))
-    assert results[0] == results[1]
-    assert lines(tmp_path, "certify.jsonl") == 30
+    both = [Command(tmp_path, *command(tmp_path / "runs")) for _ in range(2)]
+    first, second = (json.loads(process.succeed()) for process in both)
+    assert first == second
+    assert len(list(tmp_path.rglob("certify-*.jsonl"))) == 1
+    assert sum(file.read_bytes().count(b"\n") for file in tmp_path.rglob("certify-*.jsonl")) == 30
 
 
 def test_an_unfinished_line_is_dropped_and_a_damaged_one_named(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Cli
+from helpers.cli import Cli
+from helpers.studying import BASE, COMMAND
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from studying import BASE, COMMAND
 
-from suite.tuning.space import defaults, grid, parse_search, search_space
+from suite.tuning.space import build_space, find_recipe, list_combinations, parse_search
 from suite.tuning.storage import Storage
 
 
@@ -20,7 +20,7 @@ def test_the_notation_of_a_search() -> None:
         "sigma": "1:2", "lr": "1e-3:1e-1:log", "kappa": "2:10", "delta": "0.1:0.5:3", "weight": "1:100:log:3",
         "distance": "softmax,logits", "frozen_norm": "true,false", "start.lr": "0.1:0.2", "timesteps": "1:4:4",
     }  # fmt: skip
-    assert search_space(BASE, texts) == {
+    assert build_space(BASE, texts) == {
         "sigma": FloatDistribution(1, 2),
         "lr": FloatDistribution(1e-3, 1e-1, log=True),
         "kappa": IntDistribution(2, 10),
@@ -31,9 +31,9 @@ def test_the_notation_of_a_search() -> None:
         "start.lr": FloatDistribution(0.1, 0.2),
         "timesteps": CategoricalDistribution([1, 2, 3, 4]),
     }
-    space = search_space(BASE, {"kappa": "1,5", "frozen_norm": "true,false"})
-    assert [tuple(each.values()) for each in grid(space)] == [(1, True), (1, False), (5, True), (5, False)]
-    assert defaults(BASE, search_space(BASE, {"lr": "0.001:0.1", "kappa": "1:5"})) == {"lr": 0.01}
+    space = build_space(BASE, {"kappa": "1,5", "frozen_norm": "true,false"})
+    assert [tuple(each.values()) for each in list_combinations(space)] == [(1, True), (1, False), (5, True), (5, False)]
+    assert find_recipe(BASE, build_space(BASE, {"lr": "0.001:0.1", "kappa": "1:5"})) == {"lr": 0.01}
 
 
 def test_every_method_declares_ranges_that_its_settings_take() -> None:
@@ -43,7 +43,7 @@ def test_every_method_declares_ranges_that_its_settings_take() -> None:
         kind = METHODS.get(name)
         if kind.trains:
             for profile in ("demo", "quick", "paper"):
-                space = search_space({"method": name, "dataset": "digits", "profile": profile}, kind.tunable)
+                space = build_space({"method": name, "dataset": "digits", "profile": profile}, kind.tunable)
                 assert set(space) == set(kind.tunable)
             assert "lr" in kind.tunable
             assert ("sigma" in kind.tunable) == kind.uses_sigma

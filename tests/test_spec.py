@@ -10,7 +10,7 @@ import pytest
 
 from suite import RunSpec, UserError
 from suite.boards.board import load_board
-from suite.experiments.experiment import load_grid, runs_of
+from suite.experiments.experiment import load_experiment, runs_of
 from suite.spec.run_spec import make_spec
 from suite.spec.shell_line import command
 
@@ -32,7 +32,7 @@ def test_profile_then_recipe_then_what_is_given() -> None:
 
 def test_precision_auto_is_what_the_machine_multiplies_in(monkeypatch: pytest.MonkeyPatch) -> None:
     for has in ("fp32", "bf16"):
-        monkeypatch.setattr("suite.spec.run_spec.fast_precision", lambda has=has: has)
+        monkeypatch.setattr("suite.spec.fill_in.fast_precision", lambda has=has: has)
         spec = make_spec(method="heat", dataset="cifar10", profile="quick")
         assert spec.training.precision == has
         assert spec.start is not None
@@ -129,25 +129,25 @@ def test_a_study_with_such_a_setting_has_no_runs(tmp_path: Path) -> None:
     file = tmp_path / "grid.toml"
     file.write_text('title = "t"\nmethods = ["baseline"]\nsigmas = [0.25, 63.75]\n')
     with pytest.raises(UserError, match=r"give 0\.25"):
-        runs_of(load_grid(str(file)), "digits")
+        runs_of(load_experiment(str(file)), "digits")
 
 
 def test_agreement_needs_a_method_to_compare_with() -> None:
     """heat stands for one; madry for none, unless one is named."""
     against = {"agreement.against.seed": 3}
-    assert make_spec(method="heat", dataset="digits", **against).agreement.against["seed"] == 3
+    assert make_spec(method="heat", dataset="digits", **against).agreement.against.seed == 3
     with pytest.raises(UserError, match="needs a method"):
         make_spec(method="madry", dataset="digits", **against)
     named = make_spec(method="madry", dataset="digits", **{"agreement.against.method": "randomized-smoothing"})
-    assert named.agreement.against["method"] == "randomized-smoothing"
-    assert named.agreement.against["training"]["epochs"] > 0
+    assert named.agreement.against.method == "randomized-smoothing"
+    assert named.agreement.against.training.epochs > 0
 
 
 def test_the_radii_of_adaptive_sampling_are_the_runs_own(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = RunSpec(method="baseline", dataset="digits", sampling="adaptive")
     assert spec.certify.radii == load_board("digits").radii
     changed = replace(load_board("digits"), radii=(0.1, 0.33))
-    monkeypatch.setattr("suite.spec.run_spec.load_board", lambda dataset: changed)
+    monkeypatch.setattr("suite.protocols.certify.load_board", lambda dataset: changed)
     assert RunSpec(**spec.model_dump(mode="json")) == spec
     assert RunSpec(method="baseline", dataset="digits", sampling="adaptive").digest != spec.digest
     assert "--radii 0.1,0.2,0.3" in command(spec, spec.protocols)

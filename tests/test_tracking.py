@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import TINY
+from helpers.cli import TINY
+from helpers.known import records_file
 
 from suite import RunSpec, run
 from suite.pipeline import Machine
-from suite.store.mlflow import connect, sync, track
+from suite.store.mlflow import connect, flatten, log, make_metrics, sync, track
 
 mlflow = pytest.importorskip("mlflow")
 
@@ -48,9 +53,15 @@ def test_a_run_made_without_mlflow_is_synced_once_and_completely(
         for radius, value in result[convention].items():
             assert logged.data.metrics[f"{convention}.{radius}"] == value
     stored = {file.path for file in client.list_artifacts(logged.info.run_id)}
-    assert stored >= {"spec.json", "environment.json", "result.json", "model.safetensors", "certify.jsonl"}
-    local = client.download_artifacts(logged.info.run_id, "certify.jsonl")
-    assert Path(local).read_bytes() == (folder / "certify.jsonl").read_bytes()
+    assert stored >= {
+        "spec.json",
+        "environment.json",
+        "result.json",
+        "model.safetensors",
+        records_file(folder, "certify").name,
+    }
+    local = client.download_artifacts(logged.info.run_id, records_file(folder, "certify").name)
+    assert Path(local).read_bytes() == records_file(folder, "certify").read_bytes()
     assert len(client.get_metric_history(logged.info.run_id, "training.loss")) == len(
         json.loads((folder / "training.json").read_text())
     )
@@ -65,6 +76,42 @@ def test_a_result_that_changed_replaces_the_old_one(runs: Path) -> None:
     experiment = client.get_experiment_by_name("suite/digits")
     [logged] = client.search_runs([experiment.experiment_id])
     assert logged.data.metrics["abc"] == 1.5
+
+
+def test_a_run_with_4000_losses_takes_few_calls_and_arrives_whole(runs: Path, tmp_path: Path) -> None:
+    """MLflow takes at most 1,000 metrics or 100 parameters in a call."""
+    [finished] = [file.parent for file in runs.glob("*/result.json")]
+    folder = tmp_path / "long"
+    shutil.copytree(finished, folder)
+    losses = [{"epoch": step / 20, "loss": 1 / (1 + step)} for step in range(4_000)]
+    (folder / "training.json").write_text(json.dumps(losses))
+    client = connect(tmp_path)
+    calls: Counter[str] = Counter()
+
+    class Counting:
+        def __getattr__(self, name: str) -> Any:
+            calls[name] += 1
+            return getattr(client, name)
+
+    run_id = log(folder, Counting(), tmp_path)  # type: ignore[arg-type]
+    logged = client.get_run(run_id)
+    assert calls["log_batch"] == 5 + math.ceil(len(logged.data.params) / 100)
+    assert calls["log_metric"] == calls["log_param"] == 0
+    history = client.get_metric_history(run_id, "training.loss")
+    assert sorted((each.step, each.value) for each in history) == [(50 * n, 1 / (1 + n)) for n in range(4_000)]
+    result = json.loads((folder / "result.json").read_text())
+    assert logged.data.metrics["acr"] == result["acr"]
+    assert logged.data.params["training.epochs"] == "0.2"
+
+
+def test_a_tree_is_flattened_to_dotted_names() -> None:
+    tree = {"a": 1, "b": {"c": [1, 2], "d": {}, "e": {"f": None, "0.25": 0.5}}, "g": True, "h": "text"}
+    assert flatten(tree) == {"a": 1, "b.c": [1, 2], "b.e.f": None, "b.e.0.25": 0.5, "g": True, "h": "text"}
+    assert [(each.key, each.value) for each in make_metrics(flatten(tree))] == [
+        ("a", 1.0),
+        ("g", 1.0),
+        ("b.e.0.25", 0.5),
+    ]
 
 
 def test_the_environment_variable_is_respected(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

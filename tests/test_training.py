@@ -16,7 +16,9 @@ from suite.data import InMemory
 from suite.data.validation import validation
 from suite.networks.architectures import build
 from suite.smoothing.noise import key
-from suite.spec.run_spec import ModelSpec, Training, make_spec
+from suite.spec.model_spec import ModelSpec
+from suite.spec.run_spec import make_spec
+from suite.spec.sections import Training
 from suite.training import batches, learning_rate, train, training_steps
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +12,26 @@ import optuna
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY, Cli
+from helpers.cli import TINY, Cli, succeed
+from helpers.known import records_file
+from helpers.studying import COMMAND, GIVEN, search
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import Trial, TrialState
-from studying import COMMAND, GIVEN, search
 
+from leaderboards.render.study_plots import plot_study
 from suite import data as datasets
 from suite.api import certify
 from suite.data.validation import validation
 from suite.errors import UserError
 from suite.networks.architectures import build
 from suite.pipeline import Machine, run
-from suite.protocols.certify import certificates
+from suite.smoothing.certificates import certificates
 from suite.spec.run_spec import make_spec
 from suite.training import train
 from suite.tuning import trials as tuning
-from suite.tuning.objectives import clean_accuracy, objective
-from suite.tuning.results import best, described, figures, open_studies, open_study, run_line, trials_frame
+from suite.tuning.definition import StudyDefinition, definition_of
+from suite.tuning.objectives import clean_accuracy, find_objective
+from suite.tuning.results import best_trials, open_studies, open_study, report, run_line, tabulate_trials
 
 
 @pytest.fixture
@@ -49,8 +51,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("tuned")
     wanted = ["--objective", "acr", "--objective", "clean_accuracy", "--search", "sigma=0.1:0.5 kappa=1:4"]
     command = [*COMMAND, *wanted, "--study", "front", "--trials", "3", "--runs", str(runs)]
-    program = "import sys; from suite.cli.main import main; main()"
-    subprocess.run([sys.executable, "-c", program, *command], check=True, capture_output=True)
+    succeed(*command)
     return runs
 
 
@@ -108,15 +109,16 @@ def test_objectives_of_certificates_that_were_worked_out_by_hand() -> None:
     frame["correct"] = (frame["label"] == frame["predict"]).astype(int)
 
     def value(name: str) -> float:
-        return objective(name, (0.1, 0.2, 0.4)).value(frame, {"timing": {"deployed": 0.25}})
+        return find_objective(name, (0.1, 0.2, 0.4)).value(frame, {"timing": {"deployed": 0.25}})
 
     assert value("acr") == pytest.approx(0.1)
     assert value("certified_accuracy") == pytest.approx((0.5 + 0.25 + 0) / 3)
     assert value("certified_accuracy@0.3") == 0.25
     assert value("clean_accuracy") == clean_accuracy(frame) == 0.75
-    assert (value("seconds"), objective("seconds", ()).direction) == (0.25, "minimize")
+    assert (value("seconds"), find_objective("seconds", ()).direction) == (0.25, "minimize")
 
 
+@pytest.mark.slow
 def test_the_objective_of_a_trial_is_that_of_its_model_on_the_validation_images(tmp_path: Path) -> None:
     """Trained and certified again by hand, with every one of the n draws."""
     study = search(GIVEN | {"objectives": ["acr"], "search": ["sigma=0.2,0.21"]}, 1, tmp_path)
@@ -174,6 +176,7 @@ def test_a_study_goes_on_by_its_name_and_only_as_it_was_begun(suite: Cli, tmp_pa
     assert "did you mean 'mine'?" in suite.mistake("studies", "show", "mien", "--runs", str(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("closed_form")
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "cma-es", "nsga-ii", "random"])
 def test_samplers_are_seeded_and_do_not_depend_on_the_process(sampler: str, tmp_path: Path) -> None:
@@ -193,6 +196,45 @@ def test_samplers_are_seeded_and_do_not_depend_on_the_process(sampler: str, tmp_
 
 
 @pytest.mark.usefixtures("closed_form")
+def test_a_study_that_an_earlier_version_stored_is_read_and_goes_on(suite: Cli, tmp_path: Path) -> None:
+    """Version 0.1 kept this JSON, and named a study by its digest."""
+    about = {
+        "settings": {"profile": "demo", "epochs": 0.5}, "objectives": ["certified_accuracy"], "sampler": "tpe",
+        "pruner": "quartile", "seed": 0, "validation": 0.1, "n": 100, "images": 30, "method": "heat",
+        "dataset": "digits", "search": {"sigma": "0.1:0.5", "kappa": "1:4"},
+    }  # fmt: skip
+    name, storage = "heat-digits-011d3a97", f"sqlite:///{tmp_path}/studies.db"
+    stored = optuna.create_study(storage=storage, study_name=name, directions=["maximize"])
+    stored.set_user_attr("suite", about)
+    stored.set_metric_names(["certified_accuracy"])
+    space = {"sigma": FloatDistribution(0.1, 0.5), "kappa": IntDistribution(1, 4)}
+    stored.add_trial(optuna.create_trial(value=0.5, params={"sigma": 0.2, "kappa": 3}, distributions=space))
+
+    definition = definition_of(open_study(name, storage))
+    assert definition.to_json() == about
+    assert definition == StudyDefinition(
+        method="heat", dataset="digits", settings={"profile": "demo", "epochs": 0.5}, validation=0.1, n=100, images=30,
+        search={"sigma": "0.1:0.5", "kappa": "1:4"},
+    )  # fmt: skip
+    [listed] = json.loads(suite("studies", "--runs", str(tmp_path), "--format", "json")[1])
+    assert (listed["study"], listed["finished"], listed["best"]) == (name, 1, 0.5)
+    given = ["--method", "heat", "--dataset", "digits", "--search", "sigma=0.1:0.5 kappa=1:4", "--validation", "0.1"]
+    given += ["--n", "100", "--images", "30", "--set", "epochs=0.5"]
+    code, out, _ = suite("tune", *given, "--trials", "2", "--runs", str(tmp_path), "--no-track")
+    assert code == 0
+    assert out.startswith(f"{name}: heat on digits")
+    assert [trial.state for trial in open_study(name, storage).trials] == [TrialState.COMPLETE] * 2
+    assert open_study(name, storage).user_attrs["suite"] == about
+
+
+def test_a_definition_that_cannot_be_read_is_one_line(suite: Cli, tmp_path: Path) -> None:
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/studies.db", study_name="odd")
+    study.set_user_attr("suite", {"method": "heat", "dataset": "digits", "search": {}, "colour": "red"})
+    said = suite.mistake("studies", "show", "odd", "--runs", str(tmp_path))
+    assert "the study 'odd' has a definition that cannot be read: colour: Extra inputs" in said
+
+
+@pytest.mark.usefixtures("closed_form")
 def test_a_grid_is_gone_through_once(tmp_path: Path) -> None:
     given = GIVEN | {"sampler": "grid", "search": ["sigma=0.1:0.5:5 distance=softmax,logits"]}
     study = search(given, 4, tmp_path)
@@ -204,6 +246,7 @@ def test_a_grid_is_gone_through_once(tmp_path: Path) -> None:
     assert len(study.trials) == 10
 
 
+@pytest.mark.slow
 def test_a_trial_that_others_are_ahead_of_is_pruned_and_one_that_diverges_is_too(tmp_path: Path) -> None:
     study = search(GIVEN, 1, tmp_path)
     space = study.trials[0].distributions
@@ -220,10 +263,11 @@ def test_a_trial_that_others_are_ahead_of_is_pruned_and_one_that_diverges_is_too
     wild = search(GIVEN | {"search": ["lr=1e19:1e20"], "pruner": "none"}, 2, tmp_path, "wild")
     assert [trial.state for trial in wild.trials] == [TrialState.PRUNED] * 2
     assert "diverged" in wild.trials[0].user_attrs["error"]
-    assert "no trial" not in described(wild)["study"]
-    assert best(wild) == []
+    assert "no trial" not in report(wild).summary.study
+    assert best_trials(wild) == []
 
 
+@pytest.mark.slow
 def test_trials_that_fail_do_not_count_and_end_the_process_when_they_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,6 +288,7 @@ def test_trials_that_fail_do_not_count_and_end_the_process_when_they_go_on(
     assert study.trials[0].user_attrs["error"] == "out of memory"
 
 
+@pytest.mark.slow
 def test_an_interrupted_trial_waits_to_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*given: Any, **named: Any) -> Any:
         raise KeyboardInterrupt
@@ -261,6 +306,7 @@ def test_an_interrupted_trial_waits_to_be_tried_again(tmp_path: Path, monkeypatc
 # what came out
 
 
+@pytest.mark.slow
 def test_a_study_is_listed_and_shown_with_its_front(suite: Cli, finished: Path) -> None:
     [listed] = json.loads(suite("studies", "--runs", str(finished), "--format", "json")[1])
     assert (listed["study"], listed["finished"], listed["objectives"]) == ("front", 3, "acr, clean_accuracy")
@@ -278,19 +324,21 @@ def test_a_study_is_listed_and_shown_with_its_front(suite: Cli, finished: Path) 
     assert (code, out.count("front: trial")) == (0, len(front))
 
 
+@pytest.mark.slow
 def test_a_trials_value_is_what_its_records_say(finished: Path) -> None:
     study = open_study("front", f"sqlite:///{finished}/studies.db")
-    frame = trials_frame(study)
+    frame = tabulate_trials(study)
     assert list(frame["state"]) == ["complete"] * 3
     for _, row in frame.iterrows():
-        lines = (finished / "studies" / row["run"] / "certify.jsonl").read_text().splitlines()
+        lines = records_file(finished / "studies" / row["run"], "certify").read_text().splitlines()
         records = [json.loads(line) for line in lines]
         assert row["acr"] == pytest.approx(sum(each["radius"] * each["correct"] for each in records) / 30)
-    drawn = figures(study)
+    drawn = plot_study(study)
     assert set(drawn) >= {"Pareto front", "History of acr", "Importances for acr", "Slices of clean_accuracy"}
     assert sorted(x for trace in drawn["Pareto front"].data for x in trace.x) == sorted(frame["acr"])
 
 
+@pytest.mark.slow
 def test_trials_are_nested_in_mlflow_and_both_ways_linked(finished: Path) -> None:
     pytest.importorskip("mlflow")
     from suite.store.mlflow import connect
@@ -314,6 +362,7 @@ def test_trials_are_nested_in_mlflow_and_both_ways_linked(finished: Path) -> Non
         assert each.data.params["sigma"] == str(trial.params["sigma"])
 
 
+@pytest.mark.slow
 def test_the_winners_command_makes_its_row_on_the_test_set(suite: Cli, finished: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     shutil.copytree(finished, runs)
@@ -322,9 +371,9 @@ def test_the_winners_command_makes_its_row_on_the_test_set(suite: Cli, finished:
     assert code == 0, err
     study = open_study("front", f"sqlite:///{runs}/studies.db")
     rows = [json.loads(file.read_text()) for file in runs.glob("*/result.json")]
-    assert len(rows) == len(best(study))
+    assert len(rows) == len(best_trials(study))
     assert {row["single_pass_images"] for row in rows} == {500}
-    line = shlex.split(run_line(study, best(study)[0]))
+    line = shlex.split(run_line(study, best_trials(study)[0]))
     code, out, _ = suite(*line[1:], *own, "--format", "json")
     assert (code, len(list(runs.glob("*/result.json")))) == (0, len(rows))
     assert json.loads(out)["run_id"] in {row["run_id"] for row in rows}

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY
+from helpers.cli import TINY
+from helpers.known import records_file
 
 from suite import RunSpec, UserError, run
 from suite.pipeline import Machine
-from suite.spec.run_spec import make_spec
-from suite.store.read import check_store, read_run, run_folders
+from suite.store.read import check_store, read_run, read_spec, run_folders
 from suite.store.records import read_records
 from suite.viewer import load_data, load_model, view
 
@@ -33,13 +33,12 @@ def content(folder: Path) -> dict[str, str]:
 
 def test_a_view_is_what_the_records_say_and_changes_nothing(folder: Path) -> None:
     before = content(folder)
-    found = read_run(folder)
-    spec = make_spec(**found.spec)
+    spec = read_spec(folder)
     data = load_data(spec, None)
     model = load_model(folder, spec, data)
     attacked, passed = (
-        read_records(folder / "attack.jsonl").set_index("idx"),
-        read_records(folder / "accuracy.jsonl").set_index("idx"),
+        read_records(records_file(folder, "attack")).set_index("idx"),
+        read_records(records_file(folder, "accuracy")).set_index("idx"),
     )
     looks = {index: view(model, spec, data, index, n=50) for index in range(12)}
     assert any(look.adversarial is not None and look.distance for look in looks.values())
@@ -62,7 +61,7 @@ def test_a_view_is_what_the_records_say_and_changes_nothing(folder: Path) -> Non
 
 
 def test_what_is_not_at_hand_is_said(folder: Path, tmp_path: Path) -> None:
-    spec = make_spec(**read_run(folder).spec)
+    spec = read_spec(folder)
     data = load_data(spec, None)
     with pytest.raises(UserError, match="not what this run saw"):
         load_data(spec.on("0123456789abcdef"), None)
@@ -76,8 +75,8 @@ def test_unfinished_damaged_and_deleted_runs_are_read_as_they_are(folder: Path, 
     half = tmp_path / "half"
     half.mkdir()
     shutil.copy(folder / "spec.json", half)
-    lines = (folder / "certify.jsonl").read_text().splitlines(keepends=True)
-    (half / "certify.jsonl").write_text("".join(lines[:5]) + lines[5][:20])
+    lines = records_file(folder, "certify").read_text().splitlines(keepends=True)
+    (half / records_file(folder, "certify").name).write_text("".join(lines[:5]) + lines[5][:20])
     (half / "environment.json").write_text("{")
     (half / "training.json").write_text("[]")
     found = read_run(half)
@@ -85,7 +84,7 @@ def test_unfinished_damaged_and_deleted_runs_are_read_as_they_are(folder: Path, 
     assert (found.result, found.environment, found.damaged) == (None, None, ("environment.json",))
     assert found.history.empty
     assert found.protocols == ("certify",)
-    assert read_records(half / "certify.jsonl")["idx"].tolist() == [
+    assert read_records(records_file(half, "certify"))["idx"].tolist() == [
         0,
         1,
         2,

@@ -9,37 +9,19 @@ import pandas as pd
 import streamlit as st
 
 from app import common
-from app.common import BIND, PICKED, places, plain, said, show_figure, show_table
-from app.rows import audit_line, labels, matching, over_sigma, row_dicts, shown_table
+from app.common import BIND, PICKED, places, plain, show_plot, show_table, warn_user
 from leaderboards import groups, table
+from leaderboards.board import over_sigma, select_rows, table_rows
 from leaderboards.compare import decided_by_all
 from leaderboards.curves import ATTACKS, attack_curve, upper_envelope
-from leaderboards.render.plots import attack_figure, certified_accuracy_figure
+from leaderboards.render.labels import labels
+from leaderboards.render.plots import attack_plot, certified_accuracy_plot
+from leaderboards.render.wide import count_line, formats, wide_table
 from suite.statistics.bounds import Convention
 
-PERCENT = st.column_config.NumberColumn(format="%.1f")
 FORMATS = {
     "method": st.column_config.TextColumn(width=160),
-    "ACR": st.column_config.NumberColumn(format="%.4f", help="average certified radius, wrong answers at 0"),
-    "clean": st.column_config.NumberColumn(format="%.1f", help="accuracy of what the row deploys, %"),
-    "distance": st.column_config.NumberColumn(
-        format="%.3f", help="median distance of the nearest adversarial examples"
-    ),
-    "PGD": st.column_config.NumberColumn(format="%.3f", help="the same by the paper's PGD: multiples of its step, 0.4"),
-    "DDN": st.column_config.NumberColumn(format="%.3f", help="the same by the paper's DDN: no lower than about 0.43"),
-    "L-bound": st.column_config.NumberColumn(format="%.3f", help="median of Theorem 3's radius, under its premise"),
-    "L-bound, probit form": st.column_config.NumberColumn(format="%.3f", help="median, under the same premise"),
-    "certified average": st.column_config.NumberColumn(
-        format="%.3f", help="median radius that is certified for the average of the probabilities under noise"
-    ),
-    "s/image": st.column_config.NumberColumn(format="%.2e", help="seconds to classify an image, as deployed"),
-    "s/certificate": st.column_config.NumberColumn(format="%.3f", help="seconds to certify an image"),
-    "audit": st.column_config.TextColumn(help="certificates violated by an attack inside of them, of those attacked"),
     "command": st.column_config.TextColumn(width=240, help="the shell line that makes the row again"),
-    "abstained": PERCENT,
-    "averaging error": st.column_config.NumberColumn(
-        format="%.3f", help="distance of one pass from the Gaussian average it stands for"
-    ),
 }
 
 
@@ -47,49 +29,49 @@ def show_group(title: str, group: pd.DataFrame, convention: Convention, first: b
     """A table, and below it, where they are asked for, the curves of picked rows."""
     st.subheader(plain(title), anchor=False)
     name = f"{board} {title}"
-    shown = shown_table(group)
-    show_table(shown, name, FORMATS | {column: PERCENT for column in map(str, shown) if column.startswith("r ")})
-    worth(group)
+    numbers = {heading: st.column_config.NumberColumn(format=form, help=help) for heading, form, help in formats(group)}
+    show_table(wide_table(group), name, FORMATS | numbers)
+    certificate_captions(group)
     recorded = group[~group["source"].str.startswith("paper")]
     if recorded.empty:
         return
     mark = hashlib.sha256(title.encode()).hexdigest()[:4]
     if not st.toggle("Curves", value=first, key=f"curves-{mark}", **BIND):
         return
-    lines = row_dicts(recorded)
+    lines = table_rows(recorded)
     called = labels(lines)
     picked = st.multiselect(
         "Rows in the plot", list(called.values()), list(called.values())[:PICKED], key=f"rows-{mark}", **BIND
     )
-    found: dict[str, Any] = {called[row["run_id"]]: row for row in lines}
+    found: dict[str, Any] = {called[row.run_id]: row for row in lines}
     curves, at, attacked = {}, {}, {}
     for label in picked:
         row = found[label]
-        with said():
+        with warn_user():
             curves[label] = common.curve(row, convention)
-            at[label] = {float(c[2:]): row[c] for c in row if c.startswith("r=") and pd.notna(row[c])}
-            if pd.notna(row.get("pgd")) or pd.notna(row.get("ddn")):
+            at[label] = {float(c[2:]): row[c] for c in row.index if c.startswith("r=") and pd.notna(row[c])}
+            if pd.notna(row.pgd) or pd.notna(row.ddn):
                 attacked[label] = attack_curve(common.records(row, "attack"))
     alt = f"Certified accuracy against radius of {', '.join(picked)}; {title}"
-    show_figure(certified_accuracy_figure(curves, at), f"certified accuracy {name}", alt)
+    show_plot(certified_accuracy_plot(curves, at), f"certified accuracy {name}", alt)
     if attacked:
         attacks = [attack for attack in ATTACKS if any(attack in curve for curve in attacked.values())]
         for place, attack in zip(st.columns(len(attacks)), attacks, strict=True):
             with place:
-                figure = attack_figure({label: curve for label, curve in attacked.items() if attack in curve}, attack)
-                show_figure(figure, f"{attack} {name}", f"Share of images attacked by {attack} against distance")
+                figure = attack_plot({label: curve for label, curve in attacked.items() if attack in curve}, attack)
+                show_plot(figure, f"{attack} {name}", f"Share of images attacked by {attack} against distance")
     links(picked, found)
 
 
 def links(picked: list[str], found: dict[str, Any]) -> None:
     """To the picked runs' pages, and to the comparison of the first two rows."""
-    own = [label for label in picked if found[label]["source"] == "run"]
+    own = [label for label in picked if found[label].source == "run"]
     with st.container(horizontal=True):
         if len(picked) > 1:
-            query = {"rows-of": board, "a": found[picked[0]]["run_id"], "b": found[picked[1]]["run_id"]}
+            query = {"rows-of": board, "a": found[picked[0]].run_id, "b": found[picked[1]].run_id}
             st.page_link("views/compare.py", label="Compare the first two", query_params=query)
         for label in own:
-            query = {"run": found[label]["run_id"]}
+            query = {"run": found[label].run_id}
             st.page_link("views/run.py", label=f"Open {plain(label)}", query_params=query)
 
 
@@ -97,26 +79,26 @@ def envelopes(frame: pd.DataFrame) -> None:
     """The best certified accuracy over σ of each method and architecture that has several."""
     found = {}
     for name, by_sigma in over_sigma(frame).items():
-        with said():
+        with warn_user():
             own = {sigma: common.records(row) for sigma, row in by_sigma.items()}
             found[name] = upper_envelope(own, convention, decided_by_all(by_sigma.values()))
     if not found:
         st.info("No method and architecture here has rows at several σ that are alike in all else.")
         return
-    show_figure(certified_accuracy_figure(found), f"envelope {board}", f"Upper envelope over σ of {', '.join(found)}")
+    show_plot(certified_accuracy_plot(found), f"envelope {board}", f"Upper envelope over σ of {', '.join(found)}")
     st.caption(
         "At each radius the best of the method's σ (at each σ its first row), chosen on the test images after the "
-        "fact: no single classifier reaches this curve, and it is comparable with other envelopes alone."
+        "fact. No single classifier reaches this curve: compare it with other envelopes only."
     )
 
 
-def worth(group: pd.DataFrame) -> None:
+def certificate_captions(group: pd.DataFrame) -> None:
     """What each certificate of a group says, and what an attack inside of it found."""
     for claim, rows in group[group["claim"].fillna("") != ""].groupby("claim", sort=False):
         st.caption(plain(f"{', '.join(rows['method'].unique())}: {claim}."))
-    for row in row_dicts(group):
-        if audited := audit_line(row):
-            st.caption(plain(f"{audited}."))
+    for row in table_rows(group):
+        if counts := count_line(row):
+            st.caption(plain(f"{counts}."))
 
 
 def references(frame: pd.DataFrame) -> None:
@@ -145,7 +127,7 @@ with st.expander("Filters"):
     for place, (column, name) in zip(st.columns(4), names.items(), strict=True):
         values = sorted(frame[column].dropna().unique().tolist())
         chosen[column] = place.multiselect(name, values, key=column, placeholder="all", **BIND)
-kept = matching(frame, **chosen)
+kept = select_rows(frame, **chosen)
 if kept.empty:
     st.info("No row passes the filters; take one away.")
     st.stop()

@@ -1,33 +1,33 @@
-"""The figures and tables of "Adversarial Boot Camp" (Campbell, Finlay and Oberman 2020), a store's rows beside them.
+"""The plots and tables of "Adversarial Boot Camp" (Campbell, Finlay and Oberman 2020), with the values of runs.
 
-A row stands beside an item of the paper if it is on the item's data set, at its σ and with its top-k rule.
-Architecture, data variant, n, images and seed may differ: the row's name says them.
+A run stands beside an item of the paper if it is on the item's data set, at its σ and with its top-k rule.
+Architecture, data variant, n, images and seed may differ: the run's name says them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pandas as pd
 
 from leaderboards.curves import attack_curve, curve
-from leaderboards.published import paper_figures
+from leaderboards.published import paper_values
 from leaderboards.rows import is_decided
 from suite.boards.board import load_board
 from suite.statistics.bounds import certified_accuracy
+from suite.store.result import Result
 
-Row = Mapping[str, Any]
-Records = Callable[[Row, str], pd.DataFrame]  # a row's records of a protocol
+Records = Callable[[Result, str], pd.DataFrame]  # a run's records of a protocol
 
 
 @dataclass(frozen=True)
 class Item:
     """One figure or table of the paper.
 
-    `kind` certified or attacked: a curve over radii or distances; radii: a summary of certified radii; else `figures`,
-    names of columns (with a unit) and where a run's result has them. `protocol` is the one whose records or figures it
+    `kind` certified or attacked: a curve over radii or distances; radii: a summary of certified radii; else `metrics`,
+    names of columns (with a unit) and where a run's result has them. `protocol` is the one whose records or metrics it
     shows, `attack` (pgd or ddn) the attack of an attack curve, `methods` those that the paper compares.
     """
 
@@ -35,10 +35,10 @@ class Item:
     dataset: str
     sigma: float
     top: int
-    kind: Literal["certified", "attacked", "radii", "figures"]
+    kind: Literal["certified", "attacked", "radii", "metrics"]
     protocol: str
     attack: str = ""
-    figures: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, str] = field(default_factory=dict)
     methods: tuple[str, ...] = ("baseline", "randomized-smoothing", "smoothadv", "heat")
 
 
@@ -66,29 +66,29 @@ ITEMS = {
     "Figure 2a": Item(f"{ATTACKED}, PGD", **IMAGENET, kind="attacked", protocol="attack", attack="pgd"),
     "Figure 2b": Item(f"{ATTACKED}, DDN", **IMAGENET, kind="attacked", protocol="attack", attack="ddn"),
     "Figure 3a": Item(
-        "How often one pass answers as its own vote", **IMAGENET, kind="figures", protocol="agreement", figures=OWN
+        "How often one pass answers as its own vote", **IMAGENET, kind="metrics", protocol="agreement", metrics=OWN
     ),
     "Figure 3b": Item(
-        "How often one pass answers as the stochastic model's vote", **IMAGENET, kind="figures", protocol="agreement",
-        figures=STOCHASTIC, methods=PLAIN,
+        "How often one pass answers as the stochastic model's vote", **IMAGENET, kind="metrics", protocol="agreement",
+        metrics=STOCHASTIC, methods=PLAIN,
     ),
     "Figure 3a, on CIFAR-10": Item(
-        "How often one pass answers as its own vote", **CIFAR, kind="figures", protocol="agreement", figures=OWN
+        "How often one pass answers as its own vote", **CIFAR, kind="metrics", protocol="agreement", metrics=OWN
     ),
     "Figure 3b, on CIFAR-10": Item(
-        "How often one pass answers as the stochastic model's vote", **CIFAR, kind="figures", protocol="agreement",
-        figures=STOCHASTIC, methods=PLAIN,
+        "How often one pass answers as the stochastic model's vote", **CIFAR, kind="metrics", protocol="agreement",
+        metrics=STOCHASTIC, methods=PLAIN,
     ),
     "Figure 6a": Item(f"{ATTACKED}, PGD", **CIFAR, kind="attacked", protocol="attack", attack="pgd"),
     "Figure 6b": Item(f"{ATTACKED}, DDN", **CIFAR, kind="attacked", protocol="attack", attack="ddn"),
     "Table 1": Item(
-        "Clean accuracy", **IMAGENET, kind="figures", protocol="accuracy", figures={"top-5, %": "clean_accuracy"}
+        "Clean accuracy", **IMAGENET, kind="metrics", protocol="accuracy", metrics={"top-5, %": "clean_accuracy"}
     ),
-    "Table 2": Item("Seconds to classify an image", **IMAGENET, kind="figures", protocol="timing", figures=SECONDS),
+    "Table 2": Item("Seconds to classify an image", **IMAGENET, kind="metrics", protocol="timing", metrics=SECONDS),
     "Table 2, on CIFAR-10": Item(
-        "Seconds to classify an image", **CIFAR, kind="figures", protocol="timing", figures=SECONDS
+        "Seconds to classify an image", **CIFAR, kind="metrics", protocol="timing", metrics=SECONDS
     ),
-    "Table 3": Item("Adversarial distance", **IMAGENET, kind="figures", protocol="attack", figures=DISTANCES),
+    "Table 3": Item("Adversarial distance", **IMAGENET, kind="metrics", protocol="attack", metrics=DISTANCES),
     "Table 4": Item(
         "Certified radii of adversarially trained models", **IMAGENET, kind="radii", protocol="certify",
         methods=("madry", "madry-heat"),
@@ -97,41 +97,39 @@ ITEMS = {
         "Certified radii of adversarially trained models", **CIFAR, kind="radii", protocol="certify",
         methods=("madry", "madry-heat"),
     ),
-    "Table 5": Item("Adversarial distance", **CIFAR, kind="figures", protocol="attack", figures=DISTANCES),
+    "Table 5": Item("Adversarial distance", **CIFAR, kind="metrics", protocol="attack", metrics=DISTANCES),
 }  # fmt: skip
 
 
 def published(name: str) -> pd.DataFrame:
-    """What the paper gives for an item, as `paper_figures` does; empty for an item whose figures it has not."""
-    given = paper_figures()
+    """What the paper gives for an item, as `paper_values` does; empty for an item that it gives no values for."""
+    given = paper_values()
     return given[given["item"] == name].reset_index(drop=True)
 
 
-def comparable(item: Item, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def comparable_results(item: Item, results: Iterable[Result]) -> list[Result]:
     """The results of runs that may stand beside an item: its methods on its data set, at its σ, by its rule."""
     return [
         row
         for row in results
-        if row["source"] == "run"
-        and row["method"] in item.methods
-        and (row["dataset"], row["sigma"], row["top"]) == (item.dataset, item.sigma, item.top)
-        and item.protocol in row["protocols"]
+        if row.source == "run"
+        and row.method in item.methods
+        and (row.dataset, row.sigma, row.top) == (item.dataset, item.sigma, item.top)
+        and item.protocol in row.protocols
     ]
 
 
-def at_rows(item: Item, rows: Sequence[Row], records: Records, places: list[float]) -> dict[str, float | None]:
-    """What rows that differ in the seed alone have for an item, their mean, by the column's name: percent at each of
-    `places` for a curve, else its figures."""
-    means = pd.DataFrame([at_row(item, row, records, places) for row in rows]).astype(float).mean()
+def mean_values(item: Item, rows: Sequence[Result], records: Records, places: list[float]) -> dict[str, float | None]:
+    """What runs that differ in the seed alone have for an item: the mean of their `item_values`."""
+    means = pd.DataFrame([item_values(item, row, records, places) for row in rows]).astype(float).mean()
     return {str(column): float(mean) for column, mean in means.items()}
 
 
-def at_row(item: Item, row: Row, records: Records, places: list[float]) -> dict[str, float | None]:
-    """What a row has for an item, by the column's name: percent at each of `places` for a curve, else its figures."""
-    if item.kind == "figures":
-        return {
-            column: _figure(row, path) * (100 if column.endswith("%") else 1) for column, path in item.figures.items()
-        }
+def item_values(item: Item, row: Result, records: Records, places: list[float]) -> dict[str, float | None]:
+    """What a run has for an item, by the column's name: percent at each of `places` for a curve, else its metrics."""
+    if item.kind == "metrics":
+        own = {column: row.metric(path) for column, path in item.metrics.items()}
+        return {column: value and value * (100 if column.endswith("%") else 1) for column, value in own.items()}
     lines = records(row, item.protocol)
     if item.kind == "attacked":
         found = pd.to_numeric(lines.loc[lines["correct"] == 1, item.attack])
@@ -145,27 +143,22 @@ def at_row(item: Item, row: Row, records: Records, places: list[float]) -> dict[
     return {f"{r:g}": share if is_decided(row, r) else None for r, share in accuracy.items()}
 
 
-def _figure(row: Row, path: str) -> float:
-    value: Any = row
-    for name in path.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return float("nan") if value is None else float(value)
-
-
-def row_line(item: Item, rows: Sequence[Row], records: Records) -> pd.DataFrame:
-    """The curve of rows that differ in the seed alone for an item of kind certified or attacked: at, percent."""
-    lines = pd.concat([records(row, item.protocol).assign(run=row["run_id"]) for row in rows], ignore_index=True)
+def row_line(item: Item, rows: Sequence[Result], records: Records) -> pd.DataFrame:
+    """The curve of runs that differ in the seed alone for an item of kind certified or attacked: at, percent."""
+    lines = pd.concat([records(row, item.protocol).assign(run=row.run_id) for row in rows], ignore_index=True)
     if item.kind == "certified":
-        drawn = curve(lines, "paper", decided=rows[0].get("decided"))
-        return pd.DataFrame({"at": drawn["radius"], "percent": 100 * drawn["accuracy"]})
-    drawn = attack_curve(lines)
-    return pd.DataFrame({"at": drawn["distance"], "percent": 100 * drawn[item.attack]})
+        line = curve(lines, "paper", decided=rows[0].decided)
+        return pd.DataFrame({"at": line["radius"], "percent": 100 * line["accuracy"]})
+    line = attack_curve(lines)
+    return pd.DataFrame({"at": line["distance"], "percent": 100 * line[item.attack]})
 
 
-def beside(name: str, named: Mapping[str, Sequence[Row]], records: Records, item: Item | None = None) -> pd.DataFrame:
-    """The paper's values of an item, then those of the store's rows, `named` by what to call them; a line each.
+def compare_with_paper(
+    name: str, named: Mapping[str, Sequence[Result]], records: Records, item: Item | None = None
+) -> pd.DataFrame:
+    """The paper's values of an item, then those of the store's runs, `named` by what to call them; a line each.
 
-    Under a name are the rows that differ in the seed alone: the line is their mean. An `item` that is changed, to
+    Under a name are the runs that differ in the seed alone: the line is their mean. An `item` that is changed, to
     another σ or data set, has no values of the paper.
 
     Columns: row, source ("the paper, plot, ±1 points", or "measured"), and one for each place or figure.
@@ -177,8 +170,8 @@ def beside(name: str, named: Mapping[str, Sequence[Row]], records: Records, item
     lines = []
     for method, values in given.groupby("method", sort=False):
         source = f"the paper, {values['read'].iloc[0]}, ±{values['uncertainty'].iloc[0]:g} points"
-        columns = [next(iter(item.figures))] if item.kind == "figures" else [f"{at:g}" for at in values["at"]]
+        columns = [next(iter(item.metrics))] if item.kind == "metrics" else [f"{at:g}" for at in values["at"]]
         lines.append({"row": method, "source": source, **dict(zip(columns, values["percent"], strict=True))})
-    for called, rows in named.items():
-        lines.append({"row": called, "source": "measured", **at_rows(item, rows, records, places)})
+    for name, rows in named.items():
+        lines.append({"row": name, "source": "measured", **mean_values(item, rows, records, places)})
     return pd.DataFrame(lines, columns=None if lines else ["row", "source"])

@@ -2,7 +2,7 @@
 
 `<board>/<row>.toml` says what a log is of (the fields of `Entry`), `<row>.tsv.xz` holds its lines: idx, label, predict,
 radius, correct, as printed. The radius and not the count is kept: a radius of three digits fits some ten counts, and
-"R ≥ r" has to come out as it did for its authors. `paper/` has figures that were published without a log.
+"R ≥ r" has to come out as it did for its authors. `paper/` has numbers that were published without a log.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import re
 import shlex
 import tomllib
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from leaderboards.figures import figures
 from suite.boards.board import Board, boards, load_board
 from suite.errors import UserError
+from suite.protocols.certify import certified_metrics
 from suite.statistics.intervals import FEWEST
+from suite.store.result import Result
 
 PUBLISHED = Path(__file__).parent
 
@@ -52,8 +52,8 @@ class Entry:
     note: str = ""
 
 
-def published_rows(dataset: str, root: Path = PUBLISHED) -> list[dict[str, Any]]:
-    """The rows published on a data set, by name, with the keys of a run's result. UserError where a file is damaged."""
+def published_rows(dataset: str, root: Path = PUBLISHED) -> list[Result]:
+    """The rows published on a data set, by name. UserError where a file is damaged."""
     if dataset not in boards():
         return []
     board = load_board(dataset)
@@ -65,40 +65,35 @@ def published_records(run_id: str, root: Path = PUBLISHED) -> pd.DataFrame:
     return pd.read_csv(root / f"{run_id}.tsv.xz", sep="\t")
 
 
-@cache
-def _row(file: Path, changed: int, board: Board) -> dict[str, Any]:
+@lru_cache(maxsize=1024)
+def _row(file: Path, changed: int, board: Board) -> Result:
     run_id = f"{file.parent.name}/{file.stem}"
     try:
         entry = Entry(**tomllib.loads(file.read_text(encoding="utf-8")))
         records = published_records(run_id, file.parents[1])
     except (OSError, ValueError, TypeError, EOFError, lzma.LZMAError) as error:
         raise UserError(f"{file} or its log is damaged ({error}); import the log again with --replace") from error
-    return {
-        "run_id": run_id,
-        "method": entry.method,
-        "dataset": file.parent.name,
-        "data": entry.data,
-        "arch": entry.arch,
-        "variant": entry.variant,
-        "sigma": entry.sigma,
-        "trained_sigma": entry.trained_sigma,
-        "seed": None,
-        "profile": None,
-        "source": "published",
-        "citation": entry.citation,
-        "note": entry.note,
-        "date": entry.date,
-        "command": import_command(entry, file.parent.name),
-        "inference": f"{entry.n0} passes" if entry.n0 else "one pass",
-        "top": entry.top,
-        "protocols": ["certify"],
-        **figures(records, board.radii, sigma=entry.sigma, n0=entry.n0, n=entry.n, alpha=entry.alpha),
-        "seconds_per_certificate": entry.seconds,
-        "sampling": "fixed",
-        "noise": "gaussian",
-        "precision": "fp32",
-        "draws": float(entry.n),
-    }
+    metrics = certified_metrics(records, board.radii, sigma=entry.sigma, n0=entry.n0, n=entry.n, alpha=entry.alpha)
+    return Result(
+        run_id=run_id,
+        method=entry.method,
+        dataset=file.parent.name,
+        data=entry.data,
+        arch=entry.arch,
+        variant=entry.variant,
+        trained_sigma=entry.trained_sigma,
+        sigma=entry.sigma,
+        source="published",
+        citation=entry.citation,
+        note=entry.note,
+        date=entry.date,
+        command=import_command(entry, file.parent.name),
+        deployed="vote" if entry.n0 else "pass",
+        top=entry.top,
+        protocols=["certify"],
+        draws=float(entry.n),
+        **metrics | {"seconds_per_certificate": entry.seconds},
+    )
 
 
 def import_command(entry: Entry, board: str) -> str:
@@ -111,41 +106,53 @@ def import_command(entry: Entry, board: str) -> str:
     return shlex.join([*words, "--citation", entry.citation])
 
 
-def paper_rows(dataset: str, root: Path = PUBLISHED) -> list[dict[str, Any]]:
-    """Rows of what papers print or plot without a log: accuracy alone, at the radii of the paper's own figure.
+def paper_rows(dataset: str, root: Path = PUBLISHED) -> list[Result]:
+    """Rows of what papers print or plot without a log: accuracy alone, at the radii of the paper's own plot.
 
     `source` is "paper, table" or "paper, plot"; certified accuracy is by the convention of the item.
     """
-    frame = paper_figures(root)
+    frame = paper_values(root)
     if frame.empty:
         return []
     own = frame[frame["dataset"].eq(dataset) & frame["quantity"].isin(ACCURACIES)]
-    found = []
-    for (item, method), values in own.groupby(["item", "method"], sort=False):
-        first = values.iloc[0]
-        at = dict(zip(map(str, values["at"]), values["percent"] / 100, strict=True))
-        certified = first["quantity"] == "certified accuracy"
-        by_convention = {
-            name: at if certified and first["convention"] == name else {} for name in ("standard", "paper")
-        }
-        known = {name: None if pd.isna(first[name]) else int(first[name]) for name in ("images", "n")}
-        found.append({
-            "run_id": f"{dataset}/{item}/{method}", "method": method, "dataset": dataset, "arch": "",
-            "data": load_board(dataset).title, "sigma": float(first["sigma"]), "top": int(first["top"]),
-            "seed": None, "inference": "",
-            "images": known["images"], "n0": None, "n": known["n"], "alpha": None, "every": None,
-            "sampling": None, "precision": None, "read": first["read"], "source": f"paper, {first['read']}",
-            "citation": first["citation"], "date": re.findall(r"\b(?:19|20)\d\d\b", first["citation"])[-1],
-            "note": f"{item}, ± {values['uncertainty'].max():g} points",
-            "claim": "as published, without records: not checked",
-            "clean_accuracy": None if certified else first["percent"] / 100, "acr": None, "abstained": None,
-            "certified_accuracy": by_convention["standard"], "certified_accuracy_paper": by_convention["paper"],
-        })  # fmt: skip
-    return found
+    return [
+        paper_row(f"{dataset}/{item}/{method}", values)
+        for (item, method), values in own.groupby(["item", "method"], sort=False)
+    ]
 
 
-def paper_figures(root: Path = PUBLISHED) -> pd.DataFrame:
-    """Figures that papers print or plot without a log, one a line.
+def paper_row(run_id: str, values: pd.DataFrame) -> Result:
+    """The row of an item and a method, whose lines of `paper_values` are given."""
+    first = values.iloc[0]
+    points = dict(zip(map(str, values["at"]), values["percent"] / 100, strict=True))
+    certified = first["quantity"] == "certified accuracy"
+    accuracy = {name: points if certified and first["convention"] == name else {} for name in ("standard", "paper")}
+    return Result(
+        run_id=run_id,
+        method=first["method"],
+        dataset=first["dataset"],
+        data=load_board(first["dataset"]).title,
+        sigma=float(first["sigma"]),
+        top=int(first["top"]),
+        images=None if pd.isna(first["images"]) else int(first["images"]),
+        n=None if pd.isna(first["n"]) else int(first["n"]),
+        every=None,
+        sampling=None,
+        precision=None,
+        read=first["read"],
+        source="paper, table" if first["read"] == "table" else "paper, plot",
+        citation=first["citation"],
+        date=re.findall(r"\b(?:19|20)\d\d\b", first["citation"])[-1],
+        note=f"{first['item']}, ± {values['uncertainty'].max():g} points",
+        claim="as published, without records: not checked",
+        clean_accuracy=None if certified else first["percent"] / 100,
+        certified_accuracy=accuracy["standard"],
+        certified_accuracy_paper=accuracy["paper"],
+    )
+
+
+def paper_values(root: Path = PUBLISHED) -> pd.DataFrame:
+    """Numbers that papers print or plot without a log, one a line.
 
     Columns: citation, item (which table or figure), read (`table` or `plot`), quantity, dataset, method, sigma, top, at
     (ℓ2 radius or distance in pixels, NaN where there is none), percent and its uncertainty (±, in points), and what

@@ -110,12 +110,17 @@ def _record(fields: list[str], board: Board, top: int) -> dict[str, Any]:
         raise ValueError(f"radius {named['radius']} is negative")
     if predict == -1 and radius > 0:
         raise ValueError(f"radius {named['radius']} where predict -1 abstains; it has to be 0")
+    check_correct(label, predict, correct, top)
+    return record
+
+
+def check_correct(label: int, predict: int, correct: int, top: int) -> None:
+    """Raise ValueError where `correct` cannot be, by a label and an answer."""
     if correct not in (0, 1):
         raise ValueError(f"correct {correct} is neither 0 nor 1")
     may_be = {0} if predict == -1 else {1} if predict == label else {0} if top == 1 else {0, 1}
     if correct not in may_be:
         raise ValueError(f"correct {correct} contradicts label {label} and predict {predict}")
-    return record
 
 
 def _seconds(text: str) -> float:
@@ -130,13 +135,13 @@ def _coverage(idx: NDArray[np.int64], board: Board) -> list[str]:
     """Which test images a log covers, where it is not all of them."""
     steps, often = np.unique(np.diff(idx), return_counts=True)
     step = int(steps[often.argmax()]) if len(steps) else 1
-    said = [] if step == 1 else [f"every {step}th test image"]
+    notes = [] if step == 1 else [f"every {step}th test image"]
     if missing := len(range(int(idx[0]), int(idx[-1]) + 1, step)) - len(idx):
-        said.append(f"{missing} images are missing")
+        notes.append(f"{missing} images are missing")
     whole = len(range(int(idx[0]), board.images, step))
     if len(idx) + missing < whole:
-        said.append(f"the log stops at image {idx[-1]} of {board.images}, with {len(idx)} of {whole} images")
-    return said
+        notes.append(f"the log stops at image {idx[-1]} of {board.images}, with {len(idx)} of {whole} images")
+    return notes
 
 
 def check_level(log: Log, n: int, alpha: float, sigma: float) -> None:
@@ -163,7 +168,7 @@ def fits(radius: ArrayLike, half: ArrayLike, n: int, alpha: float, sigma: float)
     radius, half = np.asarray(radius, float), np.asarray(half, float)
     count = smallest_count(np.maximum(radius - half, 0), n, alpha, sigma)
     nearest = certified_radius(np.minimum(count, n), n, alpha, sigma)
-    return (radius == 0) | ((count <= n) & (nearest <= radius + half))
+    return np.asarray((radius == 0) | ((count <= n) & (nearest <= radius + half)))
 
 
 def evidence(log: Log, n: int, alpha: float, sigma: float) -> float:

@@ -102,7 +102,7 @@ def import_logs(
 
 
 def check(given: dict[str, Any]) -> None:
-    """Raise UserError for what cannot be said of any log."""
+    """Raise UserError for what cannot be true of any log."""
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", given["method"]):
         raise UserError(f"method '{given['method']}': a method's name is made of a-z, 0-9 and -")
     if not re.search(r"\b(19|20)\d\d\b", given["citation"]):
@@ -120,20 +120,20 @@ def read(path: Path, dataset: str, root: Path, given: dict[str, Any], few: bool,
     """A log's settings, partly from its file's name, and its lines without times. UserError for what does not hold."""
     board = load_board(dataset)
     named = NAMED.fullmatch(path.stem)
-    said: dict[str, Any] = {k: v for k, v in (named.groupdict() if named else {}).items() if v}
-    said |= {name: value for name, value in given.items() if value is not None}
+    settings: dict[str, Any] = {k: v for k, v in (named.groupdict() if named else {}).items() if v}
+    settings |= {name: value for name, value in given.items() if value is not None}
     for name in ("arch", "sigma"):
-        if name not in said:
+        if name not in settings:
             raise UserError(f"{path.name} does not say it in its name: give --{name}")
     for name in ("sigma", "trained_sigma"):
-        if name in said:
-            said[name] = float(said[name])
-    check_range("sigma", said["sigma"], Scale)
-    if said.get("trained_sigma"):
-        check_range("trained-sigma", said["trained_sigma"], Scale)
-    said["variant"] = said.get("variant", "").replace("_", " ")
-    log = read_log(path, board, said["top"])
-    level = said["n"], said["alpha"], said["sigma"]
+        if name in settings:
+            settings[name] = float(settings[name])
+    check_range("sigma", settings["sigma"], Scale)
+    if settings.get("trained_sigma"):
+        check_range("trained-sigma", settings["trained_sigma"], Scale)
+    settings["variant"] = settings.get("variant", "").replace("_", " ")
+    log = read_log(path, board, settings["top"])
+    level = settings["n"], settings["alpha"], settings["sigma"]
     check_level(log, *level)
     if labels:
         check_labels(log, *labels)
@@ -141,12 +141,12 @@ def read(path: Path, dataset: str, root: Path, given: dict[str, Any], few: bool,
         raise UserError(f"{path} has {len(log.records)} images, too few for a row; --few takes fewer than {FEWEST}")
     chance = evidence(log, *level)
     weak = f"radii too coarse to check n, α and σ: arbitrary ones fit with probability {10**chance:.2g}"
-    said["note"] = "; ".join(filter(None, (said.get("note"), log.note, weak if chance > WEAK else "")))
+    settings["note"] = "; ".join(filter(None, (settings.get("note"), log.note, weak if chance > WEAK else "")))
     entry = Entry(
-        **said,
+        **settings,
         data=board.title,
         images=len(log.records),
-        date=re.findall(r"\b(?:19|20)\d\d\b", said["citation"])[-1],
+        date=re.findall(r"\b(?:19|20)\d\d\b", settings["citation"])[-1],
         file=path.name,
         sha256=log.sha256,
         seconds=round(float(log.records["time"].mean()), 3),

@@ -1,4 +1,7 @@
-"""A board in words and figures as people read them: the same in a terminal, Markdown, LaTeX and HTML."""
+"""A board in words and numbers as people read them: the same in a terminal, Markdown, LaTeX and HTML.
+
+What a metric is called, how it is printed and what it means comes from its protocol's column.
+"""
 
 from __future__ import annotations
 
@@ -8,30 +11,18 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboards.board import groups
-from leaderboards.cache import EARLIER
+from leaderboards.board import count_names, groups, table_columns
+from suite.protocols.protocol import Column
+from suite.store.result import EARLIER
 
-# columns that stand in a table if any of its rows has them: heading, column, how it is printed
-MEASURED = (
-    ("dist.", "distance", ".3f"), ("PGD", "pgd", ".2f"), ("DDN", "ddn", ".2f"), ("s/image", "seconds_per_image", ".1e"),
-    ("avg.err.", "averaging", ".3f"), ("draws", "draws", ".0f"), ("audit", "audited", ""),
-)  # fmt: skip
-LEGEND = {
-    "dist.": "dist.: median ℓ2 distance of the nearest adversarial examples found, by PGD, DDN and FMN",
-    "PGD": "PGD, DDN: the same as the paper attacks; its PGD's distances are multiples of its step, 0.4 in 20 steps of "
-    "norms to 4, its DDN's no lower than about 0.43",
-    "s/image": "s/image: seconds to classify an image as the row is deployed, in full batches",
-    "avg.err.": "avg.err.: mean ℓ2 distance of the single pass from the Gaussian average, as probabilities",
-    "draws": "draws: made per certificate, mean",
-    "audit": "audit: certificates violated of those attacked, on what the row deploys",
-}
-NAMES = ("#", "method", "arch", "seeds", "source")  # headings of what is no figure
+NAMES = ("#", "method", "arch", "seeds", "source")  # headings of what is not a metric
+CONVENTIONS = {"standard": "R ≥ r, abstentions wrong (Cohen's)", "paper": "R > r, abstentions dropped (the paper's)"}
 Cell = tuple[str, str]  # text, and its 95 % interval where there is one
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A group of comparable rows: the first `names` columns are names, the others figures."""
+class Block:
+    """A group of comparable rows: the first `names` columns are names, the others metrics."""
 
     title: str
     headings: list[str]
@@ -43,12 +34,21 @@ class Shown:
         return sum(heading in NAMES for heading in self.headings)
 
 
+def number(value: float | None, column: Column) -> str:
+    """A metric as its column prints it; a share in percent, without the sign."""
+    if value is None or pd.isna(value):
+        return "–"
+    if column.unit == "count":
+        return str(int(value))
+    return format(100 * value if column.unit == "share" else value, column.form)
+
+
+def bounds(interval: Sequence[float] | None, column: Column) -> str:
+    return "–".join(number(end, column) for end in interval) if interval else ""
+
+
 def percent(share: float | None) -> str:
     return "–" if share is None or pd.isna(share) else f"{100 * share:.1f}"
-
-
-def decimals(value: float, form: str) -> str:
-    return "–" if pd.isna(value) else format(value, form)
 
 
 def references(frame: pd.DataFrame) -> list[tuple[str, ...]]:
@@ -57,67 +57,95 @@ def references(frame: pd.DataFrame) -> list[tuple[str, ...]]:
     return others[["variant", "note", "citation"]].drop_duplicates().apply(tuple, axis=1).tolist()
 
 
-def shown_groups(frame: pd.DataFrame) -> Iterator[Shown]:
+def visible(group: pd.DataFrame, *, compact: bool) -> dict[str, Column]:
+    """The metrics that a reader sees of a group: those that some row has, `compact` or all; by name in the table.
+
+    Draws are left out where their number was fixed, which the group's title says.
+    """
+    fixed = group["sampling"].isin(["fixed"]).all()
+    return {
+        name: column
+        for name, column in table_columns(group).items()
+        if (column.compact or not compact)
+        and not (column.unit == "draws" and fixed)
+        and group[(count_names(column) or [name])[0]].notna().any()
+    }
+
+
+def heading(name: str, column: Column) -> str:
+    """What a metric is called in tables as wide as a terminal; a radius by its number."""
+    return " ".join(filter(None, (column.heading, name.rpartition("r=")[2]))) if column.by_radius else column.heading
+
+
+def blocks(frame: pd.DataFrame) -> Iterator[Block]:
     """The groups of a table, best row first, without columns that say nothing."""
     cited = references(frame)
     for title, group in groups(frame):
-        radii = [column for column in map(str, group) if column.startswith("r=")]
-        shares = dict(zip(["clean", *radii, "abst."], ["clean", *radii, "abstained"], strict=True))
-        measured = [m for m in MEASURED if group[m[1]].notna().any() and (m[1] != "draws" or "n ≤" in title)]
+        metrics = visible(group, compact=True)
         seeds, sources = any(s not in ([], [0]) for s in group["seeds"]), (group["source"] != "run").any()
         names = ["#", "method", "arch", *(["seeds"] if seeds else []), *(["source"] if sources else [])]
-        headings = [*names, "clean", *(r.removeprefix("r=") for r in radii), "ACR", "abst.", *(m[0] for m in measured)]
         lines = []
         for _, row in group.iterrows():
-            cells = {name: (percent(row[column]), interval(row, column, 100, ".1f")) for name, column in shares.items()}
-            cells |= {"ACR": (decimals(row["acr"], ".4f") + spread(row), interval(row, "acr", 1, ".4f"))}
-            cells |= {name: (decimals(row[column], form), "") for name, column, form in measured if form}
-            if "audit" in headings:
-                known = pd.notna(row["audited"])
-                cells["audit"] = (f"{row['violations']}/{row['audited']}" if known else "–", "")
-            own = (row["variant"], row["note"], row["citation"])
-            source = "run" if row["source"] == "run" else f"[{cited.index(own) + 1}]"
-            text = {"#": str(row["rank"]), "method": row["method"], "arch": row["arch"], "source": source}
-            text["seeds"] = ",".join(map(str, row["seeds"])) or "–"
-            figures = ["clean", *radii, "ACR", "abst.", *(m[0] for m in measured)]
-            lines.append([*((text[name], "") for name in names), *(cells[name] for name in figures)])
-        yield Shown(title, headings, lines, group)
+            text = name_cells(row, cited)
+            cells = (metric_cell(row, name, column) for name, column in metrics.items())
+            lines.append([*((text[name], "") for name in names), *cells])
+        headings = [*names, *(heading(name, column) for name, column in metrics.items())]
+        yield Block(title, headings, lines, group)
 
 
-def interval(row: Any, column: str, scale: float, form: str) -> str:
-    bounds = row["intervals"].get(column)
-    return "–".join(format(scale * bound, form) for bound in bounds) if bounds else ""
+def name_cells(row: Any, cited: list[tuple[str, ...]]) -> dict[str, str]:
+    """What is not a metric in a row, by heading; sources are numbered as they are `cited`."""
+    number = "" if row["source"] == "run" else cited.index((row["variant"], row["note"], row["citation"])) + 1
+    source = f"[{number}]" if number else "run"
+    seeds = ",".join(map(str, row["seeds"])) or "–"
+    return {"#": str(row["rank"]), "method": row["method"], "arch": row["arch"], "seeds": seeds, "source": source}
 
 
-def spread(row: Any) -> str:
-    deviation = row["spread"]["acr"]
-    return "" if deviation is None else f" ± {deviation:.4f}"
+def metric_cell(row: Any, name: str, column: Column) -> Cell:
+    """A metric of a line of a table, and its interval; the ACR with its standard deviation over seeds."""
+    if column.of:
+        return (count_text(row, column), "")
+    deviation = row["spread"].get(name) if name == "acr" else None
+    spread = "" if deviation is None else f" ± {number(deviation, column)}"
+    return (number(row[name], column) + spread, bounds(row["intervals"].get(name), column))
+
+
+def count_text(row: Any, column: Column) -> str:
+    """A count as 19/80."""
+    found, total = (row[name] for name in count_names(column))
+    return "–" if pd.isna(total) else f"{int(found)}/{int(total)}"
 
 
 def legend(frame: pd.DataFrame, headings: set[str], paper_convention: bool) -> Iterator[str]:
     """What the columns mean, a line each."""
-    said = "R > r, abstentions dropped (the paper's)" if paper_convention else "R ≥ r, abstentions wrong (Cohen's)"
-    yield f"0.1 and so on: % of images certified at that radius r; {said}"
-    yield "clean: accuracy of what the row deploys; a pass on the whole test set, a vote on the certified images"
+    convention = CONVENTIONS["paper" if paper_convention else "standard"]
+    yield f"0.1 and so on: % of images certified at that radius r; {convention}"
     if (frame["sampling"] == EARLIER).any():
         yield (
-            f"{EARLIER}: certified before its rule was mended; the certificates hold, but images were given up that "
+            f"{EARLIER}: certified before its rule was corrected; the certificates hold, but images were given up that "
             "would have been certified, up to 1.2 % of a row's"
         )
     if (frame["source"] == "published").any():
-        yield "clean –: a published log does not say what the images that were abstained on were taken for"
+        yield "clean –: published logs do not record the class of abstained images"
     if frame["seeds"].map(len).max() > 1:
-        yield "seeds: figures are means over them; ACR ± is their standard deviation"
-    yield from (said for heading, said in LEGEND.items() if heading in headings)
+        yield "seeds: numbers are means over them; ACR ± is their standard deviation"
+    for column in dict.fromkeys(table_columns(frame).values()):
+        if column.heading in headings:
+            yield f"{column.heading}: {column.help}{', in %' if column.unit == 'share' else ''}"
 
 
-def claims(frame: pd.DataFrame) -> Iterator[str]:
+def certificates(frame: pd.DataFrame) -> Iterator[str]:
     """What each certificate says, and of whose rows."""
-    for said, methods in frame.groupby("claim")["method"].unique().items():
-        yield f"{', '.join(methods)}: {said}"
+    for claim, methods in frame.groupby("claim")["method"].unique().items():
+        yield f"{', '.join(methods)}: {claim}"
 
 
 def notes(cited: Sequence[tuple[str, ...]]) -> Iterator[str]:
     """The numbered references."""
     for number, reference in enumerate(cited, start=1):
         yield f"[{number}] {'; '.join(filter(None, reference))}"
+
+
+def remarks(frame: pd.DataFrame, headings: set[str], paper_convention: bool) -> list[str]:
+    """All text below the tables."""
+    return [*legend(frame, headings, paper_convention), *certificates(frame), *notes(references(frame))]

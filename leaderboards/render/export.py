@@ -11,13 +11,14 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboards.board import ordered, title
+from leaderboards.board import count_names, rows, title
 from leaderboards.published import PUBLISHED
-from leaderboards.render.cells import claims, legend, notes, references, shown_groups
-from leaderboards.rows import COMPARABLE
+from leaderboards.render.cells import blocks, remarks
+from leaderboards.render.schema import VERSION
+from leaderboards.rows import COMPARABLE, Row
 from suite.boards.board import load_board
+from suite.protocols.protocol import columns
 
-SCHEMA = 1
 TEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -35,16 +36,37 @@ def document(
     methods: Iterable[str] = (),
     sigmas: Iterable[float] = (),
 ) -> dict[str, Any]:
-    """The board in the form of `schema.json`: rows in the order of the table, comparable ones with the same `group`."""
+    """The board in the form of `schema`: rows in the order of the table, comparable ones with the same `group`."""
     board = load_board(dataset)
     methods, sigmas = set(methods), set(sigmas)
-    rows = [
-        {"group": title(pd.Series(line)), **row}
-        for row, line in ordered(dataset, runs, "standard", published, sort)
-        if (not methods or row["method"] in methods) and (not sigmas or row["sigma"] in sigmas)
+    found = [
+        row_json(row)
+        for row in rows(dataset, runs, "standard", published, sort=sort)
+        if (not methods or row.method in methods) and (not sigmas or row.sigma in sigmas)
     ]
-    said = {name: value for name, value in asdict(board).items() if name not in ("classes", "images")}
-    return {"schema": SCHEMA, "board": {"dataset": dataset, **said, "comparable": list(COMPARABLE)}, "rows": rows}
+    about = {name: value for name, value in asdict(board).items() if name not in ("classes", "images")}
+    return {"schema": VERSION, "board": {"dataset": dataset, **about, "comparable": list(COMPARABLE)}, "rows": found}
+
+
+def row_json(row: Row) -> dict[str, Any]:
+    """A row as JSON values; a count as an object with its total."""
+    values: dict[str, Any] = {}
+    intervals: dict[str, Any] = {}
+    spread: dict[str, Any] = {}
+    for key, column in columns().items():
+        if column.by_radius:
+            curve = row.curves[key]
+            values[key] = {r: estimate.value for r, estimate in curve.items()}
+            intervals[key] = {r: estimate.interval for r, estimate in curve.items()}
+            spread[key] = {r: estimate.spread for r, estimate in curve.items()}
+        elif column.of:
+            names = [name.rpartition(".")[2] for name in count_names(column)]
+            found, of = row.metrics[key].value, row.metrics[key].of
+            values[key] = None if found is None or of is None else dict(zip(names, (int(found), int(of)), strict=True))
+        else:
+            own = row.metrics[key]
+            values[key], intervals[key], spread[key] = own.value, own.interval, own.spread
+    return {"group": title(row), **row.shared(), **values, "intervals": intervals, "spread": spread}
 
 
 def to_json(content: dict[str, Any]) -> str:
@@ -68,19 +90,19 @@ def to_csv(frame: pd.DataFrame) -> str:
 
 
 def to_markdown(frame: pd.DataFrame, paper_convention: bool) -> str:
-    """A table for each group, then what columns and claims say (GitHub's Markdown)."""
+    """A table for each group, then what columns and certificates say (GitHub's Markdown)."""
     headings: set[str] = set()
-    blocks = []
-    for group in shown_groups(frame):
+    parts = []
+    for group in blocks(frame):
         headings |= set(group.headings)
         rule = ["---"] * group.names + ["---:"] * (len(group.headings) - group.names)
         lines = [group.headings, rule, *([text for text, _ in cells] for cells in group.lines)]
         rows = [
             "| " + " | ".join(line if lines[1] is cells else markdown(line) for line in cells) + " |" for cells in lines
         ]
-        blocks.append("\n".join([f"### {markdown(group.title)}", "", *rows]))
-    blocks += [f"- {markdown(line)}" for line in remarks(frame, headings, paper_convention)]
-    return "\n\n".join(blocks) + "\n"
+        parts.append("\n".join([f"### {markdown(group.title)}", "", *rows]))
+    parts += [f"- {markdown(line)}" for line in remarks(frame, headings, paper_convention)]
+    return "\n\n".join(parts) + "\n"
 
 
 def markdown(text: str) -> str:
@@ -97,8 +119,8 @@ def markdown(text: str) -> str:
 def to_latex(frame: pd.DataFrame, paper_convention: bool) -> str:
     """A tabular for each group, then remarks: needs booktabs, and XeLaTeX or LuaLaTeX for names beyond Latin."""
     headings: set[str] = set()
-    blocks = ["% \\usepackage{booktabs}"]
-    for group in shown_groups(frame):
+    parts = ["% \\usepackage{booktabs}"]
+    for group in blocks(frame):
         headings |= set(group.headings)
         form = "l" * group.names + "r" * (len(group.headings) - group.names)
         head, *rows = (" & ".join(map(latex, line)) + r" \\" for line in (
@@ -113,15 +135,10 @@ def to_latex(frame: pd.DataFrame, paper_convention: bool) -> str:
             r"\bottomrule",
             r"\end{tabular}",
         ]
-        blocks.append("\n".join([rf"\paragraph{{{latex(group.title)}}}", r"\noindent", *tabular]))
-    blocks += [rf"\noindent {latex(line)}" for line in remarks(frame, headings, paper_convention)]
-    return "\n\n".join(blocks) + "\n"
+        parts.append("\n".join([rf"\paragraph{{{latex(group.title)}}}", r"\noindent", *tabular]))
+    parts += [rf"\noindent {latex(line)}" for line in remarks(frame, headings, paper_convention)]
+    return "\n\n".join(parts) + "\n"
 
 
 def latex(text: str) -> str:
     return "".join(TEX.get(letter, letter) for letter in re.sub(r"\s+", " ", text))
-
-
-def remarks(frame: pd.DataFrame, headings: set[str], paper_convention: bool) -> list[str]:
-    """All that is said below the tables."""
-    return [*legend(frame, headings, paper_convention), *claims(frame), *notes(references(frame))]

@@ -6,16 +6,14 @@ import json
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import pandas as pd
-from plotly.offline import get_plotlyjs
 
 from leaderboards.curves import ATTACKS, attack_curve, row_curve, row_records
 from leaderboards.published import PUBLISHED
-from leaderboards.render.cells import Shown, shown_groups
-from leaderboards.render.export import remarks
+from leaderboards.render import html
+from leaderboards.render.cells import Block, blocks, remarks
 from suite.boards.board import load_board
 from suite.statistics.bounds import Convention
 
@@ -26,51 +24,39 @@ def to_html(
     frame: pd.DataFrame, dataset: str, runs: Path, convention: Convention = "standard", published: Path = PUBLISHED
 ) -> str:
     """The page of a table; the curves' records are read from the runs and the published logs."""
-    groups = list(shown_groups(frame))
+    groups = list(blocks(frame))
     headings = {heading for group in groups for heading in group.headings}
-    plots = {f"group{n}": drawn(group, runs, convention, published) for n, group in enumerate(groups)}
-    said = remarks(frame, headings, convention == "paper")
-    said.insert(0, f"Curves: of the best {DRAWN} rows of a table at most; bands and small print: 95 % intervals.")
-    return Template((files("leaderboards.render") / "page.html").read_text(encoding="utf-8")).substitute(
-        title=escape(f"{load_board(dataset).title}: certified ℓ2 robustness"),
-        sections="\n".join(section(group, f"group{n}", plots[f"group{n}"]) for n, group in enumerate(groups)),
-        remarks="\n".join(f"<li>{escape(line)}</li>" for line in said),
-        plotly=get_plotlyjs(),
-        plots=json.dumps(plots, allow_nan=False).replace("<", "\\u003c"),
+    drawn = {f"group{n}": plots(group, runs, convention, published) for n, group in enumerate(groups)}
+    text = remarks(frame, headings, convention == "paper")
+    text.insert(0, f"Curves: of the best {DRAWN} rows of a table at most; bands and small print: 95 % intervals.")
+    items = "\n".join(f"<li>{escape(line)}</li>" for line in text)
+    data = json.dumps(drawn, allow_nan=False).replace("<", "\\u003c")
+    script = (files("leaderboards.render") / "page.js").read_text(encoding="utf-8")
+    return html.page(
+        f"{load_board(dataset).title}: certified ℓ2 robustness",
+        [
+            *(section(group, name, len(drawn[name])) for name, group in zip(drawn, groups, strict=True)),
+            f"<ul>\n{items}\n</ul>",
+            f'<script type="application/json" id="plots">{data}</script>',
+            f"<script>\n{script}</script>",
+        ],
     )
 
 
-def section(group: Shown, name: str, plots: list[dict[str, Any]]) -> str:
+def section(group: Block, name: str, total: int) -> str:
     """A group's table, the commands that make its rows, and where its plots go."""
-
-    def row(cells: list[tuple[str, str]]) -> str:
-        return "".join(
-            f'<td class="{"name" if number < group.names else "figure"}">{escape(text)}'
-            + (f"<small>{escape(bounds)}</small></td>" if bounds else "</td>")
-            for number, (text, bounds) in enumerate(cells)
-        )
-
-    head = "".join(
-        f'<th class="{"name" if number < group.names else "figure"}">{escape(heading)}</th>'
-        for number, heading in enumerate(group.headings)
-    )
-    body = "\n".join(f"<tr>{row(cells)}</tr>" for cells in group.lines)
     commands = "\n".join(f"<code>{escape(line)}</code>" for line in group.rows["command"] if line)
     again = f"<details><summary>commands that make these rows</summary>{commands}</details>" if commands else ""
-    places = "".join(f'<div class="plot" id="{name}-{number}"></div>' for number in range(len(plots)))
-    return (
-        f"<section><h2>{escape(group.title)}</h2>"
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-        f"{again}{places}</section>"
-    )
+    places = "".join(f'<div class="plot" id="{name}-{number}"></div>' for number in range(total))
+    content = html.heading(group.title, 2) + html.table(group.headings, group.lines, group.names)
+    return f"<section>{content}{again}{places}</section>"
 
 
-def drawn(group: Shown, runs: Path, convention: Convention, published: Path) -> list[dict[str, Any]]:
+def plots(group: Block, runs: Path, convention: Convention, published: Path) -> list[dict[str, Any]]:
     """The plots of a group: for each its axes and lines, with names that Plotly shows as they are."""
     certified, attacked = [], []
-    for number, (_, series) in enumerate(group.rows.head(DRAWN).iterrows()):
-        row = {str(name): value for name, value in series.items()}
-        name = ", ".join(filter(None, (f"{row['rank']} {row['method']}", row["arch"], row["variant"])))
+    for number, (_, row) in enumerate(group.rows.head(DRAWN).iterrows()):
+        name = ", ".join(filter(None, (f"{row['rank']} {row.method}", row.arch, row.variant)))
         curve = row_curve(row, runs, convention, published)
         lines = {column: values(curve[column]) for column in ("accuracy", "low", "high")}
         own = {"colour": number, "dash": number}
@@ -83,9 +69,9 @@ def drawn(group: Shown, runs: Path, convention: Convention, published: Path) -> 
                 line |= {"x": values(distances["distance"], 1), "accuracy": values(distances[attack])}
                 attacked.append(line | {"low": [], "high": []})
     axes = {"x": "ℓ2 radius, pixels in [0,1]", "y": "certified accuracy, %"}
-    plots = [{**axes, "lines": certified}] if any(line["x"] for line in certified) else []
+    found = [{**axes, "lines": certified}] if any(line["x"] for line in certified) else []
     axes = {"x": "ℓ2 distance, pixels in [0,1]", "y": "images attacked successfully, %"}
-    return plots + ([{**axes, "lines": attacked}] if attacked else [])
+    return found + ([{**axes, "lines": attacked}] if attacked else [])
 
 
 def values(column: pd.Series[Any], scale: float = 100) -> list[float | None]:

@@ -1,4 +1,4 @@
-"""The pages' figures, without Streamlit. Names are other people's text: they are escaped, plotly reads some HTML."""
+"""The plots of pages and reports. Names are other people's text: they are escaped, plotly reads some HTML."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def style(number: int) -> dict[str, Any]:
     return {"color": COLOURS[number % len(COLOURS)], "dash": DASHES[number % len(DASHES)], "width": 2.5}
 
 
-def certified_accuracy_figure(
+def certified_accuracy_plot(
     curves: Mapping[str, pd.DataFrame], at: Mapping[str, Mapping[float, float]] | None = None
 ) -> go.Figure:
     """Certified accuracy (%) against ℓ2 radius, a line for each named curve with its 95 % band where it has one.
@@ -53,7 +53,7 @@ def certified_accuracy_figure(
     return finish(figure, RADIUS, CERTIFIED, [0, 101])
 
 
-def attack_figure(curves: Mapping[str, pd.DataFrame], attack: str) -> go.Figure:
+def attack_plot(curves: Mapping[str, pd.DataFrame], attack: str) -> go.Figure:
     """The share (%) of images that an attack, one of ATTACKS, changes within a distance; a line for each name."""
     figure = go.Figure()
     for number, (name, curve) in enumerate(curves.items()):
@@ -61,7 +61,7 @@ def attack_figure(curves: Mapping[str, pd.DataFrame], attack: str) -> go.Figure:
     return finish(figure, "ℓ2 distance, pixels in [0,1]", f"attacked by {ATTACKS[attack]}, %", [0, 101])
 
 
-def difference_figure(difference: pd.DataFrame) -> go.Figure:
+def difference_plot(difference: pd.DataFrame) -> go.Figure:
     """The difference of two rows' certified accuracies (points) against radius, with its paired 95 % interval."""
     figure = go.Figure()
     _band(figure, 0, difference["radius"], 100 * difference["low"], 100 * difference["high"], "A − B")
@@ -70,7 +70,7 @@ def difference_figure(difference: pd.DataFrame) -> go.Figure:
     return finish(figure, RADIUS, "A − B, points")
 
 
-def training_figure(history: pd.DataFrame) -> go.Figure:
+def training_plot(history: pd.DataFrame) -> go.Figure:
     """The mean loss and the learning rate against epochs."""
     figure = go.Figure()
     _line(figure, 0, "loss", history["epoch"], history["loss"], "epoch", unit="")
@@ -83,7 +83,7 @@ def training_figure(history: pd.DataFrame) -> go.Figure:
     return finish(figure, "epoch", "loss")
 
 
-def votes_figure(votes: Mapping[int, int], classes: tuple[str, ...], label: int) -> go.Figure:
+def votes_plot(votes: Mapping[int, int], classes: tuple[str, ...], label: int) -> go.Figure:
     """How many noisy copies of an image were given each class, most first; its own class in another colour."""
     ordered = sorted(votes, key=lambda c: (votes[c], -c))
     figure = go.Figure()
@@ -98,7 +98,7 @@ def votes_figure(votes: Mapping[int, int], classes: tuple[str, ...], label: int)
     return figure.update_yaxes(type="category").update_layout(height=120 + 28 * len(ordered))
 
 
-def paper_figure(given: pd.DataFrame, lines: Mapping[str, tuple[str, pd.DataFrame]], x: str, y: str) -> go.Figure:
+def paper_plot(given: pd.DataFrame, lines: Mapping[str, tuple[str, pd.DataFrame]], x: str, y: str) -> go.Figure:
     """The paper's points (method, at, percent, uncertainty), and the lines (at, percent) of rows with their methods.
 
     A method has one colour: the paper's are open markers with their uncertainty, the rows' lines.
@@ -118,8 +118,8 @@ def paper_figure(given: pd.DataFrame, lines: Mapping[str, tuple[str, pd.DataFram
     return finish(figure, x, y, [0, 101])
 
 
-def bars_figure(names: list[str], values: list[float], x: str) -> go.Figure:
-    """One figure of each row as a bar."""
+def bars_plot(names: list[str], values: list[float], x: str) -> go.Figure:
+    """One number of each row as a bar."""
     figure = go.Figure()
     figure.add_bar(
         x=values, y=[text(name) for name in names], orientation="h", marker_color=COLOURS[0],
@@ -139,11 +139,11 @@ def finish(figure: go.Figure, x: str, y: str, range_y: list[int] | None = None) 
         legend={"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0},
         height=400 + 20 * named,  # a phone lists one name on a line
     )
-    return fitted(figure)
+    return fit_page(figure)
 
 
-def fitted(figure: go.Figure) -> go.Figure:
-    """A figure as wide as the page, on the page's own background, without a title of its own."""
+def fit_page(figure: go.Figure) -> go.Figure:
+    """A plot as wide as the page, on the page's own background, without a title of its own."""
     return figure.update_layout(
         width=None,
         title=None,
@@ -170,10 +170,10 @@ def text(name: str) -> str:
 def _band(figure: go.Figure, number: int, x: pd.Series[float], low: Any, high: Any, name: str) -> None:
     figure.add_scatter(
         x=[*x, *x[::-1]], y=[*high, *low[::-1]], fill="toself", mode="lines", line={"width": 0}, hoverinfo="skip",
-        fillcolor=_faint(COLOURS[number % len(COLOURS)]), showlegend=False, legendgroup=name,
+        fillcolor=_transparent(COLOURS[number % len(COLOURS)]), showlegend=False, legendgroup=name,
     )  # fmt: skip
 
 
-def _faint(colour: str) -> str:
+def _transparent(colour: str) -> str:
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},0.15)"

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from suite.attacks.certified import NOISE_IMAGES
 from suite.attacks.target import HALVINGS, Target, bisected, norm, unit
 from suite.smoothing.noise import draws
 
+NOISE_IMAGES = 20  # that it tries where no other search has found a hit
 PROBE = 0.1  # of the distance: how far from the boundary hopskipjump asks which side a point is on
 
 PROBES = 50  # points that it asks about in its first step

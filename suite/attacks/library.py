@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from suite.attacks.certified import Certified
-from suite.errors import UserError
 
 TARGETS = 9  # classes that apgd-t goes for, AutoAttack's number
 
@@ -20,16 +19,10 @@ def apgd(
 
     It ascends the cross-entropy, or with `targeted` the difference-of-logits ratio for each of the likeliest other
     classes. An image's logits are divided by their standard deviation at x, which changes no answer: a scale of theirs,
-    which could make the cross-entropy's gradient round to 0, then changes nothing. Raises UserError where APGD cannot
-    be imported.
+    which could make the cross-entropy's gradient round to 0, then changes nothing. Needs the extra `audit`.
     """
-    try:
-        from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
-    except ImportError as error:
-        raise UserError(
-            f"""the audit's searches 'apgd-ce' and 'apgd-t' need pyautoattack ({error}): pip install pyautoattack, """
-            """or leave them out with --set 'audit.searches=["pgd","ddn","fmn","hopskipjump"]'"""
-        ) from error
+    from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
+
     rows = torch.arange(len(x), device=x.device)
     with torch.no_grad():
         clean = target.scores(x, rows, target.noise)[:, 0]

@@ -37,7 +37,8 @@ def pgd(
     x = x.detach()
 
     def norm(images: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(images, dim=(1, 2, 3), keepdim=True)
+        found: Tensor = torch.linalg.vector_norm(images, dim=(1, 2, 3), keepdim=True)
+        return found
 
     def feasible(points: Tensor) -> Tensor:
         if clip_first:

@@ -134,7 +134,8 @@ class Target:
         noisy = (points[:, None] + eta).flatten(0, 1).contiguous(memory_format=torch.channels_last)
         with StraightThrough():
             logits = self.model(noisy).unflatten(0, (len(points), -1))
-        return logits if self.noise.shape[1] == 1 else logits.log_softmax(dim=-1)
+        found: Tensor = logits if self.noise.shape[1] == 1 else logits.log_softmax(dim=-1)
+        return found
 
     def margins(self, scores: Tensor, rows: Tensor) -> Tensor:
         """M for each draw, (B, m); for more than one `top`, of the label and the others from the `top`-th on."""
@@ -178,7 +179,8 @@ def bisected(hits: Callable[[Tensor, Tensor], Tensor], x: Tensor, x_adv: Tensor,
 
 def norm(images: Tensor) -> Tensor:
     """‖·‖₂ of each image, float64 (B, 1, 1, 1): gradients of a confident network are too small to square in float32."""
-    return torch.linalg.vector_norm(images, dim=(1, 2, 3), keepdim=True, dtype=torch.float64)
+    found: Tensor = torch.linalg.vector_norm(images, dim=(1, 2, 3), keepdim=True, dtype=torch.float64)
+    return found
 
 
 def unit(images: Tensor) -> Tensor:

@@ -4,27 +4,54 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from suite.cli.options import RUNS, DataRoot, Format, Output, Runs, out, show_list
+from suite.errors import UserError, require
+from suite.registry import Registry
+
+if TYPE_CHECKING:
+    from suite.protocols.protocol import Protocol
+
+T = TypeVar("T")
 
 
 def methods(format: Output = Format.table) -> None:
     """List the methods and their settings."""
-    from methods import METHODS
+    from methods import METHODS, Method
 
-    found = [
-        {
-            "name": name,
-            "summary": kind.summary,
-            "settings": {k: f.default for k, f in kind.Parameters.model_fields.items()},
-        }
-        for name, kind in ((name, METHODS.get(name)) for name in METHODS.paths())
-    ]
-    show_list(found, format)
+    def describe(name: str, kind: type[Method[Any]]) -> dict[str, Any]:
+        settings = {name: field.default for name, field in kind.Parameters.model_fields.items()}
+        return {"name": name, "summary": kind.summary, "settings": settings}
+
+    show_list(list_registry(METHODS, describe, format), format)
+
+
+def protocols(format: Output = Format.table) -> None:
+    """List the protocols: what each measures of a run's model."""
+    from suite.spec.sections import PROTOCOLS
+
+    def describe(name: str, protocol: Protocol) -> dict[str, Any]:
+        return {"name": name, "summary": PROTOCOLS.summary(name), "needs": ", ".join(protocol.needs)}
+
+    show_list(list_registry(PROTOCOLS, describe, format), format)
+
+
+def list_registry(
+    registry: Registry[T], describe: Callable[[str, T], dict[str, Any]], format: Format
+) -> list[dict[str, Any]]:
+    """An entry for each name of a registry; what another package registers and fails to load has its error instead."""
+    found = []
+    for name in registry.paths():
+        try:
+            found.append(describe(name, registry.get(name)))
+        except UserError as error:
+            found.append({"name": name, "error" if format is Format.json else "summary": str(error)})
+    return found
 
 
 def datasets(data_root: DataRoot = None, format: Output = Format.table) -> None:
@@ -43,6 +70,7 @@ def illustrate(
     format: Output = Format.table,
 ) -> None:
     """Draw the paper's Figures 4 and 5: one-dimensional heat steps beside the exact Gaussian average."""
+    require("suite illustrate", "app", "plotly")
     from suite.illustrate import illustrate as draw
 
     files = [str(file) for file in draw(out_folder)]
@@ -55,6 +83,7 @@ def illustrate(
 
 def sync(runs: Runs = RUNS, format: Output = Format.table) -> None:
     """Send finished runs to MLflow that were made without it, or while it was down."""
+    require("suite sync", "track", "mlflow")
     from suite.store.mlflow import sync as send
     from suite.store.mlflow import tracking_uri
 

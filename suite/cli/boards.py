@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from suite.cli.options import RUNS, BoardRoot, DataRoot, Format, Output, Paper, Runs, out
-from suite.errors import UserError
+from suite.errors import UserError, require
 
 if TYPE_CHECKING:
     from suite.statistics.bounds import Convention
@@ -25,6 +25,7 @@ class BoardFormat(StrEnum):
     markdown = "markdown"
     latex = "latex"
     html = "html"
+    schema = "schema"
 
 
 def leaderboard(
@@ -36,16 +37,20 @@ def leaderboard(
     sort: Annotated[str | None, typer.Option(help="acr, clean or a radius [default: the board's]")] = None,
     method: Annotated[list[str] | None, typer.Option(help="only this method's rows; may be repeated")] = None,
     sigma: Annotated[list[float] | None, typer.Option(help="only rows at this noise; may be repeated")] = None,
-    format: Annotated[BoardFormat, typer.Option(help="how to print the board")] = BoardFormat.table,
+    format: Annotated[BoardFormat, typer.Option(help="how to print it; schema: of the JSON")] = BoardFormat.table,
     file: Annotated[Path | None, typer.Option("--out", help="write to this file instead")] = None,
 ) -> None:
     """Print or export the board of a data set: runs and published rows, comparable ones in one table, best first."""
     from leaderboards import read_results, table
     from leaderboards.published import PUBLISHED
     from leaderboards.render import export
+    from leaderboards.render.schema import schema
     from leaderboards.render.terminal import leaderboard_tables
 
     root = (board_root or PUBLISHED) if published else None
+    if format is BoardFormat.schema:
+        write(json.dumps(schema(), indent=2), file)
+        return
     if damaged := read_results(runs)[1]:
         print(f"left out: {'; '.join(damaged)}", file=sys.stderr)
     if format is BoardFormat.json:
@@ -70,6 +75,7 @@ def leaderboard(
     elif format is BoardFormat.csv:
         write(export.to_csv(frame), file)
     elif format is BoardFormat.html:
+        require("--format html", "app", "plotly")
         from leaderboards.render.page import to_html
 
         convention: Convention = "paper" if paper_convention else "standard"
@@ -105,6 +111,7 @@ def report(
     file: Annotated[Path | None, typer.Option("--out", help="write to this file instead")] = None,
 ) -> None:
     """The paper's figures and tables with the runs on a data set beside them, and whether they bear the paper out."""
+    require("suite report", "app", "plotly")
     from leaderboards.paper.report import report
     from leaderboards.published import PUBLISHED
     from leaderboards.render.document import to_html, to_markdown
@@ -183,8 +190,8 @@ def publish(
     format: Output = Format.table,
 ) -> None:
     """Put finished runs, without their weights, beside the published rows, for a board that needs no store."""
-    from leaderboards.kept import keep
     from leaderboards.published import PUBLISHED
+    from leaderboards.published.kept import keep
     from suite.pipeline import Machine, reopen
 
     root, machine = board_root or PUBLISHED, Machine(runs=runs)
@@ -204,6 +211,7 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
 ) -> None:
     """Open the leaderboard in a browser."""
+    require("suite app", "app", "streamlit", "plotly")
     from contextlib import suppress
 
     from streamlit.web import cli as streamlit
@@ -211,10 +219,10 @@ def serve(
     from leaderboards import read_results, table
 
     with suppress(UserError, OSError):  # its pages say so
-        for dataset in {row["dataset"] for row in read_results(runs)[0]}:
+        for dataset in {result.dataset for result in read_results(runs)[0]}:
             table(dataset, runs)  # read before anybody waits for it
     page = Path(__file__).parents[2] / "app" / "main.py"
     where = ["--server.address", host, "--server.port", str(port), "--browser.gatherUsageStats", "false"]
     where += ["--client.toolbarMode", "minimal", "--client.showErrorDetails", "none"]
-    told = [str(runs), str(data_root or ""), storage or ""]
-    streamlit.main(["run", str(page), *where, "--", *told], standalone_mode=False)
+    arguments = [str(runs), str(data_root or ""), storage or ""]
+    streamlit.main(["run", str(page), *where, "--", *arguments], standalone_mode=False)

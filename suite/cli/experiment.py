@@ -1,8 +1,9 @@
-"""The command that carries out a study."""
+"""The command that carries out an experiment."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,12 +24,13 @@ from suite.cli.options import (
     parse_setting,
     show_list,
 )
-from suite.errors import UserError
+from suite.errors import UserError, require
+from suite.progress import console
 
 
-def study(
+def experiment(
     name: Annotated[str, typer.Argument(help="paper, authors-cifar10, authors-imagenet, or a TOML file of your own")],
-    dataset: Annotated[str | None, typer.Option(help="as 'suite run' takes it [default: the study's own]")] = None,
+    dataset: Annotated[str | None, typer.Option(help="as 'suite run' takes it [default: the experiment's own]")] = None,
     profile: Profile = None,
     method: Annotated[list[str] | None, typer.Option(help="only these of its methods")] = None,
     sigma: Annotated[list[float] | None, typer.Option(help="these instead of its σ, pixels in [0,1]")] = None,
@@ -43,12 +45,10 @@ def study(
     format: Output = Format.table,
 ) -> None:
     """Carry out a grid of runs, methods × σ × seeds; run it again to go on where it stopped."""
-    from suite.experiments.experiment import carry_out, load_grid, runs_of
+    from suite.experiments.experiment import carry_out, load_experiment, runs_of
     from suite.pipeline import Machine
 
-    asked = load_grid(name)
-    narrowed = {"methods": method, "sigmas": sigma, "seeds": seed}
-    asked = asked.narrowed({key: value for key, value in narrowed.items() if value})
+    asked = load_experiment(name).select(method or (), sigma or (), seed or ())
     given: dict[str, Any] = dict(map(parse_setting, settings or ())) | ({"profile": profile} if profile else {})
     specs = runs_of(asked, dataset, **given)
     dataset = specs[0].dataset
@@ -68,7 +68,12 @@ def study(
 
 
 def write_report(name: str, dataset: str, runs: Path, finished: list[str]) -> list[Path]:
-    """The report on a study's finished runs, beside them, and where it is; none where no two can be compared."""
+    """Write the report on an experiment's finished runs beside them; the files, none where no two can be compared."""
+    try:
+        require("the report", "app", "plotly")
+    except UserError as error:
+        console.print(f"no report was written: {error}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        return []
     from leaderboards.paper.report import report
     from leaderboards.render.document import to_html, to_markdown
     from suite.store.files import write_atomically
@@ -82,3 +87,9 @@ def write_report(name: str, dataset: str, runs: Path, finished: list[str]) -> li
     for place, text in places.items():
         write_atomically(place, text.encode())
     return list(places)
+
+
+def study(context: typer.Context) -> None:
+    """What became of a command of earlier versions."""
+    words = shlex.join(["suite", "experiment", *context.args])
+    raise UserError(f"'suite study' is now: {words} (a study is a search for settings: suite tune, suite studies)")

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 import suite
-from suite.cli import about, boards, protocols, runs, tune
-from suite.cli import experiment as grid
+from suite.cli import about, boards, experiment, protocols, runs, tune
 from suite.errors import UserError
+from suite.spec.sections import PROTOCOLS
 
 app = typer.Typer(
     add_completion=False,
@@ -19,18 +19,21 @@ app = typer.Typer(
 )
 app.command()(runs.run)
 app.command()(protocols.certify)
-for name, said in protocols.HELP.items():
-    app.command(name, help=said)(protocols.protocol_command(name))
+for name in PROTOCOLS.paths():
+    if name not in ("accuracy", "certify"):  # accuracy has no command of its own, certify has options of its own
+        app.command(name, help=PROTOCOLS.summary(name))(protocols.protocol_command(name))
 app.command()(tune.tune)
 app.add_typer(tune.studies, name="studies")
 app.command()(runs.demo)
-app.command()(grid.study)
+app.command()(experiment.experiment)
+app.command(hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(experiment.study)
 app.command()(boards.leaderboard)
 app.command()(boards.report)
 app.command("import")(boards.import_published)
 app.command()(boards.publish)
 app.command("app")(boards.serve)
 app.command()(about.methods)
+app.command("protocols")(about.protocols)
 app.command()(about.datasets)
 app.command()(about.illustrate)
 app.command()(about.sync)

@@ -14,14 +14,6 @@ from suite.errors import UserError
 if TYPE_CHECKING:
     from suite.pipeline import Machine
 
-HELP = {
-    "lbound": "Bound a run's single pass by Theorem 3, and measure how far it is from a Gaussian average.",
-    "attack": "Find adversarial examples of what a run deploys, and their distances.",
-    "timing": "Time what a run deploys: one pass against a vote, and a certificate.",
-    "agreement": "Count how often a run's single pass answers as a vote does.",
-    "audit": "Attack every certificate of a run inside its own radius.",
-}
-
 RunId = Annotated[str | None, typer.Argument(metavar="[RUN]", help="a run of yours: its id or how that begins")]
 Checkpoint = Annotated[
     str | None, typer.Option(help="or a state_dict, safetensors or pickle (its code is never run), with --arch …")

@@ -80,14 +80,8 @@ def demo(runs: Runs = RUNS, track: Track = True, format: Output = Format.table) 
     from suite.pipeline import Machine
 
     machine = Machine(runs=runs, track=track)
-    carry_out(
-        [
-            {"method": name, "dataset": "digits", "profile": "demo"}
-            for name in METHODS.paths()
-            if METHODS.get(name).trains
-        ],
-        machine,
-    )
+    trained = [name for name, method in METHODS.loadable().items() if method.trains]
+    carry_out([{"method": name, "dataset": "digits", "profile": "demo"} for name in trained], machine)
     leaderboard("digits", runs=runs, format=BoardFormat(format))
 
 
@@ -105,7 +99,8 @@ def show_result(result: dict[str, Any], format: Format) -> None:
         print(json.dumps(result))
         return
     from leaderboards.render.terminal import result_table
+    from suite.store.result import Result
 
-    out.print(result_table(result))
+    out.print(result_table(Result.from_file(Path(result["folder"]) / "result.json")))
     out.print(f"records, model and environment: {result['folder']}", highlight=False, soft_wrap=True)
     out.print(f"next: suite leaderboard {result['dataset']} --runs {Path(result['folder']).parent}", highlight=False)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -23,9 +24,13 @@ from suite.cli.options import (
     show_list,
 )
 from suite.cli.runs import carry_out, show_result
+from suite.errors import UserError, require
 
 if TYPE_CHECKING:
     import optuna
+
+    from suite.tuning.definition import StudyOptions
+    from suite.tuning.results import StudyReport
 
 Url = Annotated[
     str | None,
@@ -71,43 +76,47 @@ def tune(
     format: Output = Format.table,
 ) -> None:
     """Search a method's settings on validation images; the same command goes on, also from several shells at once."""
-    from suite.errors import UserError
+    require_optuna("suite tune")
     from suite.pipeline import Machine
-    from suite.tuning.results import best
-    from suite.tuning.results import settings as settings_of
+    from suite.tuning.results import best_trials, row_settings
     from suite.tuning.storage import Storage, default_url
-    from suite.tuning.trials import tune as carry_on
+    from suite.tuning.trials import tune as take_part
 
     if then not in (None, "run"):
         raise UserError(f"--then takes run, not '{then}'")
-    fixed = ({"profile": profile} if profile else {}) | dict(map(parse_setting, settings or ()))
+    shared = ({"profile": profile} if profile else {}) | dict(map(parse_setting, settings or ()))
     options: dict[str, Any] = {
         "method": method, "dataset": dataset, "search": search, "objectives": objective, "sampler": sampler,
-        "pruner": pruner, "seed": seed, "validation": validation, "n": n, "images": images, "settings": fixed or None,
+        "pruner": pruner, "seed": seed, "validation": validation, "n": n, "images": images, "settings": shared or None,
     }  # fmt: skip
-    given = {name: value for name, value in options.items() if value is not None}
+    given = cast("StudyOptions", {name: value for name, value in options.items() if value is not None})
     machine = Machine(data_root=data_root, runs=runs, device=device, batch_size=batch_size, track=track)
     if storage is None:
         runs.mkdir(parents=True, exist_ok=True)
-    found = carry_on(given, study, trials, Storage(storage or default_url(runs)), machine)
+    found = take_part(given, study, trials, Storage(storage or default_url(runs)), machine)
     show_study(found, format)
     if then:
-        for row in carry_out([settings_of(found, trial) for trial in best(found)], machine):
+        for row in carry_out([row_settings(found, trial) for trial in best_trials(found)], machine):
             show_result(row, format)
+
+
+def require_optuna(user: str) -> None:
+    require(user, "tune", "optuna", "cmaes", "sqlalchemy")
 
 
 studies = typer.Typer(invoke_without_command=True, subcommand_metavar="[show NAME]")
 
 
 @studies.callback()
-def listed(context: typer.Context, runs: Runs = RUNS, storage: Url = None, format: Output = Format.table) -> None:
+def list_studies(context: typer.Context, runs: Runs = RUNS, storage: Url = None, format: Output = Format.table) -> None:
     """List the studies; `suite studies show NAME` shows one."""
     if context.invoked_subcommand:
         return
-    from suite.tuning.results import open_studies, summary
+    require_optuna("suite studies")
+    from suite.tuning.results import open_studies, summarise
     from suite.tuning.storage import default_url
 
-    found = [summary(study) for study in open_studies(storage or default_url(runs))]
+    found = [asdict(summarise(study)) for study in open_studies(storage or default_url(runs))]
     if found or format is Format.json:
         show_list(found, format)
     else:
@@ -117,6 +126,7 @@ def listed(context: typer.Context, runs: Runs = RUNS, storage: Url = None, forma
 @studies.command()
 def show(name: str, runs: Runs = RUNS, storage: Url = None, format: Output = Format.table) -> None:
     """Show a study: its best trials, the importance of what was searched, and the commands for the board's rows."""
+    require_optuna("suite studies")
     from suite.tuning.results import open_study
     from suite.tuning.storage import default_url
 
@@ -124,27 +134,32 @@ def show(name: str, runs: Runs = RUNS, storage: Url = None, format: Output = For
 
 
 def show_study(study: optuna.Study, format: Format) -> None:
-    from suite.tuning.results import described
+    from suite.tuning.results import report
 
-    about = described(study)
+    content = report(study)
     if format is Format.json:
-        print(json.dumps(about))
+        print(json.dumps(content.to_json()))
         return
-    searched = ", ".join(f"{name} {text}" for name, text in about["definition"]["search"].items())
-    lines = [
-        f"{about['study']}: {about['method']} on {about['dataset']}, {about['objectives']} on "
-        f"{about['definition']['validation']:.0%} of the training images; searched: {searched}",
-        f"{about['finished']} trials finished, {about['pruned']} of them pruned; {about['failed']} failed, "
-        f"{about['running']} running",
-    ]
-    objectives = about["definition"]["objectives"]
-    for trial in about["best_trials"]:
-        values = ", ".join(f"{name} {trial[name]:.4g}" for name in objectives)
-        chosen = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in trial["settings"].items())
-        lines += [f"{'best' if len(objectives) == 1 else 'front'}: trial {trial['trial']}: {values}; {chosen}"]
-        lines += [f"  {trial['command']}"]
-    for name, shares in about["importances"].items():
-        said = ", ".join(f"{setting} {100 * share:.0f} %" for setting, share in shares.items())
-        lines.append(f"importance for {name}: {said}")
-    for line in lines:
+    for line in describe_study(content):
         out.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def describe_study(report: StudyReport) -> list[str]:
+    """A study in lines: what it is, how far it is, its best trials with their commands, and what mattered."""
+    summary, definition = report.summary, report.definition
+    searched = ", ".join(f"{name} {text}" for name, text in definition.search.items())
+    lines = [
+        f"{summary.study}: {summary.method} on {summary.dataset}, {summary.objectives} on "
+        f"{definition.validation:.0%} of the training images; searched: {searched}",
+        f"{summary.finished} trials finished, {summary.pruned} of them pruned; {summary.failed} failed, "
+        f"{summary.running} running",
+    ]
+    kind = "best" if len(definition.objectives) == 1 else "front"
+    for trial in report.best_trials:
+        values = ", ".join(f"{name} {value:.4g}" for name, value in trial.values.items())
+        chosen = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in trial.settings.items())
+        lines += [f"{kind}: trial {trial.trial}: {values}; {chosen}", f"  {trial.command}"]
+    for name, shares in report.importances.items():
+        ranks = ", ".join(f"{setting} {100 * share:.0f} %" for setting, share in shares.items())
+        lines.append(f"importance for {name}: {ranks}")
+    return lines

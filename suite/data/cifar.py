@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from suite.data import Dataset, InMemory, fingerprint
+from suite.data.dataset import Dataset
 from suite.data.decode import Encoded, decode_all
+from suite.data.images import InMemory, fingerprint
 from suite.data.layouts import find
 from suite.errors import UserError
 
@@ -146,7 +147,7 @@ def _download(kind: Any, root: Path, title: str, places: str) -> Path:
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)
-    return root / kind.base_folder
+    return Path(root / kind.base_folder)
 
 
 def _any_jpeg(split: Encoded) -> bool:

@@ -47,7 +47,8 @@ def evaluation_view(image: Image, index: int) -> Image:
     """The shorter side resized to 256 pixels, and the central 224x224 of that."""
     from torchvision.transforms import functional
 
-    return functional.center_crop(functional.resize(image, [RESIZED]), [SIDE])
+    seen: Image = functional.center_crop(functional.resize(image, [RESIZED]), [SIDE])
+    return seen
 
 
 def training_view(seed: int, smallest: float, image: Image, index: int) -> Image:
@@ -69,7 +70,8 @@ def training_view(seed: int, smallest: float, image: Image, index: int) -> Image
             top, left = int(draw() * (image.height - height + 1)), int(draw() * (image.width - width + 1))
             window = top, left, height, width
             break
-    return functional.resized_crop(image, *window, [SIDE, SIDE])
+    seen: Image = functional.resized_crop(image, *window, [SIDE, SIDE])
+    return seen
 
 
 def decode(source: Encoded, size: tuple[int, int], view: View, indices: list[int]) -> np.ndarray:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from suite.data import Dataset, InMemory, fingerprint
+from suite.data.dataset import Dataset
+from suite.data.images import InMemory, fingerprint
 
 SPLIT_SEED = 0
 

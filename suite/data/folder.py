@@ -7,8 +7,9 @@ from pathlib import Path
 
 import torch
 
-from suite.data import Dataset, InMemory, Streamed, fingerprint
+from suite.data.dataset import Dataset
 from suite.data.decode import SIDE, DifferentSize, decode_all, size_of
+from suite.data.images import InMemory, Streamed, fingerprint
 from suite.data.layouts import find
 from suite.errors import UserError
 

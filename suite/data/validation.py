@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from suite.data import Dataset, Images
+from suite.data.dataset import Dataset, Images
 from suite.errors import UserError
 from suite.smoothing.noise import generator
 

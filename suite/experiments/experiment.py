@@ -1,4 +1,4 @@
-"""A study: a grid of runs, methods × σ × seeds, from one short file; interrupted, it goes on where it stopped."""
+"""An experiment: a grid of runs, methods × σ × seeds, from one short file; interrupted, it goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ from suite.spec.run_spec import RunSpec, make_spec
 from suite.spec.sections import Frozen
 
 
-class Grid(Frozen):
-    """What a study's file says: `settings` are every run's, those of `methods` one method's, over them; flat or dotted
-    as RunSpec takes them. Methods without settings of their own may be a list of names.
+class Experiment(Frozen):
+    """What the file of an experiment says.
+
+    `settings` hold for every run, those of `methods` for one method and go before them; flat or dotted as RunSpec takes
+    them. Methods without settings of their own may be a list of names.
     """
 
     title: str
-    dataset: str | None = Field(None, description="what the study is about, where it is about one data set alone")
+    dataset: str | None = Field(None, description="the data set, where the experiment is about one alone")
     methods: dict[str, dict[str, Any]] = Field(min_length=1)
     sigmas: tuple[float, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field((0,), min_length=1)
@@ -34,30 +36,36 @@ class Grid(Frozen):
 
     @field_validator("methods", mode="before")
     @classmethod
-    def _without_settings(cls, methods: Any) -> Any:
+    def _accept_names(cls, methods: object) -> object:
         return {name: {} for name in methods} if isinstance(methods, list) else methods
 
-    def narrowed(self, given: dict[str, Sequence[Any]]) -> Grid:
-        """The study with other σ or seeds, or with some of its methods; UserError for a method that it has not."""
-        for method in given.get("methods", ()):
+    def select(
+        self, methods: Sequence[str] = (), sigmas: Sequence[float] = (), seeds: Sequence[int] = ()
+    ) -> Experiment:
+        """The experiment with some of its methods, or with other σ or seeds; an empty list leaves its own.
+
+        Raises UserError for a method that it does not have.
+        """
+        for method in methods:
             if method not in self.methods:
-                raise unknown("method of this study", method, self.methods)
-        chosen = {method: self.methods[method] for method in given.get("methods") or self.methods}
-        return Grid(**self.model_dump() | given | {"methods": chosen})
+                raise unknown("method of this experiment", method, self.methods)
+        chosen = {method: self.methods[method] for method in methods or self.methods}
+        changed = {"methods": chosen, "sigmas": sigmas or self.sigmas, "seeds": seeds or self.seeds}
+        return Experiment(**self.model_dump() | changed)
 
 
-def load_grid(name: str) -> Grid:
-    """The study called `name`, of those that come with the suite, or in the TOML file at that path.
+def load_experiment(name: str) -> Experiment:
+    """The experiment called `name`, of those that come with the suite, or in the TOML file at that path.
 
-    Raises UserError where there is none, or where it does not say what a study has to say.
+    Raises UserError where there is none, or where the file does not say what an experiment has to say.
     """
     own = files("suite.experiments")
     known = sorted(file.name.removesuffix(".toml") for file in own.iterdir() if file.name.endswith(".toml"))
     file = Path(name) if name.endswith(".toml") else own / f"{name}.toml"
     if not file.is_file():
-        raise unknown("study", name, known)
+        raise unknown("experiment", name, known)
     try:
-        return Grid(**tomllib.loads(file.read_text(encoding="utf-8")))
+        return Experiment(**tomllib.loads(file.read_text(encoding="utf-8")))
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{file}: {error}") from error
     except ValidationError as error:
@@ -65,20 +73,22 @@ def load_grid(name: str) -> Grid:
         raise UserError(f"{file}: {first['loc'][0]}: {first['msg']}") from error
 
 
-def runs_of(grid: Grid, dataset: str | None = None, **given: Any) -> list[RunSpec]:
-    """The grid as runs: the first seed's before the second's, so that a whole comparison stands as early as it can.
+def runs_of(experiment: Experiment, dataset: str | None = None, **given: object) -> list[RunSpec]:
+    """Its runs: the first seed's before the second's, so that a whole comparison is finished as early as it can be.
 
-    `dataset` is the study's own where None is given. `given` are settings laid over the study's, such as the profile.
-    Raises UserError where there is no data set, and as make_spec does.
+    `dataset` is the experiment's own where None is given. `given` are settings that go before the experiment's, such as
+    the profile. Raises UserError where there is no data set, and as make_spec does.
     """
-    dataset = dataset or grid.dataset
+    dataset = dataset or experiment.dataset
     if not dataset:
-        raise UserError(f"the study '{grid.title}' is about no data set of its own: give --dataset")
+        raise UserError(f"the experiment '{experiment.title}' is about no data set of its own: give --dataset")
     return [
-        make_spec(**{"method": method, "dataset": dataset, "sigma": sigma, "seed": seed} | grid.settings | own | given)
-        for seed in grid.seeds
-        for sigma in grid.sigmas
-        for method, own in grid.methods.items()
+        make_spec(
+            **{"method": method, "dataset": dataset, "sigma": sigma, "seed": seed} | experiment.settings | own | given
+        )
+        for seed in experiment.seeds
+        for sigma in experiment.sigmas
+        for method, own in experiment.methods.items()
     ]
 
 
@@ -90,12 +100,12 @@ def carry_out(specs: Sequence[RunSpec], machine: Machine) -> Iterator[Path]:
     """
     data = datasets.load(specs[0].dataset, machine.data_root)
     specs = [spec.on(data.fingerprint) for spec in specs]
-    failed, begun, total = [], time.monotonic(), left(specs, data, machine)
+    failed, begun, total = [], time.monotonic(), count_passes(specs, data, machine)
     for number, spec in enumerate(specs):
-        still = left(specs[number:], data, machine)
-        rate = (time.monotonic() - begun) / (total - still) if total > still else None
-        said = f", about {duration(rate * still)} left" if rate else ""
-        console.print(f"run {number + 1} of {len(specs)}{said}: {spec.name}", highlight=False, soft_wrap=True)
+        left = count_passes(specs[number:], data, machine)
+        rate = (time.monotonic() - begun) / (total - left) if total > left else None
+        time_left = f", about {duration(rate * left)} left" if rate else ""
+        console.print(f"run {number + 1} of {len(specs)}{time_left}: {spec.name}", highlight=False, soft_wrap=True)
         try:
             yield run(spec, machine, data=data).path
         except UserError as error:
@@ -105,8 +115,8 @@ def carry_out(specs: Sequence[RunSpec], machine: Machine) -> Iterator[Path]:
         raise UserError(f"{len(failed)} of {len(specs)} runs failed: {', '.join(failed)}; the others are finished")
 
 
-def left(specs: Sequence[RunSpec], data: Dataset, machine: Machine) -> float:
-    """Forward passes of one image that the runs still take, a model that several share counted once."""
+def count_passes(specs: Sequence[RunSpec], data: Dataset, machine: Machine) -> float:
+    """Forward passes of one image that the runs still take; a model that several share is counted once."""
     items: dict[str, float] = {}
     for spec in specs:
         items |= work(spec, data, machine)

@@ -74,7 +74,8 @@ class CifarResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
-        return self.linear(x.mean(dim=(2, 3)))
+        found: Tensor = self.linear(x.mean(dim=(2, 3)))
+        return found
 
 
 def cnn(classes: int, channels: int) -> nn.Module:
@@ -97,7 +98,8 @@ def torchvision_resnet(name: str, classes: int, shape: tuple[int, int, int]) -> 
         net.conv1, net.maxpool = nn.Conv2d(shape[0], 64, 3, 1, 1, bias=False), nn.Identity()
     elif shape[0] != 3:
         raise UserError(f"{name} takes images of 3 channels, not {shape[0]}")
-    return net
+    network: nn.Module = net
+    return network
 
 
 def split_arch(arch: str) -> tuple[str, int]:

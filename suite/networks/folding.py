@@ -32,9 +32,11 @@ class Convolution(nn.Module):
                 return F.relu(out if into is None else out + into)
             x, weight, bias, into = (None if t is None else t.bfloat16() for t in (x, weight, bias, into))  # type: ignore[assignment]
         if into is None:
-            return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *self.settings, "relu", [], "")
+            found: Tensor = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *self.settings, "relu", [], "")
+            return found
         in_place = torch.ops.mkldnn._convolution_pointwise_.binary
-        return in_place(into, x, weight, bias, *self.settings, "add", 1.0, "relu", [], "")
+        total: Tensor = in_place(into, x, weight, bias, *self.settings, "add", 1.0, "relu", [], "")
+        return total
 
 
 def folded(model: nn.Module, example: Tensor) -> nn.Module:

@@ -7,21 +7,59 @@ none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
-from torch import Tensor, nn
+from pydantic import Field, model_validator
 
-from suite.networks.folding import folded
-from suite.protocols.protocol import Example, Protocol, Record, Subject, stacked
-from suite.smoothing.noise import noisy
-from suite.smoothing.voting import Voter, together, top_classes
-from suite.spec.run_spec import ModelSpec, RunSpec
+from methods import METHODS
+from suite.errors import UserError
+from suite.protocols.protocol import Column, Protocol, Record, Subject, stack
+from suite.ranges import Draws, Images
+from suite.spec.fill_in import start_settings
+from suite.spec.model_spec import ModelSpec
+from suite.spec.sections import Frozen
 from suite.statistics.bounds import predict
 from suite.statistics.intervals import share
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from suite.protocols.protocol import Example
+    from suite.smoothing.voting import Voter
+    from suite.spec.run_spec import RunSpec
+
+
+class Agreement(Frozen):
+    """How often the single pass answers as a vote does."""
+
+    images: Images = Field(1_000, description="how many test images, at most")
+    n: Draws = Field(100, description="votes of Predict")
+    alpha: float = Field(0.001, gt=0, lt=1, description="failure probability of Predict")
+    against: ModelSpec | None = Field(None, description="the stochastic model that the single pass stands for")
+
+    @model_validator(mode="after")
+    def _enough_votes(self) -> Self:
+        smallest = math.ceil(1 - math.log2(self.alpha))  # n equal votes have the two-sided p-value 2·½ⁿ
+        if self.n < smallest:
+            raise ValueError(
+                f"n = {self.n} votes always abstain at alpha = {self.alpha:g}: the smallest n that works is {smallest}"
+            )
+        return self
+
+
+def resolve(section: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
+    """The settings, with the stochastic model that the row's single pass stands for made whole by its own recipe."""
+    against, stands_for = section.get("against") or {}, METHODS.get(run["method"]).stands_for
+    if against and not stands_for and "method" not in against:
+        raise UserError(f"{run['method']} stands for no other method: agreement.against needs a method")
+    if (stands_for or against) and "training" not in against:  # a finished run's is whole
+        section = section | {"against": start_settings(stands_for, run | {"start": against})}
+    return section
 
 
 def indices(spec: RunSpec, total: int) -> range:
@@ -30,13 +68,16 @@ def indices(spec: RunSpec, total: int) -> range:
 
 def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     """predict and correct of the single pass, vote (−1: abstained), and stochastic: the other model's vote, or None."""
+    from suite.networks.folding import folded
+    from suite.smoothing.voting import top_classes
+
     spec, against = subject.spec, subject.spec.agreement.against
-    groups = stacked(images, subject.batch_size, subject.device)
+    groups = stack(images, subject.batch_size, subject.device)
     first = next(groups, None)
     if first is None:
         return
     own = folded(subject.model, first[1][0])
-    other = folded(subject.other(ModelSpec(**against)), first[1][0]) if against else None
+    other = folded(subject.other(against), first[1][0]) if against else None
     for numbers, x, labels in chain([first], groups):
         single = top_classes(subject.model, x)[:, 0].tolist()
         votes = votes_of(own, numbers, x, subject)
@@ -55,6 +96,8 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
 
 def votes_of(model: nn.Module, indices: list[int], x: Tensor, subject: Subject) -> Iterator[int]:
     """Predict's answer to each image of x (B, C, H, W), −1 where it abstains; the indices key the noise."""
+    from suite.smoothing.voting import together
+
     spec = subject.spec
     voters = (voter(spec, index, image) for index, image in zip(indices, x, strict=True))
     shared = together(voters, model, batch_size=subject.batch_size, precision=spec.certify.precision)
@@ -63,6 +106,8 @@ def votes_of(model: nn.Module, indices: list[int], x: Tensor, subject: Subject) 
 
 def voter(spec: RunSpec, index: int, image: Tensor) -> Voter[int]:
     """Predict for one image (C, H, W)."""
+    from suite.smoothing.noise import noisy
+
     sigma, n = spec.sigma or 0.0, spec.agreement.n
     votes = yield noisy(image, n, sigma=sigma, seed=spec.seed, purpose="agreement", index=index)
     return predict(np.bincount(votes), spec.agreement.alpha)
@@ -77,7 +122,7 @@ def claim(spec: RunSpec) -> str:
     )
 
 
-def summarise(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
+def metrics(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
     """Shares of all images and, with Wilson's interval, of those that the single pass classifies correctly."""
     correct = records["correct"] == 1
     own = records["vote"] == records["predict"]
@@ -99,7 +144,31 @@ def summarise(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
 
 def passes(spec: RunSpec, total: int) -> float:
     models = 2 if spec.agreement.against else 1
-    return len(indices(spec, total)) * (1 + models * spec.agreement.n)
+    return float(len(indices(spec, total)) * (1 + models * spec.agreement.n))
 
 
-PROTOCOL = Protocol(indices, records, summarise, passes)
+PROTOCOL = Protocol(
+    indices,
+    records,
+    metrics,
+    passes,
+    Agreement,
+    resolve,
+    columns=(
+        Column(
+            "agreement_own", "agreement.own_given_correct.share", "own vote", "pass = its own vote", "share", ".1f",
+            "of the images that the single pass classifies correctly, the share to which a vote of the same model "
+            "gives the same answer",
+            interval=("agreement.own_given_correct.low", "agreement.own_given_correct.high"), compact=False,
+        ),
+        Column(
+            "agreement_stochastic", "agreement.stochastic_given_correct.share", "st. vote", "pass = stochastic vote",
+            "share", ".1f",
+            "of the images that the single pass classifies correctly, the share to which the vote of the stochastic "
+            "model that it stands for gives the same answer",
+            interval=("agreement.stochastic_given_correct.low", "agreement.stochastic_given_correct.high"),
+            compact=False,
+        ),
+    ),
+    reads=("certify.every", "certify.precision"),
+)  # fmt: skip

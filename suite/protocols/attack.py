@@ -11,21 +11,31 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
+from pydantic import Field
 
-from suite.attacks.ddn import ddn
-from suite.attacks.fmn import fmn
-from suite.attacks.pgd import first_success_pgd
-from suite.attacks.target import HALVINGS, Seen, Target, bisected, distances, keyed_noise, norm
-from suite.protocols.protocol import Example, Protocol, Record, Subject, draws_per_image, images_per_batch, stacked
-from suite.spec.run_spec import RunSpec
+from suite.protocols.protocol import Column, Protocol, Record, Subject, draws_per_image, images_per_batch, stack
+from suite.ranges import Distance, Draws, Images, Steps
+from suite.spec.sections import Frozen
+
+if TYPE_CHECKING:
+    from suite.protocols.protocol import Example
+    from suite.spec.run_spec import RunSpec
 
 LEVELS = 256  # values of a pixel in a stored image: DDN finds images that can be stored
+
+
+class Attack(Frozen):
+    """Adversarial distance: the paper's PGD and DDN, and the smallest distance found."""
+
+    images: Images = Field(1_000, description="how many test images, at most")
+    steps: Steps = Field(20, description="of the paper's PGD and DDN")
+    best_steps: int = Field(25, ge=2, le=100_000, description="of DDN and of FMN each, for the best distance")
+    max_norm: Distance = Field(4.0, description="largest ℓ2 norm of a perturbation, pixels in [0,1]")
+    draws: Draws = Field(100, description="of the noise, for the gradient and answer of a stochastic row")
 
 
 def indices(spec: RunSpec, total: int) -> range:
@@ -38,9 +48,16 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     - predict, and correct (top-k): the answer to the clean image;
     - pgd, ddn: the paper's, and best: the smallest that was found, search: what found it.
     """
+    import torch
+
+    from suite.attacks.ddn import ddn
+    from suite.attacks.nearest import lengths_of, smallest
+    from suite.attacks.pgd import first_success_pgd
+    from suite.attacks.target import Target, keyed_noise
+
     spec, settings, m = subject.spec, subject.spec.attack, draws_per_image("attack", subject.spec)
     assert spec.sigma is not None
-    for numbers, x, labels in stacked(images, images_per_batch("attack", spec, subject.batch_size), subject.device):
+    for numbers, x, labels in stack(images, images_per_batch("attack", spec, subject.batch_size), subject.device):
         noise = keyed_noise(x, numbers, m, sigma=spec.sigma, seed=spec.seed, purpose="attack")
         target = Target(
             subject.model, labels, noise, numbers,
@@ -67,43 +84,10 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
             }
 
 
-def lengths_of(x: Tensor, x_adv: Tensor, found: Tensor) -> list[float | None]:
-    return [length if hit else None for length, hit in zip(distances(x_adv, x), found.tolist(), strict=True)]
-
-
-def smallest(
-    target: Target, x: Tensor, clean: Seen, found: dict[str, tuple[Tensor, Tensor]], *, steps: int, max_norm: float
-) -> tuple[list[float | None], list[str | None]]:
-    """The smallest distance of each image, and what found it: PGD, DDN or FMN.
-
-    What was `found` of an image is moved towards it by bisection. From the norm of the nearest, DDN takes `steps`; then
-    FMN from the nearest of all.
-    """
-    near, best = x, torch.where(clean.hit, 0.0, math.inf).double().view(-1, 1, 1, 1)
-    searches: list[str | None] = [None] * len(x)
-
-    def take(name: str, x_adv: Tensor, hit: Tensor) -> None:
-        nonlocal near, best
-        x_adv = bisected(lambda points, rows: target.see(points, rows).hit, x, x_adv, hit & ~clean.hit)
-        length = torch.where(hit.view(-1, 1, 1, 1), norm(x_adv.double() - x.double()), math.inf)
-        nearer = length < best
-        near, best = torch.where(nearer, x_adv, near), length.minimum(best)
-        for row in nearer.flatten().nonzero().flatten().tolist():
-            searches[row] = name
-
-    for name, hits in found.items():
-        take(name, *hits)
-    norms = best.flatten().nan_to_num(posinf=1.0)
-    take("ddn", *ddn(target, x, clean, epsilon=norms, steps=steps, max_norm=max_norm))
-    hit = best.isfinite().flatten()
-    take("fmn", *fmn(target, x, near, hit, epsilon=norms, steps=steps, max_norm=max_norm))
-    return lengths_of(x, near, best.isfinite().flatten()), searches
-
-
 def claim(spec: RunSpec) -> str:
     """What a distance says, of which classifier."""
     bound = "a perturbation of this norm changes the answer of"
-    if spec.build_method().deterministic:
+    if spec.deployed == "pass":
         return f"{bound} the single clean pass that this row deploys; a smaller one may too"
     return (
         f"{bound} the average of {spec.attack.draws} softmax outputs under N(0, {spec.sigma:g}²) noise, which stands "
@@ -111,18 +95,18 @@ def claim(spec: RunSpec) -> str:
     )
 
 
-def summarise(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
+def metrics(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
     """How many images were attacked, and how many misclassified before; for each attack, over those attacked:
 
     - found: how many distances were found, and mean: theirs;
     - median: of all, one that was not found being farther than the others (None: the median was not found).
     """
     attacked = records[records["correct"] == 1]
-    row: dict[str, Any] = {name: figures(attacked[name]) for name in ("pgd", "ddn", "best")}
+    row: dict[str, Any] = {name: distance_metrics(attacked[name]) for name in ("pgd", "ddn", "best")}
     return {"attack": row | {"attacked": len(attacked), "misclassified": len(records) - len(attacked)}}
 
 
-def figures(distances: pd.Series[Any]) -> dict[str, Any]:
+def distance_metrics(distances: pd.Series[Any]) -> dict[str, Any]:
     found = pd.to_numeric(distances).dropna()
     median = float(np.median(pd.to_numeric(distances).fillna(math.inf))) if len(distances) else math.inf
     return {
@@ -134,8 +118,34 @@ def figures(distances: pd.Series[Any]) -> dict[str, Any]:
 
 def passes(spec: RunSpec, total: int) -> float:
     """At most: PGD ends with its first success. A gradient costs two passes and a half; four hits are bisected."""
+    from suite.attacks.target import HALVINGS
+
     looks = 2.5 * 2 * (spec.attack.steps + spec.attack.best_steps) + 4 * HALVINGS
-    return len(indices(spec, total)) * (draws_per_image("attack", spec) or 1) * looks
+    return float(len(indices(spec, total)) * (draws_per_image("attack", spec) or 1) * looks)
 
 
-PROTOCOL = Protocol(indices, records, summarise, passes, company=partial(images_per_batch, "attack"))
+PROTOCOL = Protocol(
+    indices,
+    records,
+    metrics,
+    passes,
+    Attack,
+    columns=(
+        Column(
+            "adversarial_distance", "attack.best.median", "dist.", "distance", "pixels", ".3f",
+            "median ℓ2 distance of the nearest adversarial examples found, by PGD, DDN and FMN", larger_is_better=True,
+        ),
+        Column(
+            "pgd", "attack.pgd.median", "PGD", "PGD", "pixels", ".2f",
+            "median ℓ2 distance of the adversarial examples of the paper's PGD: multiples of its step, 0.4 by default",
+            larger_is_better=True,
+        ),
+        Column(
+            "ddn", "attack.ddn.median", "DDN", "DDN", "pixels", ".2f",
+            "median ℓ2 distance of the adversarial examples of the paper's DDN: no lower than about 0.43 by default",
+            larger_is_better=True,
+        ),
+    ),
+    reads=("certify.every", "certify.top"),
+    group_size=partial(images_per_batch, "attack"),
+)  # fmt: skip

@@ -6,23 +6,41 @@ still be one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
-import torch
+from pydantic import Field
 
-from suite.attacks.library import TARGETS
-from suite.attacks.target import HALVINGS as SEGMENT
-from suite.errors import UserError
+from suite.errors import UserError, require
 from suite.protocols import certify
-from suite.protocols.audit_confirm import HALVINGS, Finding, examine, searches_of
-from suite.protocols.protocol import Example, Protocol, Record, Subject, draws_per_image, images_per_batch, stacked
-from suite.spec.run_spec import RunSpec
+from suite.protocols.protocol import Column, Protocol, Record, Subject, draws_per_image, images_per_batch, stack
+from suite.ranges import Draws, Images, Steps
+from suite.spec.sections import Frozen
 from suite.statistics.bounds import upper_confidence_bound
 
+if TYPE_CHECKING:
+    from suite.protocols.audit_confirm import Finding
+    from suite.protocols.protocol import Example
+    from suite.spec.run_spec import RunSpec
+
+OF_A_PASS = ("apgd-ce", "apgd-t", "hopskipjump")  # which search what one pass answers, and no vote
 LEVEL = 0.95  # with which the rate of violations is bounded
+
+
+class Audit(Frozen):
+    """The search for an adversarial example of what the row deploys inside of each certificate."""
+
+    images: Images = Field(200, description="how many of the certified test images, at most")
+    restarts: int = Field(5, ge=1, le=1_000, description="of PGD, the first at the image itself")
+    steps: Steps = Field(50, description="of each search")
+    draws: Draws = Field(32, description="of the noise, for the gradient of a stochastic row")
+    n: Draws = Field(1_000, description="fresh votes that confirm a hit on a stochastic row")
+    queries: int = Field(5_000, ge=100, le=10**7, description="of hopskipjump: answers asked for, at most")
+    searches: tuple[Literal["pgd", "ddn", "fmn", "apgd-ce", "apgd-t", "hopskipjump"], ...] = Field(
+        ("pgd", "ddn", "fmn", "apgd-ce", "apgd-t", "hopskipjump"), min_length=1
+    )
 
 
 def indices(spec: RunSpec, total: int) -> range:
@@ -38,41 +56,49 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     - lbound_radius, lbound_distance, lbound_ratio, lbound_violated: the same of the L-bound, for a single pass;
     - probit_radius and so on: what was found inside the L-bound or farther, beside its probit form.
     """
+    import torch
+
+    from suite.protocols.audit_confirm import examine
+
     spec, m, k = subject.spec, draws_per_image("audit", subject.spec), subject.spec.certify.top
     if m and 0.5 ** (spec.audit.n - 1) > spec.certify.alpha:
         raise UserError(f"{spec.audit.n} votes can confirm nothing at alpha = {spec.certify.alpha:g}: raise audit.n")
+    searches = searches_of(spec)
     certificates = subject.records("certify").set_index("idx")
     bounds = pd.DataFrame() if m else subject.records("lbound")
     bound, probit = (
         dict(zip(bounds["idx"], bounds[column], strict=True)) if column in bounds else {}
         for column in ("radius", "probit_radius")
     )
-    for numbers, x, labels in stacked(images, images_per_batch("audit", spec, subject.batch_size), subject.device):
+    for numbers, x, labels in stack(images, images_per_batch("audit", spec, subject.batch_size), subject.device):
         sets = [(classes * k)[:k] for classes in certificates.loc[numbers, "chosen"]]  # n₀ votes may name fewer than k
         chosen = torch.tensor(sets, device=subject.device)
         radius, other = certificates.loc[numbers, "radius"].tolist(), [bound.get(index, 0.0) for index in numbers]
         if k == 1:
             both = [max(pair) for pair in zip(radius, other, strict=True)]
-            found = lbound_found = examine(subject, numbers, x, chosen, both, whole=False)
+            found = lbound_found = examine(subject, numbers, x, chosen, both, whole=False, searches=searches)
         else:
-            found = examine(subject, numbers, x, chosen, radius, whole=False)
-            lbound_found = examine(subject, numbers, x, chosen, other, whole=True)
+            found = examine(subject, numbers, x, chosen, radius, whole=False, searches=searches)
+            lbound_found = examine(subject, numbers, x, chosen, other, whole=True, searches=searches)
         for row, (index, label) in enumerate(zip(numbers, labels.tolist(), strict=True)):
             yield {
                 "idx": index,
                 "label": label,
                 "radius": radius[row],
                 "attacked": int(radius[row] > 0),
-                **beside(radius[row], found[row]),
+                **finding_fields(radius[row], found[row]),
                 "lbound_radius": bound.get(index),
-                **{f"lbound_{name}": value for name, value in beside(other[row], lbound_found[row]).items()},
+                **{f"lbound_{name}": value for name, value in finding_fields(other[row], lbound_found[row]).items()},
                 "probit_radius": probit.get(index),
-                **{f"probit_{name}": value for name, value in beside(probit.get(index, 0), lbound_found[row]).items()},
+                **{
+                    f"probit_{name}": value
+                    for name, value in finding_fields(probit.get(index, 0), lbound_found[row]).items()
+                },
                 "claim": claim(spec),
             }
 
 
-def beside(radius: float, finding: Finding) -> dict[str, Any]:
+def finding_fields(radius: float, finding: Finding) -> dict[str, Any]:
     """A finding beside the radius that it is to be compared with, if there is one."""
     distance, search = finding if finding and radius > 0 else (None, None)
     return {
@@ -83,10 +109,25 @@ def beside(radius: float, finding: Finding) -> dict[str, Any]:
     }
 
 
+def searches_of(spec: RunSpec) -> Sequence[str]:
+    """The searches of a row: some are of a single pass alone.
+
+    Raises UserError where none is left for a vote, or where APGD is among them and its library is not installed.
+    """
+    found = [search for search in spec.audit.searches if spec.deployed == "pass" or search not in OF_A_PASS]
+    if not found:
+        raise UserError(
+            f"{', '.join(OF_A_PASS)} search a single pass, and this row deploys a vote: add one of pgd, ddn, fmn"
+        )
+    if {"apgd-ce", "apgd-t"} & set(found):
+        require("audit.searches with apgd-ce or apgd-t", "audit", "pyautoattack")
+    return found
+
+
 def claim(spec: RunSpec) -> str:
     """What is looked for, and what it means to find nothing."""
     searched = f"an image nearer than the radius, searched with {', '.join(searches_of(spec))}, that changes"
-    if spec.build_method().deterministic:
+    if spec.deployed == "pass":
         return f"{searched} the single clean pass that this row deploys; finding none does not prove that there is none"
     return (
         f"{searched} the vote that this row deploys, confirmed by Predict on {spec.audit.n} fresh noisy passes at "
@@ -94,19 +135,19 @@ def claim(spec: RunSpec) -> str:
     )
 
 
-def summarise(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
+def metrics(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
     """For certify's radii, the L-bounds and their probit form: how many were attacked and violated, the smallest ratio,
     and the upper bound on the rate of violations (one-sided Clopper–Pearson, 95 %)."""
     return {
         "audit": {
-            name: figures(records, prefix)
+            name: violation_metrics(records, prefix)
             for name, prefix in (("certify", ""), ("lbound", "lbound_"), ("probit", "probit_"))
             if f"{prefix}radius" in records  # records of earlier versions have no probit_radius
         }
     }
 
 
-def figures(records: pd.DataFrame, prefix: str) -> dict[str, Any]:
+def violation_metrics(records: pd.DataFrame, prefix: str) -> dict[str, Any]:
     attacked = records[pd.to_numeric(records[f"{prefix}radius"]) > 0]
     total, violations = len(attacked), int(attacked[f"{prefix}violated"].sum())
     ratios = pd.to_numeric(attacked[f"{prefix}ratio"]).dropna()
@@ -120,13 +161,39 @@ def figures(records: pd.DataFrame, prefix: str) -> dict[str, Any]:
 
 def passes(spec: RunSpec, total: int) -> float:
     """A gradient costs two passes and a half; a vote is asked at the edge or outside, and in each halving."""
+    from suite.attacks.library import TARGETS
+    from suite.attacks.target import HALVINGS as SEGMENT
+    from suite.protocols.audit_confirm import HALVINGS
+
     settings, m, searches = spec.audit, draws_per_image("audit", spec), searches_of(spec)
     times = {"pgd": settings.restarts, "apgd-t": TARGETS, "hopskipjump": 0}
     searching = 2.5 * (m or 1) * settings.steps * sum(times.get(search, 1) for search in searches)
     asking = settings.n * (1 + HALVINGS) if m else len(searches) * (1 + SEGMENT)
-    return len(indices(spec, total)) * (searching + asking + ("hopskipjump" in searches) * settings.queries)
+    return float(len(indices(spec, total)) * (searching + asking + ("hopskipjump" in searches) * settings.queries))
 
 
 PROTOCOL = Protocol(
-    indices, records, summarise, passes, needs=("certify", "lbound"), company=partial(images_per_batch, "audit")
-)
+    indices,
+    records,
+    metrics,
+    passes,
+    Audit,
+    columns=(
+        Column(
+            "audit", "audit.certify.violations", "audit", "audit", "count", "d",
+            "certificates violated by an attack inside of their radius, on what the row deploys, of those attacked",
+            larger_is_better=False, of="audit.certify.attacked",
+        ),
+        Column(
+            "lbound_audit", "audit.lbound.violations", "audit L", "audit of the L-bound", "count", "d",
+            "likewise for the radii of Theorem 3", larger_is_better=False, of="audit.lbound.attacked", compact=False,
+        ),
+        Column(
+            "probit_audit", "audit.probit.violations", "audit P", "audit of the probit form", "count", "d",
+            "likewise for their form in normal quantiles", larger_is_better=False, of="audit.probit.attacked",
+            compact=False,
+        ),
+    ),
+    needs=("certify", "lbound"),
+    group_size=partial(images_per_batch, "audit"),
+)  # fmt: skip

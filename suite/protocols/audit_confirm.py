@@ -13,13 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite.attacks.certified import OF_A_PASS, Certified, candidates
+from suite.attacks.certified import Certified
+from suite.attacks.inside import candidates
 from suite.attacks.target import bisected, distances, keyed_noise, unit
-from suite.errors import UserError
 from suite.protocols.protocol import Subject
 from suite.smoothing.noise import draws
 from suite.smoothing.voting import top_classes
-from suite.spec.run_spec import RunSpec
 from suite.statistics.bounds import predict
 
 EDGE = 0.9999  # of the radius: how far a search inside it goes, so that rounding does not take it outside
@@ -30,14 +29,21 @@ Finding = tuple[float, str] | None  # the distance, and the search that found it
 
 
 def examine(
-    subject: Subject, numbers: list[int], x: Tensor, chosen: Tensor, radius: list[float], *, whole: bool
+    subject: Subject,
+    numbers: list[int],
+    x: Tensor,
+    chosen: Tensor,
+    radius: list[float],
+    *,
+    whole: bool,
+    searches: Sequence[str],
 ) -> list[Finding]:
     """The nearest finding of each of the images x (B, C, H, W) with a radius (B) above 0.
 
     `numbers` are their indices in the test set and `chosen` (B, k) the answers certified. With `whole` another answer
     is one of k classes that are not these, else a likeliest class that is none of these.
     """
-    spec, deterministic = subject.spec, subject.spec.build_method().deterministic
+    spec, deterministic = subject.spec, subject.spec.deployed == "pass"
     assert spec.sigma is not None
     rows = [row for row, r in enumerate(radius) if r > 0]
     found: list[Finding] = [None] * len(radius)
@@ -52,7 +58,7 @@ def examine(
     )
     near = candidates(
         target, x, edge, starts(subject, numbers, x, edge),
-        searches=searches_of(spec), steps=spec.audit.steps, queries=spec.audit.queries,
+        searches=searches, steps=spec.audit.steps, queries=spec.audit.queries,
     )  # fmt: skip
     if deterministic:
         confirmed = by_pass(subject, x, chosen, near, whole=whole)
@@ -63,16 +69,6 @@ def examine(
         ]
     for row, finding in zip(rows, confirmed, strict=True):
         found[row] = finding
-    return found
-
-
-def searches_of(spec: RunSpec) -> Sequence[str]:
-    """The searches of a row: some are of a single pass alone. Raises UserError where none is left for a vote."""
-    found = [search for search in spec.audit.searches if spec.build_method().deterministic or search not in OF_A_PASS]
-    if not found:
-        raise UserError(
-            f"{', '.join(OF_A_PASS)} search a single pass, and this row deploys a vote: add one of pgd, ddn, fmn"
-        )
     return found
 
 

@@ -12,118 +12,61 @@ draws. Its radius is a statement about g as well: about the vote, not about the 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import nn
+from numpy.typing import NDArray
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
-from leaderboards.figures import claim, figures
 from suite.boards.board import load_board
-from suite.networks.folding import folded
-from suite.protocols.protocol import Example, Protocol, Record, Subject
-from suite.smoothing.noise import BLOCK, Noise, noisy
-from suite.smoothing.voting import Precision, Voter, together, top_classes
-from suite.spec.run_spec import RunSpec
-from suite.statistics.bounds import certified_radius, largest_radius
-from suite.statistics.sequential import Schedule, make_schedule
+from suite.protocols.accuracy import CLEAN
+from suite.protocols.protocol import Column, Protocol, Record, Subject
+from suite.ranges import Draws, Images
+from suite.spec.sections import Frozen
+from suite.statistics.bounds import average_certified_radius, certified_accuracy, largest_radius, smallest_n
+
+if TYPE_CHECKING:
+    from suite.protocols.protocol import Example
+    from suite.spec.run_spec import RunSpec
 
 
-def certificate(
-    example: Example, clean: list[int] | None, *,
-    sigma: float, n0: int, n: int, alpha: float, seed: int, top: int, schedule: Schedule | None, noise: Noise,
-) -> Voter[Record]:  # fmt: skip
-    """Algorithm 1 for one image, as a voter: it asks for the classes of noisy images, and returns the record."""
-    index, image, label = example
-    chosen = clean
-    if chosen is None:
-        selected = Counter((yield noisy(image, n0, sigma=sigma, seed=seed, purpose="select", index=index, noise=noise)))
-        chosen = sorted(selected, key=lambda c: (-selected[c], c))[:top]
-    drawn = noisy(image, n, sigma=sigma, seed=seed, purpose="estimate", index=index, noise=noise)
-    votes: Counter[int] = Counter()
-    reached = np.array(0)
-    for look, end in enumerate(schedule.looks if schedule else [n]):
-        votes.update((yield islice(drawn, -(-(end - votes.total()) // BLOCK))))
-        if schedule:
-            reached, stop = schedule.decide(look, sum(votes[c] for c in chosen), reached)
-            if stop:
-                break
-    count = sum(votes[c] for c in chosen)
-    radius = schedule.radii[int(reached)] if schedule else float(certified_radius(count, n, alpha, sigma))
-    answered = radius > 0
-    return {
-        "idx": index,
-        "label": label,
-        "predict": chosen[0] if answered else -1,
-        "radius": radius,
-        "correct": int(answered and label in chosen),
-        "time": 0.0,
-        "chosen": chosen,
-        "count": count,
-        "n0": n0 if clean is None else 0,
-        "draws": votes.total(),
-        "n": n,
-        "alpha": alpha,
-        "sigma": sigma,
-        "claim": claim(sigma, alpha, n0 if clean is None else 0, noise),
-        "votes": {str(c): votes[c] for c in sorted(votes)},
-    }
+class Certify(Frozen):
+    """Cohen et al.'s Certify: n₀ draws select the class, n fresh ones estimate its probability."""
+
+    n0: Draws = Field(100, description="selection draws; deterministic methods make none")
+    n: Draws = Field(10_000, description="estimation draws")
+    alpha: float = Field(0.001, gt=0, lt=1, description="failure probability of each certificate")
+    images: Images = Field(1_000, description="how many test images, at most")
+    every: int = Field(1, ge=1, le=10**7, description="take every k-th test image")
+    top: int = Field(1, ge=1, le=100_000, description="a draw counts if its class is among the top this many")
+    sampling: Literal["fixed", "adaptive"] = Field("fixed", description="n draws, or only as many as decide the radii")
+    radii: tuple[PositiveFloat, ...] = Field((), description="adaptive: what to decide; default: the board's of now")
+    noise: Literal["gaussian", "discrete"] = Field(
+        "gaussian", description="x + η in floating point, or rounded to 1/255 and computed in integers"
+    )
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="arithmetic of the certified classifier")
+
+    @field_validator("radii")
+    @classmethod
+    def _rise(cls, radii: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(sorted(set(radii)))
+
+    @model_validator(mode="after")
+    def _enough_draws(self) -> Self:
+        least = smallest_n(self.alpha)
+        if self.n < least:
+            said = f"n = {self.n} draws can certify nothing at alpha = {self.alpha:g}"
+            raise ValueError(f"{said}: the smallest n that works is {least}")
+        return self
 
 
-def certificates(
-    model: nn.Module,
-    images: Iterable[Example],
-    *,
-    sigma: float,
-    n0: int,
-    n: int,
-    alpha: float,
-    seed: int = 0,
-    top: int = 1,
-    deterministic: bool = False,
-    radii: Sequence[float] | None = None,
-    noise: Noise = "gaussian",
-    precision: Precision = "fp32",
-    batch_size: int = 256,
-    device: torch.device | str = "cpu",
-) -> Iterator[Record]:
-    """One record per image, each as soon as its draws are counted; in order with fixed sampling in fp32.
-
-    `images` gives (index, image (C, H, W) of pixels in [0,1], label); the index keys the noise. σ and radii are in
-    pixel units. With `radii` sampling is adaptive (`suite.statistics.sequential`): at most n draws, fewer once it is
-    decided at which of the radii an image is certified. Batches hold draws of several images, so `batch_size` changes
-    the speed and nothing else. With `top` = k > 1 a set of k classes is certified: a draw counts when its class is in
-    the set. In `precision` bf16 the classifier that votes is the network in that arithmetic (near ties settled in
-    fp32). `noise` is how x + η is computed (`suite.smoothing.noise.noisy`).
-
-    A record has Cohen's fields (idx, label, predict: −1 for abstain, radius, correct, time in s) and chosen (ĉ_A, k
-    classes), count (their votes), n0 (0: the deterministic variant), draws (made of the n), n, alpha, sigma, claim and
-    votes (of the draws, by class).
-    """
-    model.eval()
-    schedule = None if radii is None else make_schedule(radii, sigma=sigma, n=n, alpha=alpha)
-    stream = ((index, pixels.to(device), label) for index, pixels, label in images)
-    first = next(stream, None)
-    if first is None:
-        return
-    top_classes(model, first[1][None], top)  # raises where the rule does not fit the model
-    fast = folded(model, first[1])
-
-    def voters() -> Iterator[Voter[Record]]:
-        for example in chain([first], stream):
-            clean = top_classes(model, example[1][None], top)[0].tolist() if deterministic else None
-            yield certificate(
-                example, clean, sigma=sigma, n0=n0, n=n, alpha=alpha, seed=seed, top=top, schedule=schedule,
-                noise=noise,
-            )  # fmt: skip
-
-    for record, seconds in together(voters(), fast, batch_size=batch_size, precision=precision):
-        yield record | {"time": round(seconds, 6)}
+def resolve(section: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
+    """The settings, with the board's radii where sampling is adaptive: they decide when it stops."""
+    radii = section.get("radii") or load_board(Path(run["dataset"]).name).radii
+    return section | {"radii": radii if section.get("sampling") == "adaptive" else ()}
 
 
 def indices(spec: RunSpec, total: int) -> range:
@@ -132,31 +75,34 @@ def indices(spec: RunSpec, total: int) -> range:
 
 def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     """The certificates that a run asks for."""
-    spec = subject.spec
-    assert spec.sigma is not None
-    return certificates(
+    from suite.smoothing.certificates import certificates
+
+    spec, settings = subject.spec, subject.spec.certify
+    found = certificates(
         subject.model,
         images,
-        sigma=spec.sigma,
-        n0=spec.certify.n0,
-        n=spec.certify.n,
-        alpha=spec.certify.alpha,
+        sigma=spec.sigma or 0.0,
+        n0=settings.n0,
+        n=settings.n,
+        alpha=settings.alpha,
         seed=spec.seed,
-        top=spec.certify.top,
-        deterministic=spec.build_method().deterministic,
-        radii=spec.certify.radii if spec.certify.sampling == "adaptive" else None,
-        noise=spec.certify.noise,
-        precision=spec.certify.precision,
+        top=settings.top,
+        deterministic=spec.deployed == "pass",
+        radii=settings.radii if settings.sampling == "adaptive" else None,
+        noise=settings.noise,
+        precision=settings.precision,
         batch_size=subject.batch_size,
         device=subject.device,
     )
+    for record in found:
+        yield record | {"claim": claim(spec.sigma or 0.0, settings.alpha, record["n0"], settings.noise)}
 
 
-def summarise(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
+def metrics(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
     """The figures of Certify, as a row of the board has them, and what the certificates cost."""
     c, n0, sigma = spec.certify, int(records["n0"].iloc[0]), spec.sigma or 0.0
     radii = c.radii or load_board(Path(spec.dataset).name).radii
-    row = figures(records, radii, sigma=sigma, n0=n0, n=c.n, alpha=c.alpha)
+    row = certified_metrics(records, radii, sigma=sigma, n0=n0, n=c.n, alpha=c.alpha)
     row["claim"] = claim(sigma, c.alpha, n0, c.noise)
     if c.sampling == "adaptive":
         row["decided"] = [0.0, *(r for r in c.radii if r < largest_radius(c.n, c.alpha, sigma))]
@@ -168,8 +114,99 @@ def summarise(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def certified_metrics(
+    records: pd.DataFrame, radii: Iterable[float], *, sigma: float, n0: int, n: int, alpha: float
+) -> dict[str, Any]:
+    """What certificates (idx, label, predict, radius, correct; a row each) put into a row of the board.
+
+    JSON values; shares in [0,1], radii (ℓ2, pixels in [0,1]) as keys of the certified accuracies. Clean accuracy is
+    that of ĉ_A, the class that was certified or would have been: None where the records have no column `chosen`,
+    because then an abstention does not say what the image was taken for. Seconds are None without a column `time`.
+    `every` is the step of the images' indices, and `image_radii` has for each image, by idx, R where it is classified
+    correctly, −1 where wrongly, None where abstained: what an interval over several seeds is computed from.
+    """
+    radius, correct = records["radius"].to_numpy(), records["correct"].to_numpy(bool)
+    abstained = records["predict"].to_numpy() == -1
+    clean = None
+    if "chosen" in records:
+        clean = float(
+            np.mean([label in chosen for label, chosen in zip(records["label"], records["chosen"], strict=True)])
+        )
+    radii = list(radii)
+    return {
+        "every": int(np.median(np.diff(records["idx"]))) if len(records) > 1 else 1,
+        "clean_accuracy": clean,
+        "images": len(records),
+        "n0": n0,
+        "n": n,
+        "alpha": alpha,
+        "certified_accuracy": {str(r): certified_accuracy(radius, correct, abstained, r) for r in radii},
+        "certified_accuracy_paper": {str(r): certified_accuracy(radius, correct, abstained, r, "paper") for r in radii},
+        "acr": average_certified_radius(radius, correct),
+        "abstained": float(abstained.mean()),
+        "median_radius": float(np.median(radius[~abstained])) if (~abstained).any() else 0.0,
+        "seconds_per_certificate": float(records["time"].mean()) if "time" in records else None,
+        "claim": claim(sigma, alpha, n0),
+        "image_radii": [None if np.isnan(r) else r for r in image_radii(records).tolist()],
+    }
+
+
+def image_radii(records: pd.DataFrame) -> NDArray[np.float64]:
+    """Per image R where it is classified correctly, −1 where wrongly, NaN where abstained."""
+    radii = np.where(records["correct"] == 1, records["radius"], -1.0)
+    return np.where(records["predict"] == -1, np.nan, radii)
+
+
+def claim(sigma: float, alpha: float, n0: int, noise: str = "gaussian") -> str:
+    """What the certificate guarantees, and of which classifier; n0 = 0: the class is a single pass's."""
+    rounded = " rounded to 1/255" if noise == "discrete" else ""
+    voted = (
+        f"with probability {1 - alpha:g} per image, the vote of this model under N(0, {sigma:g}²) "
+        f"noise{rounded} keeps its answer within the radius"
+    )
+    if n0:
+        return f"{voted}; the vote is what this row deploys"
+    return f"{voted}; not guaranteed of the single pass that this row deploys"
+
+
 def passes(spec: RunSpec, total: int) -> float:
-    return len(indices(spec, total)) * (spec.certify.n0 + spec.certify.n)
+    return float(len(indices(spec, total)) * (spec.certify.n0 + spec.certify.n))
 
 
-PROTOCOL = Protocol(indices, records, summarise, passes)
+PROTOCOL = Protocol(
+    indices,
+    records,
+    metrics,
+    passes,
+    Certify,
+    resolve,
+    columns=(
+        CLEAN,
+        Column(
+            "certified_accuracy", "certified_accuracy", "", "certified", "share", ".1f",
+            "share of images that are correct with R >= r, abstentions wrong (Cohen et al. 2019)",
+            larger_is_better=True, by_radius=True,
+        ),
+        Column(
+            "certified_accuracy_paper", "certified_accuracy_paper", "", "certified", "share", ".1f",
+            "share of the images not abstained on that are correct with R > r (Adversarial Boot Camp)",
+            larger_is_better=True, by_radius=True,
+        ),
+        Column(
+            "acr", "acr", "ACR", "ACR", "pixels", ".4f",
+            "average certified radius: mean of R where correct, 0 elsewhere", larger_is_better=True,
+        ),
+        Column(
+            "abstained", "abstained", "abst.", "abstained", "share", ".1f", "share of images abstained on",
+            larger_is_better=False,
+        ),
+        Column(
+            "draws", "draws", "draws", "draws", "draws", ".0f", "draws of the noise made per certificate, mean",
+            larger_is_better=False,
+        ),
+        Column(
+            "seconds_per_certificate", "seconds_per_certificate", "s/cert.", "s/certificate", "seconds", ".3f",
+            "mean time of a certificate", larger_is_better=False, compact=False,
+        ),
+    ),
+)  # fmt: skip

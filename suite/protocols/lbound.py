@@ -14,35 +14,40 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor, nn
+from pydantic import Field
 
-from suite.networks.folding import folded
-from suite.protocols.protocol import Example, Protocol, Record, Subject, stacked
-from suite.smoothing.noise import noisy
-from suite.smoothing.voting import TIE, Asking, settled_logits, share_batches
-from suite.spec.run_spec import ModelSpec, RunSpec
-from suite.statistics.bounds import l_bound, probit_bound, soft_certificate
+from methods import METHODS
+from suite.protocols.protocol import Column, Protocol, Record, Subject, stack
+from suite.ranges import Draws, Images
+from suite.spec.sections import Frozen
 from suite.statistics.intervals import mean_interval, share
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from suite.protocols.protocol import Example
+    from suite.spec.model_spec import ModelSpec
+    from suite.spec.run_spec import RunSpec
+
+
+class LBound(Frozen):
+    """Theorem 3's bound on one pass, and how far that pass is from the Gaussian average it stands for."""
+
+    images: Images = Field(1_000, description="how many test images, at most")
+    draws: Draws = Field(1_000, ge=2, description="of the noise, for the average E[f(x + η)]")
 
 
 def indices(spec: RunSpec, total: int) -> range:
     return range(0, total, spec.certify.every)[: spec.lbound.images]
 
 
-def probabilities(model: nn.Module, x: Tensor, k: int) -> Tensor:
-    """The softmax outputs (B, K) for x (B, C, H, W), float64 on the CPU."""
-    return settled_logits(model, x, k).cpu().double().softmax(dim=1)
-
-
 def source(spec: RunSpec) -> ModelSpec | None:
     """The f that the row's single pass is trained to be the Gaussian average of; None for the row's own model."""
-    method = spec.build_method()
-    return spec.start if method.deterministic and method.stands_for else None
+    return spec.start if spec.deployed == "pass" and METHODS.get(spec.method).stands_for else None
 
 
 def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
@@ -55,9 +60,13 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     - noise: √(trace of the draws' covariance / draws), the root mean square of the part of it that is sampling;
     - agrees: whether the leading class of v(x) is that of the mean, up to rounding.
     """
-    spec, k, start, said = subject.spec, subject.spec.certify.top, source(subject.spec), claim(subject.spec)
-    bounds_pass = spec.build_method().deterministic
-    groups = stacked(images, subject.batch_size, subject.device)
+    from suite.networks.folding import folded
+    from suite.smoothing.averages import Averaged, average_record, probabilities
+    from suite.smoothing.voting import share_batches
+
+    spec, k, start, sentence = subject.spec, subject.spec.certify.top, source(subject.spec), claim(subject.spec)
+    bounds_pass = spec.deployed == "pass"
+    groups = stack(images, subject.batch_size, subject.device)
     first = next(groups, None)
     if first is None:
         return
@@ -67,42 +76,16 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
         for numbers, x, labels in chain([first], groups):
             passes = probabilities(subject.model, x, k)
             for v, example in zip(passes, zip(numbers, x, labels.tolist(), strict=True), strict=True):
-                yield measured(spec, v, example, bounds_pass)
+                yield average_record(
+                    v, example, bounds_pass, sigma=spec.sigma or 0.0, k=k, n=spec.lbound.draws,
+                    alpha=spec.certify.alpha, seed=spec.seed,
+                )  # fmt: skip
 
     def answer(noisy: Tensor) -> Tensor:
         return probabilities(f, noisy, k)
 
     for record, _ in share_batches(voters(), answer, batch_size=subject.batch_size):
-        yield record | {"claim": said}
-
-
-Averaged = Asking[Record]  # the answers are the probabilities (K,) of each noisy image
-
-
-def measured(spec: RunSpec, v: Tensor, example: Example, bounds_pass: bool) -> Averaged:
-    """The record of an image with v = v(x), once it has been sent f's probabilities of all draws."""
-    index, image, label = example
-    sigma, k, n = spec.sigma or 0.0, spec.certify.top, spec.lbound.draws
-    drawn = torch.stack((yield noisy(image, n, sigma=sigma, seed=spec.seed, purpose="lbound", index=index)))
-    mean = drawn.mean(dim=0)
-    bounded = v if bounds_pass else mean
-    leading = bounded.argsort(descending=True, stable=True)[:k].tolist()
-    soft_radius = None
-    if not bounds_pass:
-        certified, chosen = soft_certificate(drawn.numpy(), k, spec.certify.alpha, sigma)
-        soft_radius = certified if set(chosen) == set(leading) else 0.0
-    return {
-        "idx": index,
-        "label": label,
-        "predict": leading[0],
-        "correct": int(label in leading),
-        "radius": float(l_bound(bounded, k, sigma)),
-        "probit_radius": float(probit_bound(bounded, k, sigma)),
-        "soft_radius": soft_radius,
-        "distance": float((v - mean).norm()),
-        "noise": float((drawn.var(dim=0).sum() / n).sqrt()),
-        "agrees": int(mean[v.argmax()] >= mean.max() - TIE["fp32"]),
-    }
+        yield record | {"claim": sentence}
 
 
 def claim(spec: RunSpec) -> str:
@@ -112,7 +95,7 @@ def claim(spec: RunSpec) -> str:
         return f"no perturbation of a smaller ℓ2 norm than {radius} changes the top-{spec.certify.top} answer of"
 
     noise = f"N(0, {spec.sigma:g}²) noise"
-    if spec.build_method().deterministic:
+    if spec.deployed == "pass":
         return (
             f"{holds('radius or probit_radius')} the single pass that this row deploys, provided that its "
             f"probabilities are the average over {noise} of a function into [0,1]; for a trained network that is an "
@@ -125,7 +108,7 @@ def claim(spec: RunSpec) -> str:
     )
 
 
-def summarise(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
+def metrics(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
     """The radii of the correctly classified images, as in the paper's Table 5, and the averaging error of all."""
     right = records[records["correct"] == 1]
     distance = records["distance"].to_numpy()
@@ -134,8 +117,8 @@ def summarise(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
         "lbound": {
             "images": len(records),
             "misclassified": len(records) - len(right),
-            **figures(right["radius"]),
-            **{name: figures(right.get(f"{name}_radius")) for name in ("probit", "soft")},
+            **radius_metrics(right["radius"]),
+            **{name: radius_metrics(right.get(f"{name}_radius")) for name in ("probit", "soft")},
             "claim": claim(spec),
         },
         "averaging": {
@@ -149,14 +132,44 @@ def summarise(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def figures(radius: pd.Series[float] | None) -> dict[str, float | None]:
+def radius_metrics(radius: pd.Series[float] | None) -> dict[str, float | None]:
     """Mean, median and largest of the radii that there are; records of earlier versions have fewer."""
     known = pd.to_numeric(radius).dropna() if radius is not None else pd.Series(dtype=float)
     return {name: float(known.agg(name)) if len(known) else None for name in ("mean", "median", "max")}
 
 
 def passes(spec: RunSpec, total: int) -> float:
-    return len(indices(spec, total)) * (1 + spec.lbound.draws)
+    return float(len(indices(spec, total)) * (1 + spec.lbound.draws))
 
 
-PROTOCOL = Protocol(indices, records, summarise, passes)
+PROTOCOL = Protocol(
+    indices,
+    records,
+    metrics,
+    passes,
+    LBound,
+    columns=(
+        Column(
+            "averaging_error", "averaging.distance", "avg.err.", "averaging error", "", ".3f",
+            "mean ℓ2 distance of the single pass from the Gaussian average that it stands for, as probabilities",
+            larger_is_better=False, interval=("averaging.low", "averaging.high"),
+        ),
+        Column(
+            "lbound_radius", "lbound.median", "L-bound", "L-bound", "pixels", ".3f",
+            "median radius of Theorem 3, of a pass under its premise, of a vote's average as an estimate",
+            larger_is_better=True, compact=False,
+        ),
+        Column(
+            "probit_radius", "lbound.probit.median", "probit", "L-bound, probit form", "pixels", ".3f",
+            "median radius of Theorem 3 in normal quantiles, which is never smaller, under the same premise",
+            larger_is_better=True, compact=False,
+        ),
+        Column(
+            "soft_radius", "lbound.soft.median", "soft", "certified average", "pixels", ".3f",
+            "median radius certified at 1 - alpha for the average of the probabilities under noise, of rows deployed "
+            "as a vote",
+            larger_is_better=True, compact=False,
+        ),
+    ),
+    reads=("certify.every", "certify.top", "certify.alpha"),
+)  # fmt: skip

@@ -10,20 +10,30 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor, nn
+from pydantic import Field
 
-from suite.networks.folding import folded
-from suite.protocols.protocol import Example, Protocol, Record, Subject
-from suite.smoothing.noise import generator
-from suite.spec.run_spec import RunSpec
-from suite.store.environment import environment
+from suite.protocols.protocol import Column, Protocol, Record, Subject
+from suite.spec.sections import Frozen
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from suite.protocols.protocol import Example
+    from suite.spec.run_spec import RunSpec
 
 MEASUREMENTS = (("pass", "1"), ("pass", "full"), ("vote", "1"), ("vote", "full"))  # by idx: what, for which batch
+
+
+class Timing(Frozen):
+    """Seconds to classify an image, and to certify one."""
+
+    repeats: int = Field(20, ge=3, le=100_000, description="timed calls; their median counts")
+    batch: int = Field(128, ge=1, le=100_000, description="images in the full batch")
 
 
 def indices(spec: RunSpec, total: int) -> range:
@@ -49,6 +59,12 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     seconds, low, high: per image, the median and the quartiles; `passes` of each of `images`, timed `repeats` times
     after one call that is not timed. certificate: the mean seconds of one of this run's certificates.
     """
+    import torch
+
+    from suite.networks.folding import folded
+    from suite.smoothing.noise import generator
+    from suite.store.environment import environment
+
     spec, machine = subject.spec, environment(subject.device)
     certificate = float(subject.records("certify")["time"].mean())
     for index, pixels, _ in images:
@@ -59,11 +75,13 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
         x = image.repeat(total, 1, 1, 1).contiguous(memory_format=torch.channels_last)
         stream = generator(spec.seed, "timing", device=subject.device)
         sigma = 0.0 if kind == "pass" else spec.sigma or 0.0
-        classify(network, x, sigma, together, together, stream)
+        with torch.inference_mode():
+            classify(network, x, sigma, together, together, stream)
         times = []
         for _ in range(repeats):
             begun = time.perf_counter()
-            classify(network, x, sigma, n, together, stream)
+            with torch.inference_mode():
+                classify(network, x, sigma, n, together, stream)
             times.append((time.perf_counter() - begun) / total)
         low, median, high = np.quantile(times, (0.25, 0.5, 0.75)).tolist()
         yield {
@@ -83,11 +101,13 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
         }
 
 
-@torch.inference_mode()
 def classify(model: nn.Module, x: Tensor, sigma: float, n: int, together: int, stream: torch.Generator) -> list[int]:
     """The classes of x (B, C, H, W): for σ = 0 of one pass, else the mode of n noisy ones, `together` in each call."""
+    import torch
+
     if not sigma:
-        return model(x).argmax(dim=1).tolist()
+        single: list[int] = model(x).argmax(dim=1).tolist()
+        return single
     b, c, h, w = x.shape
     classes = []
     for done in range(0, n, together):
@@ -97,7 +117,7 @@ def classify(model: nn.Module, x: Tensor, sigma: float, n: int, together: int, s
     return torch.cat(classes).mode(dim=0).values.tolist()
 
 
-def summarise(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
+def metrics(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
     """Seconds per image by kind and batch, and how many times as long a vote takes."""
     seconds = {
         kind: {batch: float(value) for batch, value in zip(rows["batch"], rows["seconds"], strict=True)}
@@ -109,7 +129,7 @@ def summarise(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
             "pass": one,
             "vote": vote,
             "ratio": {batch: vote[batch] / one[batch] for batch in one},
-            "deployed": (one if spec.build_method().deterministic else vote)["full"],
+            "deployed": (one if spec.deployed == "pass" else vote)["full"],
             "certificate": float(records["certificate"].iloc[0]),
             "n0": spec.certify.n0,
             "batch": spec.timing.batch,
@@ -124,4 +144,17 @@ def passes(spec: RunSpec, total: int) -> float:
     return sum(images * (together + n * repeats) for images, n, together, repeats in plans)
 
 
-PROTOCOL = Protocol(indices, records, summarise, passes, needs=("certify",))
+PROTOCOL = Protocol(
+    indices,
+    records,
+    metrics,
+    passes,
+    Timing,
+    columns=(
+        Column(
+            "seconds_per_image", "timing.deployed", "s/image", "s/image", "seconds", ".1e",
+            "seconds to classify an image as the row is deployed, in full batches", larger_is_better=False,
+        ),
+    ),
+    needs=("certify",),
+)  # fmt: skip

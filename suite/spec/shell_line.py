@@ -10,7 +10,8 @@ from itertools import groupby
 from typing import Any
 
 from suite.spec.profiles import PROFILES
-from suite.spec.run_spec import PROTOCOLS, SECTIONS, RunSpec
+from suite.spec.run_spec import RunSpec
+from suite.spec.sections import PROTOCOLS
 
 CERTIFY = tuple(f"certify.{name}" for name in ("n0", "n", "alpha", "images", "sampling", "radii", "noise", "precision"))
 RUN = ("arch", "sigma", "seed", "training.epochs", "training.lr", "parameters.kappa", *CERTIFY)
@@ -43,7 +44,7 @@ def command(spec: RunSpec, protocols: Sequence[str]) -> str:
         else:
             words += setting(name, value)
     if not certifies and set(protocols) != set(usual):
-        words += ["--protocols", "all" if set(protocols) == set(PROTOCOLS.paths()) else ",".join(protocols)]
+        words += ["--protocols", "all" if set(protocols) == set(PROTOCOLS.loadable()) else ",".join(protocols)]
     return shlex.join(["suite", *words])
 
 
@@ -73,18 +74,18 @@ def settings(model: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
     But for what follows from others: the data, a file's SHA-256, the profile and the protocols.
     """
     derived = ("data", "sha256", "profile", "protocols", *(("dataset",) if prefix else ("method", "dataset")))
-    sections = [name for name in ("parameters", "training", *SECTIONS) if name in model]
+    models = {"start": model.get("start")}
+    sections = [name for name, value in model.items() if isinstance(value, dict) and name != "start"]
     for name, value in model.items():
         if name not in (*sections, *derived, "start"):
             yield f"{prefix}{name}", value
     for section in sections:
         for name, value in model[section].items():
-            if name not in derived and (section, name) != ("agreement", "against"):
+            if isinstance(value, dict):
+                models[f"{section}.{name}"] = value
+            elif name not in derived:
                 yield f"{prefix}{section}.{name}", value
-    for nested, found in (
-        ("start", model.get("start")),
-        ("agreement.against", model.get("agreement", {}).get("against")),
-    ):
+    for nested, found in models.items():
         if found:
             yield from settings(found, f"{prefix}{nested}.")
 

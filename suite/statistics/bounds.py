@@ -88,7 +88,8 @@ def l_bound(v: ArrayLike, k: int, sigma: float) -> NDArray[np.float64]:
     changes which k classes lead.
     """
     ordered = np.sort(np.asarray(v, float), axis=-1)[..., ::-1]
-    return sigma * math.sqrt(math.pi / 2) * (ordered[..., k - 1] - ordered[..., k])
+    found: NDArray[np.float64] = sigma * math.sqrt(math.pi / 2) * (ordered[..., k - 1] - ordered[..., k])
+    return found
 
 
 NEAREST = 1e-12  # to 0 and 1: nearer to 1 the rounding of float64 shows in Φ⁻¹

@@ -82,7 +82,8 @@ def _mean(values: NDArray[np.float64]) -> float:
 def _influence(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """By how much each image moves the mean of the values that are there (seeds, N), times N; averaged over seeds."""
     rest = np.nan_to_num(values - np.nanmean(values, axis=1, keepdims=True))
-    return (rest / (~np.isnan(values)).mean(axis=1, keepdims=True)).mean(axis=0)
+    found: NDArray[np.float64] = (rest / (~np.isnan(values)).mean(axis=1, keepdims=True)).mean(axis=0)
+    return found
 
 
 def paired_interval(only_a: int, only_b: int, total: int, level: float = 0.95) -> tuple[float, float]:

@@ -3,51 +3,60 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+import pandas as pd
 from filelock import FileLock, Timeout
 from torch import nn
 
 from suite.errors import UserError
 from suite.networks.weights import load_into
 from suite.progress import console
-from suite.spec.run_spec import ModelSpec
+from suite.spec.identity import records_content
+from suite.spec.model_spec import ModelSpec
+from suite.spec.run_spec import SCHEMA, RunSpec
+from suite.spec.sections import PROTOCOLS
 from suite.store.files import read_json, write_atomically, write_json
-from suite.store.records import RecordFile
+from suite.store.records import RecordFile, read_records
+
+S = TypeVar("S", bound=ModelSpec)
 
 
-class Folder:
-    """`runs/<name>` of a run, or `runs/models/<name>` of a model that runs share.
+class Folder(Generic[S]):
+    """`runs/models/<name>` of a model that runs share: spec.json, environment.json, model.safetensors, and
+    training.json (the history)."""
 
-    spec.json, environment.json, model.safetensors, training.json (the history), <protocol>.jsonl (records, one per
-    image) and, once the run has finished, result.json.
-    """
-
-    def __init__(self, path: Path, spec: ModelSpec):
+    def __init__(self, path: Path, spec: S):
         self.path, self.spec = path, spec
         self.checkpoint = path / "model.safetensors"
         self.unfinished = path / "training.pt"
 
     def open(self, environment: dict[str, Any]) -> None:
-        """Make the folder or, where it is there, make sure that it is this run's."""
+        """Make the folder or, where it is there, make sure that it is this model's."""
         self.path.mkdir(parents=True, exist_ok=True)
-        written, content = self.path / "spec.json", self.spec.model_dump(mode="json")
-        if written.exists():
-            found = read_json(written)
-            if not isinstance(found, dict):
-                raise UserError(f"{written} is damaged; remove {self.path} and run the same command again")
-            differing = [
-                k for k in content | found if content.get(k) != found.get(k) and k not in ("profile", "protocols")
-            ]
-            if differing:
-                said = ", ".join(f"{key}: {found.get(key)} there, {content.get(key)} here" for key in differing)
-                raise UserError(f"{self.path} belongs to another spec ({said}); move it away or choose another --runs")
+        if (self.path / "spec.json").exists():
+            self.check(self.read_spec())
         else:
-            write_json(written, content)
+            write_json(self.path / "spec.json", {"schema": SCHEMA, **self.spec.model_dump(mode="json")})
             write_json(self.path / "environment.json", environment)
+
+    def read_spec(self) -> dict[str, Any]:
+        """The content of spec.json. Raises UserError where it is damaged."""
+        found = read_json(self.path / "spec.json")
+        if not isinstance(found, dict):
+            raise UserError(f"{self.path / 'spec.json'} is damaged; remove {self.path} and run the same command again")
+        return found
+
+    def check(self, stored: Mapping[str, Any]) -> None:
+        """Raise UserError where the folder is another model's."""
+        content = self.spec.model_dump(mode="json", include=set(ModelSpec.model_fields))
+        differing = [name for name in content if name not in stored or differs(stored[name], content[name])]
+        if differing:
+            said = ", ".join(f"{name}: {stored.get(name)} there, {content[name]} here" for name in differing)
+            raise UserError(f"{self.path} belongs to another spec ({said}); move it away or choose another --runs")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -80,7 +89,7 @@ class Folder:
         except UserError as error:
             raise UserError(f"{error}; remove the file and run the same command again to train anew") from error
 
-    def adopt(self, other: Folder) -> None:
+    def adopt(self, other: Folder[Any]) -> None:
         """Take over another folder's trained model, sharing the file where the file system can."""
         if self.checkpoint.exists():
             return
@@ -90,6 +99,71 @@ class Folder:
         except OSError:
             write_atomically(self.checkpoint, other.checkpoint.read_bytes())
 
+
+class RunFolder(Folder[RunSpec]):
+    """`runs/<name>` of a run, which makes one row: a model with its certificates, and what other protocols found.
+
+    Besides a model's files it has, of each protocol, <protocol>-<digest>.jsonl (records, one per image) and
+    <protocol>-<digest>.json (the settings that the digest stands for) and, once the run has finished, result.json.
+    """
+
+    def __init__(self, path: Path, spec: RunSpec):
+        super().__init__(path, spec)
+        self.spec: RunSpec = spec
+
+    def keep_settings(self, asked: Iterable[str]) -> RunSpec:
+        """Lay the settings of the protocols `asked` over those that the folder has, and return the spec of both.
+
+        So a protocol that is not asked for now keeps the settings, and with them the records, that it has in the row.
+        """
+        stored = RunSpec.from_json(self.read_spec())
+        asked = set(asked)
+        kept = {name: section for name, section in stored.sections.items() if name not in asked}
+        self.spec = self.spec.model_copy(update=kept)
+        if self.spec.sections != stored.sections:
+            write_json(self.path / "spec.json", self.spec.to_json())
+        return self.spec
+
+    def records_file(self, protocol: str) -> Path:
+        """Where a protocol's records lie, with the spec's settings."""
+        return self.path / f"{protocol}-{self.spec.records_digest(protocol)}.jsonl"
+
+    def read_records(self, protocol: str) -> pd.DataFrame:
+        """The records that there are, with the spec's settings; none where there is no file."""
+        return read_records(self.records_file(protocol))
+
     def records(self, protocol: str) -> RecordFile:
-        """The file of a protocol's records, to read what is done and to append."""
-        return RecordFile(self.path / f"{protocol}.jsonl")
+        """The file of a protocol's records, to read what is done and to append.
+
+        It begins with the records that another run of the same model has made with the same settings. Raises UserError
+        where the settings kept beside it are other ones.
+        """
+        file = self.records_file(protocol)
+        self.write_settings(protocol)
+        if not file.exists():
+            model = self.path.name.rpartition("-")[0]
+            others = (folder / file.name for folder in self.path.parent.glob(f"{model}-*"))
+            if found := next((other for other in others if other.exists()), None):
+                write_atomically(file, found.read_bytes())
+        return RecordFile(file)
+
+    def write_settings(self, protocol: str) -> None:
+        """Keep beside a protocol's records what their name stands for. UserError where that is something else."""
+        file = self.records_file(protocol).with_suffix(".json")
+        content = {"protocol": protocol, **records_content(self.spec, protocol, defaults=True)}
+        if not file.exists():
+            write_json(file, content)
+        elif differs(read_json(file), content):
+            raise UserError(f"{file} has other settings than this run's, under the same name; move it away")
+
+
+def differs(stored: Any, now: Any) -> bool:
+    """Whether JSON values differ, but for names that one of them lacks: settings that came later, with a default."""
+    if isinstance(stored, dict) and isinstance(now, dict):
+        return any(differs(stored[name], now[name]) for name in stored.keys() & now.keys())
+    return bool(stored != now)
+
+
+def run_protocols(spec: RunSpec) -> list[str]:
+    """The protocols that a run can have records of: those without settings, and those with a section in its spec."""
+    return [n for n, p in PROTOCOLS.loadable().items() if p.settings is None or n in spec.sections]

@@ -5,15 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import pandas as pd
+
+from suite.errors import UserError, require
 from suite.progress import console
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric
 
 ARTIFACTS = ("spec.json", "environment.json", "result.json", "training.json", "model.safetensors")
+METRICS, PARAMS = 1_000, 100  # as many as MLflow takes in one call
 
 
 def tracking_uri(runs: Path) -> str:
@@ -24,18 +31,17 @@ def tracking_uri(runs: Path) -> str:
 def track(folder: Path, runs: Path) -> bool:
     """Log one finished run; true if it is in MLflow now. A store that fails costs a warning, never the run."""
     try:
+        require("--track", "track", "mlflow")
         log(folder, connect(runs), runs)
-    except ImportError:
-        console.print("MLflow is not installed: the run was not logged; 'suite sync' does it later", style="yellow")
+    except UserError as error:
+        reason = f"the run was not logged: {error}"
     except Exception as error:  # whatever the store's client raises
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        console.print(
-            f"MLflow at {tracking_uri(runs)} did not take the run ({reason}); 'suite sync' does it later",
-            style="yellow",
-            highlight=False,
-        )
+        reason = f"MLflow at {tracking_uri(runs)} did not take the run ({first_line(error)})"
     else:
         return True
+    console.print(
+        f"{reason}; 'suite sync' does it later", style="yellow", highlight=False, markup=False, soft_wrap=True
+    )
     return False
 
 
@@ -62,39 +68,69 @@ def log(folder: Path, client: MlflowClient, runs: Path) -> str:
     """
     content = (folder / "result.json").read_bytes()
     result, stamp = json.loads(content), hashlib.sha256(content).hexdigest()
-    where = experiment(client, f"suite/{result['dataset']}", runs)
-    for there in client.search_runs([where], f"tags.`suite.run_id` = '{folder.name}'"):
+    where = open_experiment(client, f"suite/{result['dataset']}", runs)
+    environment = json.loads((folder / "environment.json").read_text())
+    names = filter(None, (folder.name, environment.get("formerly")))  # the name that an earlier version gave it
+    known = [found for name in names for found in client.search_runs([where], f"tags.`suite.run_id` = '{name}'")]
+    for there in known:
         if there.info.status == "FINISHED" and there.data.tags.get("suite.result") == stamp:
-            return there.info.run_id
+            return str(there.info.run_id)
         client.delete_run(there.info.run_id)
     tags = {"suite.run_id": folder.name, "suite.result": stamp, "suite.claim": result.get("claim", "")}
     tags |= {f"suite.{name}": str(result[name]) for name in ("method", "dataset", "data", "arch", "profile")}
-    run_id = client.create_run(where, run_name=folder.name, tags=tags).info.run_id
-    for name, value in flat(json.loads((folder / "spec.json").read_text())).items():
-        client.log_param(run_id, name, value)
-    for name, value in flat(result).items():
-        if isinstance(value, float | int):
-            client.log_metric(run_id, name, float(value))
-    for entry in json.loads((folder / "training.json").read_text()):
-        client.log_metric(run_id, "training.loss", entry["loss"], step=round(1000 * entry["epoch"]))
+    run_id = str(client.create_run(where, run_name=folder.name, tags=tags).info.run_id)
+    log_params(client, run_id, flatten(json.loads((folder / "spec.json").read_text())))
+    history = json.loads((folder / "training.json").read_text())
+    losses = [make_metric("training.loss", entry["loss"], round(1000 * entry["epoch"])) for entry in history]
+    log_metrics(client, run_id, [*make_metrics(flatten(result)), *losses])
     for file in (*(folder / name for name in ARTIFACTS), *sorted(folder.glob("*.jsonl"))):
         client.log_artifact(run_id, str(file))
     client.set_terminated(run_id)
     return run_id
 
 
-def experiment(client: MlflowClient, name: str, runs: Path) -> str:
+def open_experiment(client: MlflowClient, name: str, runs: Path) -> str:
     """The id of MLflow's experiment of that name, which is made where it is not there."""
     found = client.get_experiment_by_name(name)
     if found:
-        return found.experiment_id
+        return str(found.experiment_id)
     local = tracking_uri(runs).startswith("sqlite:")
     return client.create_experiment(name, (runs / "mlartifacts").absolute().as_uri() if local else None)
 
 
-def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def log_params(client: MlflowClient, run_id: str, params: Mapping[str, object]) -> None:
+    """Log settings, as many in one call as MLflow takes."""
+    from mlflow.entities import Param
+
+    entries = [Param(name, str(value)) for name, value in params.items()]
+    for first in range(0, len(entries), PARAMS):
+        client.log_batch(run_id, params=entries[first : first + PARAMS])
+
+
+def log_metrics(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> None:
+    """Log numbers, as many in one call as MLflow takes."""
+    for first in range(0, len(metrics), METRICS):
+        client.log_batch(run_id, metrics=metrics[first : first + METRICS])
+
+
+def make_metrics(values: Mapping[str, object]) -> list[Metric]:
+    """The values that are numbers, as metrics."""
+    return [make_metric(name, value) for name, value in values.items() if isinstance(value, float | int)]
+
+
+def make_metric(name: str, value: float, step: int = 0) -> Metric:
+    """A metric of now."""
+    from mlflow.entities import Metric
+
+    return Metric(name, float(value), int(1000 * time.time()), step)
+
+
+def flatten(tree: Mapping[str, object]) -> dict[str, object]:
     """A tree of settings with dotted names."""
-    found: dict[str, Any] = {}
-    for name, value in tree.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return found
+    [row] = pd.json_normalize(dict(tree)).to_dict("records")
+    return {str(name): value for name, value in row.items()}
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in a line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

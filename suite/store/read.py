@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pandas as pd
 
 from suite.errors import UserError
+from suite.spec.run_spec import RunSpec
+from suite.store.files import read_json
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,23 @@ def read_run(folder: Path) -> Run:
         result=content("result", dict),
         environment=content("environment", dict),
         history=pd.DataFrame(content("training", list)),
-        protocols=tuple(sorted({file.name.partition(".")[0] for file in folder.glob("[!.]*.jsonl*")})),
+        protocols=tuple(sorted({protocol_of(file) for file in folder.glob("[!.]*.jsonl*")})),
         damaged=tuple(damaged),
     )
+
+
+def protocol_of(file: Path) -> str:
+    """The protocol of a file of records: `certify-1a2b3c4d.jsonl`, or before schema 4 `certify.jsonl`."""
+    return re.sub(r"(-[0-9a-f]{8})?\.jsonl(\.xz)?$", "", file.name)
+
+
+def read_spec(folder: Path) -> RunSpec:
+    """The spec of a run's folder, also of one that an earlier version made. Raises UserError where there is none."""
+    file = folder / "spec.json"
+    try:
+        content = read_json(file)
+        if isinstance(content, dict) and "schema" not in content:
+            return RunSpec(**content)  # before schema 4 a spec was stored as RunSpec takes it
+        return RunSpec.from_json(content)
+    except (ValueError, TypeError, AttributeError, UserError) as error:
+        raise UserError(f"{file} is not the spec of a run: {error}".splitlines()[0]) from error

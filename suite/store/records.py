@@ -37,7 +37,8 @@ def record(path: Path, number: int, line: str | bytes) -> dict[str, Any]:
     """A line of a file of records; UserError, naming the line, where it is none."""
     try:
         found = json.loads(line)
-        return found | {"idx": int(found["idx"])}
+        content: dict[str, Any] = found | {"idx": int(found["idx"])}
+        return content
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}, line {number} is damaged; remove that line to go on") from error
 
@@ -61,7 +62,8 @@ class RecordFile:
             self.done.add(record(path, number, line)["idx"])
             whole += len(line)
         self._file = path.open("ab", buffering=0)
-        self._file.truncate(whole)
+        if self._file.tell() != whole:  # leave a whole file alone to the byte, and to its date
+            self._file.truncate(whole)
         self._synced = time.monotonic()
 
     def write(self, record: dict[str, Any]) -> None:

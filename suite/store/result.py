@@ -1,40 +1,144 @@
-"""What comes out of a run: its row on the board, computed from its records alone."""
+"""What comes out of a run: one typed result, which runs write and boards read. Nothing here imports torch."""
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from suite.data import Dataset
-from suite.spec.run_spec import PROTOCOLS, RunSpec
-from suite.spec.shell_line import command
+from suite.spec.sections import PROTOCOLS
+from suite.statistics.bounds import largest_radius
 
-SCHEMA = 3
+if TYPE_CHECKING:
+    from suite.spec.run_spec import RunSpec
+
+SCHEMA = 4
+EARLIER = "earlier adaptive sampling"  # of results before schema 3: its rule gave some images up too soon
 
 
-def summarise(spec: RunSpec, data: Dataset, records: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """The run's row: JSON values, radii as keys of the certified accuracies. `records` by protocol."""
+class Result(BaseModel):
+    """A row's part that one run, or one published log, gives: what it is of, and the metrics of its protocols.
+
+    Shares are in [0,1]; radii and distances are ℓ2 norms of pixels in [0,1]; what is not known is None. The metrics of
+    certificates are fields; those of another protocol stand under its own name, as its `metrics` gives them.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    run_id: str
+    method: str
+    dataset: str
+    data: str = ""
+    arch: str = ""
+    variant: str = Field(default="", description="what sets a published row apart from others of its method")
+    sigma: FiniteFloat | None = None
+    trained_sigma: FiniteFloat | None = None
+    seed: int | None = None
+    profile: str | None = None
+    source: Literal["run", "published", "paper, table", "paper, plot"] = "run"
+    read: Literal["log", "table", "plot"] = "log"
+    recipe: str = Field(default="", description="the same for runs that differ in their seeds alone")
+    sections: dict[str, str] = Field(
+        default={}, description="of each protocol, the digest of its settings without seeds"
+    )
+    records: dict[str, str] = Field(default={}, description="of each protocol, the name of the file of its records")
+    command: str = ""
+    citation: str = ""
+    note: str = ""
+    date: str = ""
+    deployed: Literal["pass", "vote"] | None = None
+    top: int = 1
+    protocols: list[str] = []
+    claim: str = Field(default="", description="what the certificate guarantees, and of which classifier")
+    images: int | None = None
+    every: int | None = 1
+    n0: int | None = None
+    n: int | None = None
+    alpha: FiniteFloat | None = None
+    sampling: Literal["fixed", "adaptive", "earlier adaptive sampling"] | None = "fixed"
+    noise: Literal["gaussian", "discrete"] | None = "gaussian"
+    precision: Literal["fp32", "bf16"] | None = "fp32"
+    decided: list[FiniteFloat] | None = None
+    clean_accuracy: FiniteFloat | None = None
+    single_pass_accuracy: FiniteFloat | None = None
+    single_pass_images: int | None = None
+    certified_accuracy: dict[str, FiniteFloat | None] = {}
+    certified_accuracy_paper: dict[str, FiniteFloat | None] = {}
+    acr: FiniteFloat | None = None
+    abstained: FiniteFloat | None = None
+    median_radius: FiniteFloat | None = None
+    draws: FiniteFloat | None = None
+    seconds_per_certificate: FiniteFloat | None = None
+    image_radii: list[FiniteFloat | None] = Field(
+        default=[], description="by image: R, -1 where wrong, None where abstained"
+    )
+
+    def metric(self, path: str) -> float | None:
+        """The number at a dotted place; None where there is none."""
+        value: Any = self
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+    def __hash__(self) -> int:
+        return hash(self.run_id)
+
+    @property
+    def is_certified(self) -> bool:
+        """Whether it has certificates: only such a run stands on a board."""
+        return self.acr is not None
+
+    @classmethod
+    def from_file(cls, file: Path) -> Self:
+        """The result in a file, also of an earlier version. Raises ValueError where it is damaged."""
+        return cls.model_validate(upgrade(json.loads(file.read_bytes())), strict=True)
+
+
+def upgrade(content: dict[str, Any]) -> dict[str, Any]:
+    """A result as this version writes it, from one of any version."""
+    if content.get("schema") == SCHEMA:
+        return content
+    found = {"source": "run", "run_id": "", **content, "schema": SCHEMA}
+    if inference := found.pop("inference", None):
+        found["deployed"] = "pass" if inference == "one pass" else "vote"
+    if found.get("sampling") == "adaptive" and "decided" not in found:
+        largest = largest_radius(found["n"], found["alpha"], found["sigma"])
+        decided = [0.0, *(r for r in map(float, found["certified_accuracy"]) if r < largest)]
+        found |= {"sampling": EARLIER, "decided": decided}
+    return found
+
+
+def make_result(spec: RunSpec, data_name: str, data_title: str, records: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """A run's result as JSON values, radii as keys of the certified accuracies. `records` by protocol."""
+    from suite.spec.shell_line import command
+
     method = spec.build_method()
     row: dict[str, Any] = {
         "schema": SCHEMA,
         "run_id": spec.name,
         "recipe": spec.recipe,
+        "sections": {name: spec.records_digest(name, seeds=False) for name in records},
+        "records": {name: f"{name}-{spec.records_digest(name)}.jsonl" for name in records},
         "command": command(spec, list(records)),
         "method": method.label or spec.method,
-        "dataset": data.name,
-        "data": data.title,
+        "dataset": data_name,
+        "data": data_title,
         "arch": spec.arch,
         "sigma": spec.sigma,
         "seed": spec.seed,
         "profile": spec.profile,
         "source": "run",
         "date": datetime.now(UTC).date().isoformat(),
-        "inference": "one pass" if method.deterministic else f"{spec.certify.n0} passes",
+        "deployed": method.deployed,
         "top": spec.certify.top,
         "protocols": list(records),
     }
     for name, found in reversed(records.items()):  # accuracy, measured on the most images, comes last
-        row |= PROTOCOLS.get(name).summarise(spec, found)
+        row |= PROTOCOLS.get(name).metrics(spec, found)
     return row

@@ -7,22 +7,24 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Self, TypedDict
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from methods import METHODS
 from suite.boards.board import load_board
 from suite.errors import UserError, unknown
+from suite.ranges import one_line
 from suite.spec.profiles import default_profile
 from suite.spec.run_spec import RunSpec, make_spec
-from suite.tuning.objectives import Objective, objective
-from suite.tuning.results import ATTRIBUTE
-from suite.tuning.space import defaults, grid, parse_search, search_space
+from suite.tuning.objectives import Objective, find_objective
+from suite.tuning.space import Params, build_space, find_recipe, list_combinations, parse_search
 from suite.tuning.storage import Storage
 
+ATTRIBUTE = "suite"  # of a study in its storage: its definition
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed, multivariate=True, constant_liar=True),
     "gp": lambda seed: GPSampler(seed=seed),
@@ -37,115 +39,176 @@ PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
     "halving": lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=25, reduction_factor=2),
     "none": optuna.pruners.NopPruner,
 }
-DEFAULTS: dict[str, Any] = {
-    "settings": {}, "objectives": ["certified_accuracy"], "sampler": "tpe", "pruner": "quartile", "seed": 0,
-    "validation": 0.2, "n": 1_000, "images": 300,
-}  # fmt: skip
 
 
-def begin(given: dict[str, Any], name: str | None, storage: Storage) -> optuna.Study:
+class StudyOptions(TypedDict, total=False):
+    """What a user may say about a study; the rest is as the study was begun with, or StudyDefinition's default."""
+
+    method: str
+    dataset: str
+    settings: dict[str, Any]  # of every trial, as RunSpec takes them
+    search: list[str]  # texts for `parse_search`
+    objectives: list[str]
+    sampler: str
+    pruner: str
+    seed: int
+    validation: float
+    n: int
+    images: int
+
+
+class StudyDefinition(BaseModel):
+    """What a study was begun with. Its storage keeps it under these names, as JSON, in an attribute of the study.
+
+    Raises UserError for an unknown sampler or pruner, and for objectives that the sampler cannot search.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str
+    dataset: str
+    settings: dict[str, JsonValue] = Field(default_factory=dict, description="of every trial")
+    search: dict[str, str] = Field(description="the range of each searched setting, in the notation of --search")
+    objectives: tuple[str, ...] = ("certified_accuracy",)
+    sampler: str = "tpe"
+    pruner: str = "quartile"
+    seed: int = 0
+    validation: float = Field(0.2, description="share of the training images to measure on")
+    n: int = Field(1_000, description="draws for a trial's certificates, at most")
+    images: int = Field(300, description="validation images to certify, at most")
+
+    @model_validator(mode="after")
+    def _can_be_searched(self) -> Self:
+        if self.sampler not in SAMPLERS:
+            raise unknown("sampler", self.sampler, SAMPLERS)
+        if self.pruner not in PRUNERS:
+            raise unknown("pruner", self.pruner, PRUNERS)
+        if self.sampler == "cma-es" and len(self.objectives) > 1:
+            raise UserError("cma-es is for one objective; take tpe, gp, nsga-ii, random or grid")
+        if len(set(self.objectives)) < len(self.objectives):
+            raise UserError("an objective is named twice")
+        if not 0 < self.validation < 1:
+            raise UserError(f"--validation is a share between 0 and 1, not {self.validation:g}")
+        return self
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """What the storage keeps."""
+        content: dict[str, JsonValue] = self.model_dump(mode="json")
+        return content
+
+    @property
+    def default_name(self) -> str:
+        """The name of a study that is given none: the same for the same definition."""
+        digest = hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:8]
+        return f"{self.method}-{Path(self.dataset).name}-{digest}"
+
+    @property
+    def run_settings(self) -> dict[str, Any]:
+        """The settings that all trials and the row of the winner share, as make_spec takes them."""
+        return {"method": self.method, "dataset": self.dataset, **self.settings}
+
+    @property
+    def board_radii(self) -> tuple[float, ...]:
+        return load_board(Path(self.dataset).name).radii
+
+    def build_objectives(self) -> list[Objective]:
+        return [find_objective(name, self.board_radii) for name in self.objectives]
+
+    def build_space(self) -> dict[str, BaseDistribution]:
+        """The distribution of each searched setting. Raises UserError for what cannot be searched so."""
+        return build_space(self.run_settings, self.search)
+
+    def first_trials(self, space: dict[str, BaseDistribution]) -> list[Params]:
+        """The trials that are known from the beginning: of a grid all, in an order of the seed; else the method's
+        recipe, where it lies within the ranges, so that the study shows the gain over it."""
+        if self.sampler == "grid":
+            everything = list_combinations(space)
+            Random(self.seed).shuffle(everything)
+            return everything
+        recipe = find_recipe(self.run_settings, space)
+        return [recipe] if len(recipe) == len(space) else []
+
+    def trial_spec(self, params: Params) -> RunSpec:
+        """The run of a trial: the study's settings, these values, and certificates as cheap as the objectives allow."""
+        wanted = self.build_objectives()
+        certify: dict[str, Any] = {"certify.n": self.n, "certify.images": self.images, "certify.every": 1}
+        if all(each.radii is not None for each in wanted):
+            radii = {radius for each in wanted for radius in each.radii or ()} or self.board_radii[:1]
+            certify |= {"certify.sampling": "adaptive", "certify.radii": sorted(radii)}
+        protocols = sorted({"certify", *(each.protocol for each in wanted)})
+        return make_spec(**{**self.run_settings, **params, **certify, "protocols": protocols})
+
+
+def begin(given: StudyOptions, name: str | None, storage: Storage) -> optuna.Study:
     """The study called `name`, begun now unless it is there; without a name, the one of just this definition.
 
-    `given` may have method, dataset, settings (fixed ones, as RunSpec takes them), search (texts for `parse_search`)
-    and the names in DEFAULTS. What is not given is as the study was begun with, and what is given has to be the same.
-    Raises UserError for what cannot be searched so, and for a study that was begun otherwise.
+    What is not given is as the study was begun with, and what is given has to be the same. Raises UserError for what
+    cannot be searched so, and for a study that was begun otherwise.
     """
-    known = {study.study_name: study.user_attrs for study in storage.optuna.get_all_studies()}
-    stored = known.get(name or "", {}).get(ATTRIBUTE)
-    if name in known and not stored:
+    known = {study.study_name: study.user_attrs.get(ATTRIBUTE) for study in storage.optuna.get_all_studies()}
+    if name in known and not known[name]:
         raise UserError(f"the study '{name}' in {storage.url} was not begun by 'suite tune'; choose another --study")
-    about = complete(given, stored)
-    name = name or f"{about['method']}-{Path(about['dataset']).name}-{digest(about)}"
-    stored = stored or known.get(name, {}).get(ATTRIBUTE)
-    if stored:
-        check_same(name, stored, about)
-    space = search_space(fixed(about), about["search"])
-    directions = [each.direction for each in objectives(about)]
-    trial_spec(about, {})
-    queue = combinations(about, space)
+    stored = parse_definition(name, known[name]) if name in known else None
+    definition = complete(given, stored)
+    name = name or definition.default_name
+    if known.get(name):
+        check_same(name, stored or parse_definition(name, known[name]), definition)
+    space = definition.build_space()
+    directions = [each.direction for each in definition.build_objectives()]
+    definition.trial_spec({})
+    queue = definition.first_trials(space)
     study = optuna.create_study(storage=storage.optuna, study_name=name, directions=directions, load_if_exists=True)
-    if not stored:
+    if not known.get(name):  # new, or killed before it was whole
         for values in queue:
             study.enqueue_trial(values, skip_if_exists=True)
-        study.set_metric_names(about["objectives"])
-        study.set_user_attr(ATTRIBUTE, about)
-    study.pruner = PRUNERS[about["pruner"]]()
+        study.set_metric_names(list(definition.objectives))
+        study.set_user_attr(ATTRIBUTE, definition.to_json())
+    study.pruner = PRUNERS[definition.pruner]()
     return study
 
 
-def complete(given: dict[str, Any], stored: dict[str, Any] | None) -> dict[str, Any]:
+def complete(given: StudyOptions, stored: StudyDefinition | None) -> StudyDefinition:
     """The whole definition of a study. Raises UserError for what is missing or unknown."""
+    values: dict[str, Any] = stored.model_dump() if stored else {}
+    values |= {name: value for name, value in given.items() if name not in ("search", "settings")}
     for needed in ("method", "dataset"):
-        if needed not in {**(stored or {}), **given}:
+        if needed not in values:
             raise UserError(f"a new study needs a {needed}: --{needed}")
-    about = {**DEFAULTS, **(stored or {}), **{k: v for k, v in given.items() if k not in ("search", "settings")}}
-    if given.get("settings"):
-        about["settings"] = given["settings"]
-    about["settings"] = {"profile": default_profile(about["dataset"])} | about["settings"]
-    tunable = METHODS.get(about["method"]).tunable
+    settings = given.get("settings") or values.get("settings", {})
+    values["settings"] = json.loads(json.dumps({"profile": default_profile(values["dataset"])} | settings))
+    tunable = METHODS.get(values["method"]).tunable
     if given.get("search") or not stored:
-        open_ones = {name: text for name, text in tunable.items() if name not in about["settings"]}
-        about["search"] = parse_search(given.get("search") or [], open_ones)
-    for kind, names in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
-        if about[kind] not in names:
-            raise unknown(kind, about[kind], names)
-    if about["sampler"] == "cma-es" and len(about["objectives"]) > 1:
-        raise UserError("cma-es is for one objective; take tpe, gp, nsga-ii, random or grid")
-    if len(set(about["objectives"])) < len(about["objectives"]):
-        raise UserError("an objective is named twice")
-    if not 0 < about["validation"] < 1:
-        raise UserError(f"--validation is a share between 0 and 1, not {about['validation']:g}")
-    return json.loads(json.dumps(about))
+        free = {name: text for name, text in tunable.items() if name not in values["settings"]}
+        values["search"] = parse_search(given.get("search", []), free)
+    try:
+        return StudyDefinition(**values)
+    except ValidationError as error:
+        raise UserError(one_line(error)) from error
 
 
-def check_same(name: str, stored: dict[str, Any], about: dict[str, Any]) -> None:
+def parse_definition(name: str, stored: object) -> StudyDefinition:
+    """The definition that a storage keeps of a study. Raises UserError where it is none of this version's."""
+    try:
+        return StudyDefinition.model_validate(stored)
+    except ValidationError as error:
+        raise UserError(f"the study '{name}' has a definition that cannot be read: {one_line(error)}") from error
+
+
+def definition_of(study: optuna.Study) -> StudyDefinition:
+    """What a study was begun with. Raises UserError where it cannot be read."""
+    return parse_definition(study.study_name, study.user_attrs.get(ATTRIBUTE))
+
+
+def check_same(name: str, stored: StudyDefinition, definition: StudyDefinition) -> None:
     """Raises UserError where a study was begun with something else."""
+    there, here = stored.to_json(), definition.to_json()
     differing = [
-        f"{each}: {json.dumps(stored.get(each))} there, {json.dumps(about[each])} here"
-        for each in about
-        if stored.get(each) != about[each]
+        f"{each}: {json.dumps(there[each])} there, {json.dumps(here[each])} here"
+        for each in here
+        if there[each] != here[each]
     ]
     if differing:
         raise UserError(
             f"the study '{name}' was begun with another definition ({'; '.join(differing)}); "
             "leave that out to go on with it, or choose another --study"
         )
-
-
-def digest(about: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def fixed(about: dict[str, Any]) -> dict[str, Any]:
-    """The settings that all trials and the row of the winner share."""
-    return {"method": about["method"], "dataset": about["dataset"], **about["settings"]}
-
-
-def objectives(about: dict[str, Any]) -> list[Objective]:
-    return [objective(name, board_radii(about)) for name in about["objectives"]]
-
-
-def board_radii(about: dict[str, Any]) -> tuple[float, ...]:
-    return load_board(Path(about["dataset"]).name).radii
-
-
-def combinations(about: dict[str, Any], space: dict[str, BaseDistribution]) -> list[dict[str, Any]]:
-    """The trials that are known from the beginning: of a grid all, in an order of the seed; else the method's recipe,
-    where it lies within the ranges, so that a study tells what it gained over it."""
-    if about["sampler"] == "grid":
-        everything = grid(space)
-        Random(about["seed"]).shuffle(everything)
-        return everything
-    recipe = defaults(fixed(about), space)
-    return [recipe] if len(recipe) == len(space) else []
-
-
-def trial_spec(about: dict[str, Any], params: dict[str, Any]) -> RunSpec:
-    """The run of a trial: the study's settings, these values, and certificates as cheap as its objectives allow."""
-    wanted = objectives(about)
-    certify: dict[str, Any] = {"certify.n": about["n"], "certify.images": about["images"], "certify.every": 1}
-    if all(each.radii is not None for each in wanted):
-        radii = {radius for each in wanted for radius in each.radii or ()} or board_radii(about)[:1]
-        certify |= {"certify.sampling": "adaptive", "certify.radii": sorted(radii)}
-    protocols = sorted({"certify", *(each.protocol for each in wanted)})
-    return make_spec(**{**fixed(about), **params, **certify, "protocols": protocols})

@@ -3,33 +3,49 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Concatenate, ParamSpec
 
+from suite.errors import UserError, require
 from suite.progress import console
-from suite.store.mlflow import connect, experiment, flat, tracking_uri
+from suite.store.mlflow import (
+    connect,
+    first_line,
+    flatten,
+    log_metrics,
+    log_params,
+    make_metrics,
+    open_experiment,
+    tracking_uri,
+)
+from suite.tuning.definition import StudyDefinition
+from suite.tuning.space import Params
 
-FILES = ("spec.json", "environment.json", "result.json", "training.json", "certify.jsonl")
+FILES = ("spec.json", "environment.json", "result.json", "training.json")
+P = ParamSpec("P")
 
 
-def spared(log: Callable[..., str | None]) -> Callable[..., str | None]:
+def spare_the_study(
+    log: Callable[Concatenate[StudyLog, P], str | None],
+) -> Callable[Concatenate[StudyLog, P], str | None]:
     """A store that fails costs a warning and the log, never the study."""
 
     @wraps(log)
-    def attempt(self: StudyLog, *given: Any, **named: Any) -> str | None:
+    def attempt(self: StudyLog, /, *given: P.args, **named: P.kwargs) -> str | None:
         if not self.on:
             return None
         try:
+            require("--track", "track", "mlflow")
             return log(self, *given, **named)
-        except ImportError:
-            reason = "is not installed"
+        except UserError as error:
+            reason = str(error)
         except Exception as error:  # whatever the store's client raises
-            said = (str(error).strip() or type(error).__name__).splitlines()[0]
-            reason = f"at {tracking_uri(self.runs)} failed ({said})"
+            reason = f"MLflow at {tracking_uri(self.runs)} failed ({first_line(error)})"
         self.on = False
-        console.print(f"MLflow {reason}: the study goes on and is not logged from here", style="yellow")
+        said = f"{reason}; the study goes on and is not logged from here"
+        console.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
         return None
 
     return attempt
@@ -41,45 +57,41 @@ class StudyLog:
     def __init__(self, runs: Path, study: str, storage: str, on: bool):
         self.runs, self.study, self.storage, self.on = runs, study, storage, on
 
-    @spared
-    def begin(self, about: dict[str, Any]) -> str:
+    @spare_the_study
+    def begin(self, definition: StudyDefinition) -> str:
         """Open the study's run; returns its id."""
         client = connect(self.runs)
-        where = experiment(client, f"suite/{about['dataset']}/studies", self.runs)
+        where = open_experiment(client, f"suite/{definition.dataset}/studies", self.runs)
         tags = {"suite.study": self.study, "suite.storage": self.storage}
-        run_id = client.create_run(where, run_name=self.study, tags=tags).info.run_id
-        for name, value in flat(about).items():
-            client.log_param(run_id, name, value)
+        run_id = str(client.create_run(where, run_name=self.study, tags=tags).info.run_id)
+        log_params(client, run_id, flatten(definition.to_json()))
         return run_id
 
-    @spared
-    def begin_trial(self, parent: str, number: int, params: dict[str, Any]) -> str:
+    @spare_the_study
+    def begin_trial(self, parent: str, number: int, params: Params) -> str:
         """Open a trial's run inside its study's; returns its id."""
         client = connect(self.runs)
         tags = {
             "mlflow.parentRunId": parent,
             "suite.study": self.study,
             "suite.storage": self.storage,
+            "suite.trial": str(number),
         }
         where = client.get_run(parent).info.experiment_id
-        name = f"{self.study}/{number}"
-        run_id = client.create_run(where, run_name=name, tags=tags | {"suite.trial": str(number)}).info.run_id
-        for setting, value in params.items():
-            client.log_param(run_id, setting, value)
+        run_id = str(client.create_run(where, run_name=f"{self.study}/{number}", tags=tags).info.run_id)
+        log_params(client, run_id, params)
         return run_id
 
-    @spared
-    def end(self, run_id: str | None, status: str, values: dict[str, float], folder: Path | None = None) -> None:
-        """Close a run with its objectives' values and, from a trial's folder, its figures, records and environment."""
+    @spare_the_study
+    def end(self, run_id: str | None, status: str, values: Mapping[str, float], folder: Path | None = None) -> None:
+        """Close a run with its objectives' values and, from a trial's folder, its metrics, records and environment."""
         if run_id is None:
             return
-        client = connect(self.runs)
+        client, found = connect(self.runs), dict[str, object](values)
         if folder and (folder / "result.json").exists():
-            result = flat(json.loads((folder / "result.json").read_text()))
-            values = {name: float(value) for name, value in result.items() if isinstance(value, float | int)} | values
+            found = flatten(json.loads((folder / "result.json").read_text())) | found
             client.set_tag(run_id, "suite.run_id", folder.name)
-            for name in FILES:
-                client.log_artifact(run_id, str(folder / name))
-        for name, value in values.items():
-            client.log_metric(run_id, name.replace("@", "."), value)
+            for file in (*(folder / name for name in FILES), *sorted(folder.glob("certify*.jsonl"))):
+                client.log_artifact(run_id, str(file))
+        log_metrics(client, run_id, make_metrics({name.replace("@", "."): value for name, value in found.items()}))
         client.set_terminated(run_id, status)

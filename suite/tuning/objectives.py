@@ -9,7 +9,7 @@ so: it pays for any radius, and where σ is searched it favours large σ at the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,9 +22,9 @@ from suite.statistics.bounds import average_certified_radius, certified_accuracy
 
 @dataclass(frozen=True)
 class Objective:
-    """A figure of merit.
+    """What a study makes as large, or as small, as it can.
 
-    - `value` from certificates (a row each: label, predict, radius, correct, chosen) and the run's row;
+    - `value` from certificates (a row each: label, predict, radius, correct, chosen) and the run's result;
     - `radii` (ℓ2, pixels in [0,1]) that adaptive sampling has to decide for it; None: it needs all n draws;
     - `protocol` that makes it;
     - `prunes` whether certificates made during training tell of it.
@@ -32,23 +32,25 @@ class Objective:
 
     name: str
     direction: Literal["maximize", "minimize"]
-    value: Callable[[pd.DataFrame, dict[str, Any]], float]
+    value: Callable[[pd.DataFrame, Mapping[str, Any]], float]
     radii: tuple[float, ...] | None = ()
     protocol: str = "certify"
     prunes: bool = True
 
 
-def objective(name: str, board_radii: tuple[float, ...]) -> Objective:
+def find_objective(name: str, board_radii: tuple[float, ...]) -> Objective:
     """The objective called `name`; `certified_accuracy@0.25` is at a radius. Raises UserError for an unknown one."""
     kind, at, radius = name.partition("@")
     if kind == "certified_accuracy":
-        radii = (_radius(name, radius),) if at else board_radii
-        return Objective(name, "maximize", lambda certificates, row: mean_accuracy(certificates, radii), radii)
+        radii = (_parse_radius(name, radius),) if at else board_radii
+        return Objective(name, "maximize", lambda certificates, result: mean_accuracy(certificates, radii), radii)
     found = {
-        "acr": Objective("acr", "maximize", lambda c, row: average_certified_radius(c["radius"], c["correct"]), None),
-        "clean_accuracy": Objective("clean_accuracy", "maximize", lambda c, row: clean_accuracy(c)),
+        "acr": Objective(
+            "acr", "maximize", lambda c, result: average_certified_radius(c["radius"], c["correct"]), None
+        ),
+        "clean_accuracy": Objective("clean_accuracy", "maximize", lambda c, result: clean_accuracy(c)),
         "seconds": Objective(
-            "seconds", "minimize", lambda c, row: row["timing"]["deployed"], protocol="timing", prunes=False
+            "seconds", "minimize", lambda c, result: result["timing"]["deployed"], protocol="timing", prunes=False
         ),
     }
     if name not in found:
@@ -69,7 +71,7 @@ def clean_accuracy(certificates: pd.DataFrame) -> float:
     return float(np.mean([label in chosen for label, chosen in pairs]))
 
 
-def _radius(name: str, text: str) -> float:
+def _parse_radius(name: str, text: str) -> float:
     try:
         radius = float(text)
     except ValueError:

@@ -9,15 +9,19 @@ from __future__ import annotations
 import json
 import math
 from itertools import product
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from methods import METHODS
 from suite.errors import UserError
-from suite.spec.run_spec import ModelSpec, make_spec, nest
+from suite.spec.model_spec import ModelSpec
+from suite.spec.names import nest
+from suite.spec.run_spec import make_spec
 
+Choice: TypeAlias = bool | int | float | str | None
+Params: TypeAlias = dict[str, Choice]  # a value for each searched setting
 SEARCHABLE = {"sigma", "arch", "training", "parameters", "start"}
 
 
@@ -44,7 +48,7 @@ def parse_search(texts: list[str], tunable: dict[str, str]) -> dict[str, str]:
     return found or dict(tunable)
 
 
-def search_space(settings: dict[str, Any], search: dict[str, str]) -> dict[str, BaseDistribution]:
+def build_space(settings: dict[str, Any], search: dict[str, str]) -> dict[str, BaseDistribution]:
     """The distribution of each searched setting, over a run with these `settings`.
 
     A range of a setting that is a whole number has whole numbers only. Raises UserError for a setting nobody has or
@@ -58,20 +62,24 @@ def search_space(settings: dict[str, Any], search: dict[str, str]) -> dict[str, 
         path = locate(spec, name)
         if path[0] not in SEARCHABLE:
             raise UserError(f"'{name}' cannot be searched: it says how a model is measured, not what it is")
-        space[name] = distribution(name, text, whole=isinstance(follow(spec, path), int))
-        for value in extremes(space[name]):
+        space[name] = build_distribution(name, text, whole=isinstance(follow(spec, path), int))
+        for value in list_extremes(space[name]):
             make_spec(**settings, **{name: value})
     return space
 
 
-def defaults(settings: dict[str, Any], space: dict[str, BaseDistribution]) -> dict[str, Any]:
+def find_recipe(settings: dict[str, Any], space: dict[str, BaseDistribution]) -> Params:
     """What the method's recipe has for each searched setting that lies within its range there."""
     spec = make_spec(**settings)
     found = {name: follow(spec, locate(spec, name)) for name in space}
-    return {name: value for name, value in found.items() if value is not None and _contains(space[name], value)}
+    return {
+        name: value
+        for name, value in found.items()
+        if isinstance(value, bool | int | float | str) and _contains(space[name], value)
+    }
 
 
-def grid(space: dict[str, BaseDistribution]) -> list[dict[str, Any]]:
+def list_combinations(space: dict[str, BaseDistribution]) -> list[Params]:
     """Every combination of a space of choices. Raises UserError for a range without points."""
     for name, found in space.items():
         if not isinstance(found, CategoricalDistribution):
@@ -80,11 +88,11 @@ def grid(space: dict[str, BaseDistribution]) -> list[dict[str, Any]]:
     return [dict(zip(space, values, strict=True)) for values in product(*choices)]
 
 
-def distribution(name: str, text: str, whole: bool) -> BaseDistribution:
+def build_distribution(name: str, text: str, whole: bool) -> BaseDistribution:
     """What a range's text stands for. Raises UserError, also for `whole` numbers where an end is none."""
     if ":" not in text:
-        return CategoricalDistribution([_value(part) for part in text.split(",")])
-    low, high, log, points = _range(name, text)
+        return CategoricalDistribution([_parse_choice(part) for part in text.split(",")])
+    low, high, log, points = _parse_range(name, text)
     if points:
         spaced = (np.geomspace if log else np.linspace)(low, high, points)
         values = [float(f"{value:.12g}") for value in spaced]
@@ -96,7 +104,7 @@ def distribution(name: str, text: str, whole: bool) -> BaseDistribution:
     return IntDistribution(int(low), int(high), log=log)
 
 
-def _range(name: str, text: str) -> tuple[float, float, bool, int]:
+def _parse_range(name: str, text: str) -> tuple[float, float, bool, int]:
     """low, high, whether it is logarithmic, and how many points (0: all in between)."""
     parts = text.split(":")
     log = "log" in parts[2:3]
@@ -117,7 +125,7 @@ def _range(name: str, text: str) -> tuple[float, float, bool, int]:
     return low, high, log, count
 
 
-def extremes(found: BaseDistribution) -> list[Any]:
+def list_extremes(found: BaseDistribution) -> list[Choice]:
     """The values that decide whether all are allowed: both ends, or every choice."""
     if isinstance(found, CategoricalDistribution):
         return list(found.choices)
@@ -138,7 +146,7 @@ def locate(spec: ModelSpec, name: str) -> list[str]:
     return path
 
 
-def follow(spec: ModelSpec, path: list[str]) -> Any:
+def follow(spec: ModelSpec, path: list[str]) -> object:
     """The value there."""
     value: Any = spec.model_dump()
     for key in path:
@@ -146,15 +154,16 @@ def follow(spec: ModelSpec, path: list[str]) -> Any:
     return value
 
 
-def _contains(found: BaseDistribution, value: Any) -> bool:
+def _contains(found: BaseDistribution, value: Choice) -> bool:
     if isinstance(found, CategoricalDistribution):
         return value in found.choices
-    low, high = extremes(found)
-    return low <= value <= high
+    assert isinstance(found, FloatDistribution | IntDistribution)
+    return isinstance(value, int | float) and found.low <= value <= found.high
 
 
-def _value(text: str) -> Any:
+def _parse_choice(text: str) -> Choice:
     try:
-        return json.loads(text)
+        value: Choice = json.loads(text)
+        return value
     except ValueError:
         return text

@@ -23,7 +23,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from suite.errors import UserError
+from suite.errors import UserError, require
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -44,7 +44,7 @@ class Storage:
     """
 
     def __init__(self, url: str, *, create: bool = True):
-        self.url = shown(url)
+        self.url = hide_password(url)
         self.file: Path | None = None
         self.server: URL | None = None
         try:
@@ -53,6 +53,7 @@ class Storage:
             elif (parsed := make_url(url)).get_backend_name() == "sqlite" and parsed.database:
                 self.file = Path(parsed.database)
             elif parsed.get_backend_name() == "postgresql":
+                require("a postgresql:// storage", "postgres", "psycopg")
                 self.server = parsed.set(drivername="postgresql+psycopg")
                 options = {"options": KEEP_ALIVE, "connect_timeout": 10}
                 self.sessions = create_engine(self.server, poolclass=NullPool, connect_args=options)
@@ -65,7 +66,7 @@ class Storage:
             with alone:
                 self.optuna = self._open(url, wait=60 if create else 5)
         except ERRORS as error:
-            raise self.unreachable(error) from error
+            raise self.explain(error) from error
 
     def _open(self, url: str, *, wait: int) -> BaseStorage:
         if "://" not in url:
@@ -83,11 +84,9 @@ class Storage:
     def _writable(self) -> bool:
         return self.file is None or os.access(self.file.parent, os.W_OK)
 
-    def unreachable(self, error: Exception) -> UserError:
+    def explain(self, error: Exception) -> UserError:
         """The error for a storage that failed, without its password."""
         reason = str(error.__cause__ or error).strip() or type(error).__name__
-        if isinstance(error, ImportError):
-            reason = f"{reason}; install the extra: pip install 'l2-robustness-suite[postgres]'"
         return UserError(f"cannot use the storage {self.url}: {reason.splitlines()[0]}")
 
     def take(self, name: str, *, wait: bool) -> Callable[[], None] | None:
@@ -122,7 +121,7 @@ class Storage:
             release()
 
 
-def shown(url: str) -> str:
+def hide_password(url: str) -> str:
     """A storage's URL without its password."""
     try:
         return make_url(url).render_as_string(hide_password=True) if "://" in url else url

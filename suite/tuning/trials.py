@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import optuna
 import pandas as pd
@@ -28,19 +27,17 @@ from suite.data.validation import validation
 from suite.errors import Diverged, UserError
 from suite.pipeline import Machine, run
 from suite.progress import console, duration
-from suite.protocols.certify import certificates
 from suite.protocols.protocol import examples
+from suite.smoothing.certificates import certificates
 from suite.smoothing.noise import key
 from suite.spec.run_spec import RunSpec
 from suite.statistics.bounds import smallest_n
 from suite.store.files import read_json
-from suite.store.records import read_records
 from suite.training import Watch
-from suite.tuning.definition import SAMPLERS, begin, fixed, objectives, trial_spec
+from suite.tuning.definition import SAMPLERS, StudyDefinition, StudyOptions, begin, definition_of
 from suite.tuning.mlflow import StudyLog
 from suite.tuning.objectives import Objective
-from suite.tuning.results import FINISHED, best, definition
-from suite.tuning.space import search_space
+from suite.tuning.results import FINISHED, best_trials
 from suite.tuning.storage import Storage
 
 LOOKS = 4  # training is looked at after each quarter but the last
@@ -54,7 +51,7 @@ class Work:
     """What a process needs to take part in a study."""
 
     study: optuna.Study
-    about: dict[str, Any]
+    definition: StudyDefinition
     storage: Storage
     machine: Machine
     log: StudyLog
@@ -63,7 +60,7 @@ class Work:
     space: dict[str, BaseDistribution]
 
 
-def tune(given: dict[str, Any], name: str | None, trials: int, storage: Storage, machine: Machine) -> optuna.Study:
+def tune(given: StudyOptions, name: str | None, trials: int, storage: Storage, machine: Machine) -> optuna.Study:
     """Take part in a study until `trials` are finished in it, by this process or by others; returns it.
 
     `given` and `name`: as for `suite.tuning.definition.begin`. Trials are runs in the folder "studies" of the runs,
@@ -72,18 +69,18 @@ def tune(given: dict[str, Any], name: str | None, trials: int, storage: Storage,
     try:
         with storage.lock("begin"):
             study = begin(given, name, storage)
-        about = definition(study)
+        definition = definition_of(study)
         work = Work(
-            study, about, storage,
+            study, definition, storage,
             machine=replace(machine, runs=machine.runs / "studies", track=False),
             log=StudyLog(machine.runs, study.study_name, storage.url, machine.track),
-            data=validation(datasets.load(about["dataset"], machine.data_root), about["validation"]),
-            objectives=objectives(about),
-            space=search_space(fixed(about), about["search"]),
+            data=validation(datasets.load(definition.dataset, machine.data_root), definition.validation),
+            objectives=definition.build_objectives(),
+            space=definition.build_space(),
         )  # fmt: skip
         carry_on(work, trials)
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise storage.unreachable(error) from error
+        raise storage.explain(error) from error
     return study
 
 
@@ -92,10 +89,10 @@ def carry_on(work: Work, trials: int) -> None:
     study, begun, done, failed = work.study, time.monotonic(), 0, 0
     console.print(f"study '{study.study_name}' in {work.storage.url}", highlight=False, soft_wrap=True)
     with work.storage.lock("begin"):
-        if "mlflow" not in study.user_attrs and (logged := work.log.begin(work.about)):
+        if "mlflow" not in study.user_attrs and (logged := work.log.begin(work.definition)):
             study.set_user_attr("mlflow", logged)
-    while claimed := claim(work, trials):
-        trial, release = claimed
+    while taken := take_trial(work, trials):
+        trial, release = taken
         try:
             failed = 0 if attempt(work, trial) else failed + 1
         except BaseException as error:
@@ -107,16 +104,16 @@ def carry_on(work: Work, trials: int) -> None:
         ended = study.get_trials(deepcopy=False)
         finished = sum(each.state in FINISHED for each in ended)
         left = duration((time.monotonic() - begun) / done * max(trials - finished, 0))
-        line = f"{finished}/{trials} finished, {left} left; {told(work, ended[trial.number])}"
+        line = f"{finished}/{trials} finished, {left} left; {describe_trial(work, ended[trial.number])}"
         console.print(line, highlight=False, soft_wrap=True)
         if failed == ENOUGH:
             raise UserError(f"{ENOUGH} trials in a row failed, the last: {ended[trial.number].user_attrs['error']}")
-    front = best(study) if len(work.objectives) == 1 else []
-    values = dict(zip(work.about["objectives"], front[0].values, strict=True)) if front else {}
+    front = best_trials(study) if len(work.objectives) == 1 else []
+    values = dict(zip(work.definition.objectives, front[0].values, strict=True)) if front else {}
     work.log.end(study.user_attrs.get("mlflow"), "FINISHED", values)
 
 
-def told(work: Work, trial: FrozenTrial) -> str:
+def describe_trial(work: Work, trial: FrozenTrial) -> str:
     """A trial in a line: what it tried, and what came of it."""
     tried = " ".join(
         f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in trial.params.items()
@@ -124,14 +121,14 @@ def told(work: Work, trial: FrozenTrial) -> str:
     if trial.state != TrialState.COMPLETE:
         return f"trial {trial.number}: {tried}: {trial.state.name.lower()}"
     values = ", ".join(
-        f"{name} {value:.4f}" for name, value in zip(work.about["objectives"], trial.values, strict=True)
+        f"{name} {value:.4f}" for name, value in zip(work.definition.objectives, trial.values, strict=True)
     )
     return f"trial {trial.number}: {tried}: {values}"
 
 
-def claim(work: Work, trials: int) -> tuple[Trial, Callable[[], None]] | None:
+def take_trial(work: Work, trials: int) -> tuple[Trial, Callable[[], None]] | None:
     """The next trial and what gives up its lock; None once enough are finished. Waits while others may still fail."""
-    study, sampler = work.study, work.about["sampler"]
+    study, sampler = work.study, work.definition.sampler
     while True:
         with work.storage.lock(f"{study.study_name}: next"):
             reap(work)
@@ -142,7 +139,7 @@ def claim(work: Work, trials: int) -> tuple[Trial, Callable[[], None]] | None:
             if finished >= trials or (exhausted and not running):
                 return None
             if finished + running < trials and not exhausted:
-                study.sampler = SAMPLERS[sampler](key(work.about["seed"], "trial", len(known)) % 2**32)
+                study.sampler = SAMPLERS[sampler](key(work.definition.seed, "trial", len(known)) % 2**32)
                 trial = study.ask(work.space)
                 release = work.storage.take(lock_name(work, trial.number), wait=True)
                 assert release
@@ -193,12 +190,12 @@ def attempt(work: Work, trial: Trial) -> bool:
     values: list[float] | None = None
     state, status, folder = TrialState.COMPLETE, "FINISHED", None
     try:
-        spec = trial_spec(work.about, trial.params).on(work.data.fingerprint)
+        spec = work.definition.trial_spec(trial.params).on(work.data.fingerprint)
         folder = work.machine.runs / spec.name
         trial.set_user_attr("run", spec.name)
-        run(spec, work.machine, data=work.data, watch=watcher(work, trial, spec))
-        certificates, row = read_records(folder / "certify.jsonl"), read_json(folder / "result.json")
-        values = [each.value(certificates, row) for each in work.objectives]
+        finished = run(spec, work.machine, data=work.data, watch=build_watch(work, trial, spec))
+        records, result = finished.read_records("certify"), read_json(folder / "result.json")
+        values = [each.value(records, result) for each in work.objectives]
     except optuna.TrialPruned:
         state, status = TrialState.PRUNED, "KILLED"
     except Diverged as error:
@@ -209,7 +206,7 @@ def attempt(work: Work, trial: Trial) -> bool:
         state, status = TrialState.FAIL, "FAILED"
     if folder:
         discard_weights(work, spec)
-    named = dict(zip(work.about["objectives"], values or (), strict=False))
+    named = dict(zip(work.definition.objectives, values or (), strict=False))
     work.log.end(trial.user_attrs.get("mlflow"), status, named, folder)
     work.study.tell(trial, values, state=state, skip_if_finished=True)
     return state != TrialState.FAIL
@@ -221,7 +218,7 @@ def discard_weights(work: Work, spec: RunSpec) -> None:
     shutil.rmtree(work.machine.runs / "models" / spec.model.name, ignore_errors=True)
 
 
-def watcher(work: Work, trial: Trial, spec: RunSpec) -> Watch | None:
+def build_watch(work: Work, trial: Trial, spec: RunSpec) -> Watch | None:
     """Certifies a few validation images now and then during training, and prunes a trial that others are ahead of."""
     if len(work.objectives) > 1 or not work.objectives[0].prunes:
         return None
@@ -236,7 +233,7 @@ def watcher(work: Work, trial: Trial, spec: RunSpec) -> Watch | None:
         made = certificates(
             model, examples(work.data.test, range(min(LOOK_IMAGES, c.images, len(work.data.test)))),
             sigma=sigma, n0=c.n0, n=max(LOOK_DRAWS, smallest_n(c.alpha)), alpha=c.alpha, seed=spec.seed,
-            top=c.top, deterministic=method.deterministic, radii=c.radii or None, noise=c.noise,
+            top=c.top, deterministic=method.deployed == "pass", radii=c.radii or None, noise=c.noise,
             precision=c.precision, batch_size=work.machine.batch_size, device=work.machine.torch_device,
         )  # fmt: skip
         trial.report(wanted.value(pd.DataFrame(made), {}), step=100 * look // LOOKS)

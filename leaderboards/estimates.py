@@ -1,0 +1,98 @@
+"""What a row's numbers are averaged from, and how uncertain they are: means over seeds, and 95 % intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from suite.protocols.protocol import Column
+from suite.statistics.bounds import Convention
+from suite.statistics.intervals import averaged_share, mean_interval, proportion_interval
+from suite.store.result import Result
+
+CURVES: dict[Convention, str] = {"standard": "certified_accuracy", "paper": "certified_accuracy_paper"}
+Interval = tuple[float, float] | None
+
+
+def hits_and_counted(
+    radius: NDArray[np.float64], curve: str, radii: Sequence[float]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which images are certified at each radius and which count, in the convention of `curve`, one of CURVES.
+
+    `radius` (…, N) is an image's R where it is classified correctly, −1 where wrongly, NaN where abstained; (…, N) →
+    (R, …, N), (…, N).
+    """
+    r = np.reshape(radii, (-1, *[1] * radius.ndim))
+    if curve == CURVES["standard"]:
+        return radius >= r, np.ones(radius.shape, bool)
+    return radius > r, ~np.isnan(radius)
+
+
+def mean_and_spread(values: Iterable[float | None]) -> tuple[float | None, float | None]:
+    """The mean of the values that are known, and their sample standard deviation if there are two."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None, None
+    mean = math.fsum(known) / len(known)
+    squares = math.fsum((value - mean) ** 2 for value in known)
+    return mean, math.sqrt(squares / (len(known) - 1)) if len(known) > 1 else None
+
+
+def certificate_intervals(
+    results: Sequence[Result], radii: Sequence[float]
+) -> tuple[dict[str, Interval], dict[str, dict[str, Interval]]]:
+    """95 % intervals of what is counted from certificates: by column, and by column and radius."""
+    names = [str(r) for r in radii]
+    if all(result.image_radii for result in results):
+        radius = np.array([result.image_radii for result in results], float)  # (S, N)
+        curves = {}
+        for curve in CURVES.values():
+            _, low, high = averaged_share(*hits_and_counted(radius, curve, radii))
+            curves[curve] = dict(zip(names, map(pair, low, high), strict=True))
+        _, low, high = averaged_share(np.isnan(radius), np.ones_like(radius))
+        acr = mean_interval(np.nan_to_num(radius, nan=-1).clip(0).mean(0))
+        return {"abstained": pair(low, high), "acr": acr}, curves
+    first = results[0]
+    if len(results) > 1 or first.read != "log":
+        return {}, {}
+    images, abstained = first.images or 0, first.abstained or 0.0
+    totals = {CURVES["standard"]: images, CURVES["paper"]: round(images * (1 - abstained))}
+    own = {curve: getattr(first, curve) for curve in totals}
+    curves = {curve: {r: wilson(own[curve].get(r), total) for r in names} for curve, total in totals.items()}
+    return {"abstained": wilson(first.abstained, images)}, curves
+
+
+def bounds_of(results: Sequence[Result], column: Column) -> Interval:
+    """The mean of the runs' own bounds of a metric; None where one of them is not known."""
+    if column.key == "clean_accuracy":
+        bounds = [wilson(result.clean_accuracy, clean_images(result)) for result in results]
+    elif column.interval:
+        low, high = column.interval
+        ends = [(result.metric(low), result.metric(high)) for result in results]
+        bounds = [None if a is None or b is None else (a, b) for a, b in ends]
+    else:
+        return None
+    known = [ends for ends in bounds if ends]
+    return (mean(low for low, _ in known), mean(high for _, high in known)) if known else None
+
+
+def mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return math.fsum(found) / len(found)
+
+
+def clean_images(result: Result) -> int:
+    """How many images the clean accuracy is of: a pass sees the whole test set, a vote those that are certified."""
+    return (result.single_pass_images if result.deployed == "pass" else result.images) or 0
+
+
+def wilson(share: float | None, total: int) -> Interval:
+    return proportion_interval(share * total, total) if share is not None and total else None
+
+
+def pair(low: Any, high: Any) -> Interval:
+    return (float(low), float(high)) if np.isfinite(low) and np.isfinite(high) else None

@@ -1,0 +1,71 @@
+"""Finished runs: those of a store, and those that come with the suite, without weights and with compressed records."""
+
+from __future__ import annotations
+
+import lzma
+import shutil
+from pathlib import Path
+
+from leaderboards.cache import read_result, read_results
+from suite.errors import UserError
+from suite.store.files import write_atomically
+from suite.store.result import Result
+
+KEPT = "runs"  # beneath the published rows
+
+
+def keep(folder: Path, root: Path) -> tuple[Path, bool]:
+    """Put a finished run beside the published rows in `root`; where, and whether that changed anything.
+
+    Raises UserError where the run has not finished, or where its result cannot be read or has no certificates.
+    """
+    try:
+        result = read_result(folder / "result.json")
+    except FileNotFoundError as error:
+        raise UserError(f"{folder} is not a finished run: it has no result.json") from error
+    if isinstance(result, str):
+        raise UserError(result)
+    if not result.is_certified:
+        raise UserError(f"{folder} has no certificates, so no board has a row for it: suite certify {folder.name}")
+    place = root / KEPT / folder.name
+    files = {name: folder / name for name in ("spec.json", "environment.json", "training.json", "result.json")}
+    content = {name: file.read_bytes() for name, file in files.items() if file.exists()}
+    for protocol in result.protocols:
+        file = records_file(folder, protocol)
+        content[f"{file.name}.xz"] = lzma.compress(file.read_bytes(), preset=9)
+    present = {file.name: file.read_bytes() for file in place.iterdir()} if place.is_dir() else {}
+    if present == content:
+        return place, False
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    for name, data in content.items():  # result.json, which makes it a row, comes last
+        if name != "result.json":
+            write_atomically(place / name, data)
+    write_atomically(place / "result.json", content["result.json"])
+    return place, True
+
+
+def results(runs: Path, published: Path | None) -> list[Result]:
+    """The results of a store's runs and of those kept in `published`; a store's own replaces the kept one."""
+    found = {result.run_id: result for result in read_results(published / KEPT)[0]} if published else {}
+    return list((found | {result.run_id: result for result in read_results(runs)[0]}).values())
+
+
+def run_folder(run: str, runs: Path, published: Path) -> Path:
+    """Where the files of a run lie, by its id: in the store or, if they do not, where runs are kept."""
+    return runs / run if (runs / run / "result.json").exists() else published / KEPT / run
+
+
+def records_file(folder: Path, protocol: str) -> Path:
+    """The file of a run's records of a protocol, which may lie there compressed, as FILE.xz (`read_records`).
+
+    The run's result names it. A run that has not finished has the newest one; one of an earlier version has
+    PROTOCOL.jsonl.
+    """
+    plain = folder / f"{protocol}.jsonl"
+    try:
+        result = read_result(folder / "result.json")
+    except OSError:
+        files = sorted(folder.glob(f"{protocol}-????????.jsonl"), key=lambda file: file.stat().st_mtime_ns)
+        return files[-1] if files else plain
+    return folder / result.records.get(protocol, plain.name) if isinstance(result, Result) else plain

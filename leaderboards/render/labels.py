@@ -1,0 +1,45 @@
+"""What rows are called in plots and lists."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from leaderboards.rows import Row
+
+
+def labels(rows: Iterable[Row | Any], *, full: bool = False) -> dict[str, str]:
+    """What to call each row, or line of a table, by its run_id; no two alike.
+
+    Method, architecture and what sets it apart: a run's seeds, a published row's variant. `full` adds the data, σ, n
+    and the number of images, for rows of different tables. Names that are still alike get the end of the run_id.
+    """
+    found: dict[str, str] = {}
+    for row in rows:
+        parts = [str(row.method), str(row.arch)]
+        if full:
+            parts += [str(row.data), f"σ = {row.sigma:g}", f"n = {row.n}", f"{row.images} images"]
+        found[row.run_id] = ", ".join([*parts, distinction(row)])
+    often = Counter(found.values())
+    return {
+        run_id: f"{name} ({run_id.rpartition('-')[2]})" if often[name] > 1 else name for run_id, name in found.items()
+    }
+
+
+def distinction(row: Row | Any) -> str:
+    """What sets a row apart from others of its method and architecture."""
+    if row.source == "published":
+        return str(row.variant or "as published")
+    if not row.seeds:
+        return "no seed"
+    return f"{len(row.seeds)} seeds" if len(row.seeds) > 1 else f"seed {row.seeds[0]}"
+
+
+def shorten(names: Iterable[str]) -> tuple[str, dict[str, str]]:
+    """What all of several names have in common, and each without it: for a legend that has to fit a phone."""
+    parts = {name: name.split(", ") for name in names}
+    common = [part for part in next(iter(parts.values()), []) if all(part in own for own in parts.values())]
+    if len(parts) < 2:
+        return "", {name: name for name in parts}
+    return ", ".join(common), {name: ", ".join(p for p in own if p not in common) for name, own in parts.items()}

@@ -1,0 +1,65 @@
+"""What a trained model is: the part of a run that its weights depend on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field, field_validator
+
+from methods import METHODS
+from suite.ranges import Scale
+from suite.spec.identity import identify, model_content
+from suite.spec.sections import Frozen, Training
+
+if TYPE_CHECKING:
+    from methods import Method
+
+
+class ModelSpec(Frozen):
+    """A model: method, data, architecture, σ, seed, settings, and the model that its training starts from."""
+
+    method: str
+    dataset: str
+    data: str = Field("", description="fingerprint of the images, filled in once they are loaded")
+    arch: str
+    sigma: Scale | None = Field(description="σ of the noise, pixels in [0,1]")
+    seed: int = Field(0, ge=0, lt=2**31)
+    parameters: dict[str, Any] = Field(default_factory=dict, description="the method's own settings")
+    training: Training
+    start: ModelSpec | None = Field(None, description="the model that training starts from")
+
+    @field_validator("arch")
+    @classmethod
+    def _known_arch(cls, arch: str) -> str:
+        from suite.networks.architectures import split_arch
+
+        split_arch(arch)
+        return arch
+
+    def build_method(self) -> Method[Any]:
+        """The method with its settings, ready to train or to say how its model is deployed."""
+        kind = METHODS.get(self.method)
+        return kind(kind.Parameters(**self.parameters), self.sigma or 0.0)
+
+    @property
+    def deployed(self) -> Literal["pass", "vote"]:
+        """What a user of the model runs: one pass, or the vote of many noisy ones."""
+        return self.build_method().deployed
+
+    def on(self, fingerprint: str) -> Self:
+        """This spec, tied to the data that was loaded."""
+        start = self.start and self.start.on(fingerprint)
+        return self.model_copy(update={"data": fingerprint, "start": start})
+
+    @property
+    def digest(self) -> str:
+        """Ten hex digits that identify everything that the weights depend on."""
+        return identify(model_content(self))
+
+    @property
+    def name(self) -> str:
+        """The model's folder: readable, and unique by its digest."""
+        sigma = "" if self.sigma is None else f"-sigma{self.sigma:g}"
+        digest = identify(model_content(self))  # that of the model, also in a run
+        return f"{self.method}-{Path(self.dataset).name}-{self.arch}{sigma}-seed{self.seed}-{digest}"
