@@ -8,7 +8,7 @@ from importlib import import_module
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: the command line prints it as one line and exits with 2."""
+    """A mistake that the user can fix: the command line prints it as one line and exits with 2."""
 
 
 class Diverged(UserError):

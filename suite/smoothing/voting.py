@@ -66,7 +66,7 @@ def settled_logits(model: nn.Module, x: Tensor, k: int = 1, precision: Precision
 
 
 def top_classes(model: nn.Module, x: Tensor, k: int = 1, precision: Precision = "fp32") -> Tensor:
-    """The k classes with the largest settled logits, largest first and of equals the lower class: (B, k) int64."""
+    """The k classes with the largest settled logits, in descending order; ties go to the lower class: (B, k) int64."""
     return leading(settled_logits(model, x, k, precision), k)
 
 

@@ -64,7 +64,7 @@ def tune(given: StudyOptions, name: str | None, trials: int, storage: Storage, m
     """Take part in a study until `trials` are finished in it, by this process or by others; returns it.
 
     `given` and `name`: as for `suite.tuning.definition.begin`. Trials are runs in the folder "studies" of the runs,
-    where they share the models that they start from. Raises UserError for everything the user can mend.
+    where they share the models that they start from. Raises UserError for everything the user can fix.
     """
     try:
         with storage.lock("begin"):
