@@ -467,6 +467,7 @@ def trained(data: Dataset, **given: Any) -> nn.Module:
     return model.eval()
 
 
+@pytest.mark.slow
 def test_adversarial_training_makes_digits_harder_to_attack() -> None:
     x, y = digits().test[torch.arange(0, 500, 3)].float() / 255, digits().test.labels[::3]
     accuracy, robust = {}, {}
@@ -479,6 +480,7 @@ def test_adversarial_training_makes_digits_harder_to_attack() -> None:
     assert robust["madry"] > robust["baseline"] + 0.15
 
 
+@pytest.mark.slow
 def test_madry_heat_never_reads_a_label() -> None:
     """Trained again with labels that are all wrong: the same weights, bit for bit. Madry's own become others."""
     everything = digits().train[torch.arange(len(digits().train))]

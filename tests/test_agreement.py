@@ -91,6 +91,7 @@ def test_it_makes_one_clean_pass_and_n_of_each_model() -> None:
     assert protocol("agreement").passes(alone, 360) == sum(v.sizes)
 
 
+@pytest.mark.slow
 def test_the_batch_size_and_the_company_change_no_record() -> None:
     spec = digits_spec("heat", **{"agreement.against": AGAINST})
     images = small_images()

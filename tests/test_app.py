@@ -171,6 +171,7 @@ def selected(app: Any, label: str) -> Any:
     return next(box.value for box in app.selectbox if box.label == label)
 
 
+@pytest.mark.slow
 def test_the_board_of_a_store(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = Pages(runs, monkeypatch)("leaderboard")
     assert selected(app, "Board") == "digits"  # the one with a run
@@ -202,6 +203,7 @@ def test_an_unfinished_run_shows_what_is_there(runs: Path, monkeypatch: pytest.M
     assert len(app.dataframe[0].value) == 7
 
 
+@pytest.mark.slow
 def test_without_checkpoint_or_records_a_page_says_so_and_shows_the_rest(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,6 +241,7 @@ def test_two_rows_on_their_images(runs: Path, tmp_path: Path, monkeypatch: pytes
     assert app.dataframe[1].value["idx"].tolist() == [line["idx"] for line, had in zip(lines[:4], right[:4], strict=True) if had]  # noqa: E501  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_papers_items(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = Pages(runs, monkeypatch)("paper", item="Figure 1a")
     shown = app.dataframe[0].value
@@ -252,6 +255,7 @@ def test_the_papers_items(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not Pages(runs, monkeypatch)("paper", item="Figure 5").warning
 
 
+@pytest.mark.slow
 def test_studies_locked_ones_and_a_file_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = "tune --method heat --dataset digits --trials 2 --n 100 --images 20 --search lr=1e-3:1e-1:log --no-track"
     fixed = [
@@ -282,6 +286,7 @@ def test_studies_locked_ones_and_a_file_that_is_none(tmp_path: Path, monkeypatch
     assert "cannot use the storage" in said(pages("studies"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 def test_an_empty_store_says_what_to_do(view: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = Pages(tmp_path / "nothing", monkeypatch)(view)
@@ -295,6 +300,7 @@ def test_an_empty_store_says_what_to_do(view: str, tmp_path: Path, monkeypatch: 
     assert not os.path.exists(tmp_path / "nothing")
 
 
+@pytest.mark.slow
 def test_a_store_that_is_no_folder_and_a_damaged_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (file := tmp_path / "file").touch()
     for view in VIEWS:

@@ -102,6 +102,7 @@ def in_foolbox(model: nn.Module, y: Tensor) -> tuple[foolbox.PyTorchModel, foolb
     return wrapped, foolbox.criteria.Misclassification(torch.zeros_like(y))
 
 
+@pytest.mark.slow
 def test_pgd_stops_where_foolbox_first_succeeds() -> None:
     model, x, y = attacked_images()
     x_adv, found = first_success_pgd(*arguments(model, x, y), epsilon=ball(x, MAX_NORM), steps=STEPS)
@@ -224,6 +225,7 @@ def test_the_best_distance_of_a_linear_classifier_is_its_own_where_the_papers_ar
     assert found["ddn"].between(0.41, 0.45).all()
 
 
+@pytest.mark.slow
 def test_a_public_resnet20s_best_distances_are_near_those_of_other_libraries(cifar10: Path) -> None:
     """adversarial-library 0.2.8: FMN in 300 steps, DDN in 300 and 1,000, and ALMA in 1,000, the nearest of each image.
 
@@ -339,6 +341,7 @@ def test_the_answer_of_a_stochastic_row_is_that_of_the_averaged_softmax(eta: lis
 # the protocol
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["baseline", "randomized-smoothing"])
 def test_records_do_not_depend_on_batch_size_order_or_company(method: str) -> None:
     model, spec, images, labels = small_case(method, torch.float64)

@@ -118,6 +118,7 @@ class Shattered(Planes):
         return super().forward(x).double() + ripple * torch.tensor([1.0, -1.0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masked", [Answers, Rounded, Shattered])
 def test_a_model_that_masks_its_gradient_does_not_pass(masked: type[Planes]) -> None:
     """Radii are half too large. What follows the gradient alone hardly finds one; hop-skip-jump asks for answers."""
@@ -140,6 +141,7 @@ def default_searches() -> tuple[str, ...]:
     return digits_spec("baseline").audit.searches
 
 
+@pytest.mark.slow
 def test_what_an_audit_of_a_single_pass_finds_does_not_depend_on_a_scale_of_the_logits() -> None:
     model, _, images, labels = small_case("baseline")
     spec = digits_spec("baseline", **{"audit.steps": 10, "audit.queries": 200})
@@ -205,6 +207,7 @@ def test_the_probit_form_of_the_l_bound_is_audited_with_it() -> None:
     assert set(earlier) == {"certify", "lbound"}
 
 
+@pytest.mark.slow
 def test_under_the_top_k_rule_the_certificate_is_of_a_set_and_the_l_bound_of_the_order() -> None:
     """With logits 0.3, 0.2 and 0, class 2 takes its place among the two leaders before it leads."""
     model = Planes(classes=3)
@@ -222,6 +225,7 @@ def test_under_the_top_k_rule_the_certificate_is_of_a_set_and_the_l_bound_of_the
     assert records("audit", model, voted, x, [0, 0], certify=fewer)["violated"].tolist() == [1, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["baseline", "randomized-smoothing"])
 def test_records_do_not_depend_on_batch_size_order_or_company(method: str) -> None:
     model, _, images, labels = small_case(method, torch.float64)
@@ -275,6 +279,7 @@ def tiny() -> RunSpec:
     return make_spec(**TINY | few, protocols="attack,audit")
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_with_the_same_records_and_figures(tmp_path: Path) -> None:
     whole = run(tiny(), Machine(runs=tmp_path / "whole", track=False)).path
     shutil.copytree(tmp_path / "whole", tmp_path / "again")

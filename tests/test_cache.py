@@ -38,6 +38,7 @@ def write(runs: Path, name: str, row: Any) -> Path:
     return runs / name / "result.json"
 
 
+@pytest.mark.slow
 def test_each_file_is_read_once_until_it_changes(store: tuple[Path, list[str]]) -> None:
     runs, reads = store
     before = table("digits", runs)

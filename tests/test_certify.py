@@ -37,6 +37,7 @@ class Linear(nn.Module):
         return torch.stack((self.margin(x), -self.margin(x)), dim=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_no_more_certificates_exceed_the_true_distance_than_alpha_allows(deterministic: bool) -> None:
     alpha, total = 0.05, 5_000
@@ -52,6 +53,7 @@ def test_no_more_certificates_exceed_the_true_distance_than_alpha_allows(determi
     assert 0.4 * alpha * total < too_large <= stats.binom.ppf(0.999, total, alpha)
 
 
+@pytest.mark.slow
 def test_adaptive_certificates_hold_as_surely_and_take_fewer_draws() -> None:
     alpha, total, radii = 0.05, 500, [0.1, 0.2, 0.3]
     model = Linear(12)
@@ -90,6 +92,7 @@ def run(
     return [{key: value for key, value in record.items() if key != "time"} for record in records]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_records_do_not_depend_on_batch_size_order_or_company(deterministic: bool) -> None:
     everything = run([0, 1, 2, 3, 4, 5], 256, deterministic)
@@ -100,6 +103,7 @@ def test_records_do_not_depend_on_batch_size_order_or_company(deterministic: boo
     assert run([0], 256, deterministic, seed=1) != everything[:1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"radii": [0.1, 0.3]}, {"precision": "bf16"}])
 def test_nor_do_adaptive_or_bf16_records(settings: dict[str, Any]) -> None:
     everything = sorted(run([0, 1, 2, 3, 4, 5], 256, **settings), key=lambda record: record["idx"])

@@ -32,6 +32,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs
 
 
+@pytest.mark.slow
 def test_help_imports_nothing_heavy() -> None:
     """What its half a second hangs on; a busy machine tells nothing about the time itself."""
     program = "import sys; from suite.cli.main import main; sys.argv = ['suite', '--help']\n"
@@ -42,6 +43,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert heavy.isdisjoint(out.split())
 
 
+@pytest.mark.slow
 def test_a_run_prints_its_row_and_where_to_look(suite: Cli, finished: Path) -> None:
     code, out, _ = suite(*tiny(finished))
     assert code == 0
@@ -65,6 +67,7 @@ def test_the_leaderboard_prints_and_exports(suite: Cli, finished: Path) -> None:
     assert "no finished run" in suite.mistake("leaderboard", "cifar10", "--no-published", "--runs", str(finished))
 
 
+@pytest.mark.slow
 def test_boards_are_written_filtered_and_sorted(suite: Cli, tmp_path: Path) -> None:
     board, file = ["leaderboard", "cifar10", "--runs", str(tmp_path)], tmp_path / "board.csv"
     for form in ("json", "csv", "markdown", "latex", "html"):
@@ -257,6 +260,7 @@ def test_a_full_disk(suite: Cli, tmp_path: Path) -> None:
         subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.slow
 def test_a_finished_run_goes_through_one_protocol_more_and_keeps_what_it_has(suite: Cli, finished: Path) -> None:
     [folder] = finished.glob("heat-*/")
     before = records_file(folder, "certify").read_bytes()

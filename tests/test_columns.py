@@ -35,6 +35,7 @@ SPEED = Column("speed", "speed.mean", "speed", "speed of light", "", ".2f", "wha
 TESTED = Column("tested", "speed.failed", "tested", "tests failed", "count", "d", "of those run", of="speed.run")
 
 
+@pytest.mark.slow
 def test_a_board_needs_no_torch_and_nothing_that_makes_runs(tmp_path: Path) -> None:
     program = [sys.executable, "-c", OFFLINE, str(tmp_path)]
     assert subprocess.run(program, check=True, capture_output=True, text=True).stdout.split("\n")[0] == "False []"

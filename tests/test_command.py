@@ -52,6 +52,7 @@ CHANGES: list[dict[str, Any]] = [
 SCALES = [("demo", "digits"), ("quick", "cifar10"), ("paper", "cifar10"), ("paper", "imagenet"), ("quick", "a, b/c")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", TRAINED)
 def test_every_method_and_scale_is_made_again(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for profile, dataset in SCALES:
@@ -62,6 +63,7 @@ def test_every_method_and_scale_is_made_again(method: str, monkeypatch: pytest.M
             assert protocols == spec.protocols
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["heat", "madry-heat"])
 def test_models_within_a_run_are_made_again(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     changes: list[dict[str, Any]] = [

@@ -187,6 +187,7 @@ def test_a_verdict_on_means_at_the_fewest_images(spread: float, seeds: int) -> N
     assert 0.93 < covered(*np.transpose(found), truth) < 0.965
 
 
+@pytest.mark.slow
 def test_a_verdict_on_medians_at_the_fewest_images() -> None:
     generator = np.random.default_rng(0)
     draw = partial(distances, generator, spread=0.55)

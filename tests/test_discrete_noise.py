@@ -88,6 +88,7 @@ class Above(nn.Module):
         return torch.stack((t, -t), dim=1)
 
 
+@pytest.mark.slow
 def test_no_more_discrete_certificates_exceed_the_true_distance_than_alpha_allows() -> None:
     alpha, total = 0.05, 1_500
     levels = torch.randint(128, 218, (total,), generator=torch.Generator().manual_seed(1))

@@ -305,6 +305,7 @@ def fields_of(page: Path, heading: str, column: str) -> set[str]:
     return set(re.findall(r"`(\w+)`", " ".join(row[column] for row in rows)))
 
 
+@pytest.mark.slow
 def test_every_field_of_a_record_is_documented(place: Path) -> None:
     """Of a run that went through every protocol."""
     given: dict[str, Any] = {"method": "baseline", "dataset": "digits", "epochs": 0.2, "protocols": "all", "n": 100}

@@ -99,6 +99,7 @@ def test_there_is_no_circle() -> None:
     assert len(order) == len(TREE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "what",
     [

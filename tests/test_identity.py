@@ -68,6 +68,7 @@ def test_a_new_setting_with_a_default_moves_no_file(
     assert moved == ({"audit"} if name == "audit" else {"folder", "certify", "timing", "audit"})  # those that need it
 
 
+@pytest.mark.slow
 def test_a_finished_run_keeps_its_files_when_a_protocol_gets_a_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +162,7 @@ def test_a_store_of_the_version_before_is_read_as_it_is(earlier: Path) -> None:
     assert read_spec(earlier / EARLIER_RUN).certify.n == 100
 
 
+@pytest.mark.slow
 def test_a_store_of_the_version_before_goes_on(earlier: Path) -> None:
     before = {file.name.partition(".")[0]: file.read_bytes() for file in (earlier / EARLIER_RUN).glob("*.jsonl")}
     stored = json.loads((earlier / EARLIER_RUN / "result.json").read_text())

@@ -26,6 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run(RunSpec(**TINY), Machine(runs=store, track=False)).path
 
 
+@pytest.mark.slow
 def test_a_kept_run_is_the_row_that_it_was(folder: Path, tmp_path: Path) -> None:
     before = table("digits", folder.parent, published=None)
     records = row_records(before.iloc[0], folder.parent, tmp_path)

@@ -26,6 +26,7 @@ from torch import Tensor
 SIGMA = 0.25
 
 
+@pytest.mark.slow
 def test_the_bound_never_exceeds_the_distance_to_another_answer() -> None:
     t = 1.2 * torch.rand(4_000, generator=torch.Generator().manual_seed(1)) - 0.6  # up to 2.4 σ either side
     model = Smoothed(SIGMA)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from helpers.cli import TINY
 from helpers.known import digits_spec
 
@@ -12,6 +13,7 @@ from suite import Machine, RunSpec, run
 from suite.store.records import read_records
 
 
+@pytest.mark.slow
 def test_a_run_has_their_figures_in_its_row_and_resumes_them(tmp_path: Path) -> None:
     stochastic = digits_spec("randomized-smoothing", epochs=1).model.model_dump(mode="json")
     spec = RunSpec(

@@ -63,6 +63,7 @@ def test_a_folded_network_leaves_its_input_and_gives_the_same_logits() -> None:
     assert "relu" not in fast.code  # type: ignore[operator]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["resnet8", "resnet18", "resnet50"])
 def test_steps_done_at_once_round_as_they_do_one_by_one(arch: str) -> None:
     torch.manual_seed(0)

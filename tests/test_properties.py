@@ -55,6 +55,7 @@ def counts(draw: st.DrawFn, most: int = 20_000) -> tuple[int, int]:
 # Statistics
 
 
+@pytest.mark.slow
 @given(counts(), ALPHAS)
 def test_clopper_pearson_is_that_of_statsmodels(case: tuple[int, int], alpha: float) -> None:
     count, n = case

@@ -60,6 +60,7 @@ def call(*arguments: str) -> tuple[str, int]:
     return out.getvalue() + err.getvalue(), int(end.value.code or 0)
 
 
+@pytest.mark.slow
 def test_it_has_a_command_settings_records_and_its_column_everywhere(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     small = ["--method", "baseline", "--dataset", "digits", "--epochs", "1", "--images", "20", "--n", "100"]

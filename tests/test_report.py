@@ -132,6 +132,7 @@ def test_other_peoples_text_is_shown_as_it_is() -> None:
     assert r"a \| b" in text
 
 
+@pytest.mark.slow
 def test_the_committed_report_is_that_of_the_rows_that_come_with_the_suite(tmp_path: Path) -> None:
     assert (DOCS / "study-cifar10.md").read_text() == to_markdown(report(tmp_path / "none", "cifar10"))
 

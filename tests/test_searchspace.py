@@ -49,6 +49,7 @@ def test_every_method_declares_ranges_that_its_settings_take() -> None:
             assert ("sigma" in kind.tunable) == kind.uses_sigma
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -125,6 +125,7 @@ def test_all_certificates_of_an_image_hold_together(p: float) -> None:
     assert draws.mean() < 2_000
 
 
+@pytest.mark.slow
 def test_without_radii_it_is_decided_whether_the_answer_is_certified_at_all() -> None:
     radius, draws, _ = simulate(np.array([0.3, 1.0]), [], 20_000, 0.001)
     assert radius[0] == 0

@@ -74,6 +74,7 @@ def test_one_of_two_processes_is_killed_in_the_middle_of_a_trial(storage: str, t
     assert len(list(tmp_path.glob("runs/studies/models/baseline-*/model.safetensors"))) == 1
 
 
+@pytest.mark.slow
 def test_a_trial_whose_process_dies_twice_is_left(tmp_path: Path, storage: str) -> None:
     """The deaths: its lock given up while the trial is running."""
     where = Storage(storage)

@@ -27,6 +27,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_run_made_without_mlflow_is_synced_once_and_completely(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,6 +79,7 @@ def test_a_result_that_changed_replaces_the_old_one(runs: Path) -> None:
     assert logged.data.metrics["abc"] == 1.5
 
 
+@pytest.mark.slow
 def test_a_run_with_4000_losses_takes_few_calls_and_arrives_whole(runs: Path, tmp_path: Path) -> None:
     """MLflow takes at most 1,000 metrics or 100 parameters in a call."""
     [finished] = [file.parent for file in runs.glob("*/result.json")]
@@ -114,6 +116,7 @@ def test_a_tree_is_flattened_to_dotted_names() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_environment_variable_is_respected(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/elsewhere.db")
     assert sync(runs) == (1, 1)

@@ -87,6 +87,7 @@ class Poison:
         raise AssertionError("the test set was touched")
 
 
+@pytest.mark.slow
 def test_no_test_image_reaches_an_objective(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A study on a data set whose test split ends whatever touches it; a run on it does end."""
     from dataclasses import replace
@@ -162,6 +163,7 @@ def test_looking_at_a_model_during_training_changes_no_weight(tmp_path: Path) ->
 # how
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("closed_form")
 def test_a_study_goes_on_by_its_name_and_only_as_it_was_begun(suite: Cli, tmp_path: Path) -> None:
     begun = [*COMMAND, "--search", "sigma=0.1:0.5", "--study", "mine", "--runs", str(tmp_path), "--no-track"]
@@ -195,6 +197,7 @@ def test_samplers_are_seeded_and_do_not_depend_on_the_process(sampler: str, tmp_
         assert abs(whole.best_params["sigma"] - 0.3) < 0.03
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("closed_form")
 def test_a_study_that_an_earlier_version_stored_is_read_and_goes_on(suite: Cli, tmp_path: Path) -> None:
     """Version 0.1 kept this JSON, and named a study by its digest."""
@@ -234,6 +237,7 @@ def test_a_definition_that_cannot_be_read_is_one_line(suite: Cli, tmp_path: Path
     assert "the study 'odd' has a definition that cannot be read: colour: Extra inputs" in said
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("closed_form")
 def test_a_grid_is_gone_through_once(tmp_path: Path) -> None:
     given = GIVEN | {"sampler": "grid", "search": ["sigma=0.1:0.5:5 distance=softmax,logits"]}

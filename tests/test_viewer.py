@@ -31,6 +31,7 @@ def content(folder: Path) -> dict[str, str]:
     return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
+@pytest.mark.slow
 def test_a_view_is_what_the_records_say_and_changes_nothing(folder: Path) -> None:
     before = content(folder)
     spec = read_spec(folder)
