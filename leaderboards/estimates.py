@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def mean_and_spread(values: Iterable[float | None]) -> tuple[float | None, float
     known = [value for value in values if value is not None]
     if not known:
         return None, None
-    mean = math.fsum(known) / len(known)
+    mean = fmean(known)
     squares = math.fsum((value - mean) ** 2 for value in known)
     return mean, math.sqrt(squares / (len(known) - 1)) if len(known) > 1 else None
 
@@ -77,12 +78,7 @@ def bounds_of(results: Sequence[Result], column: Column) -> Interval:
     else:
         return None
     known = [ends for ends in bounds if ends]
-    return (mean(low for low, _ in known), mean(high for _, high in known)) if known else None
-
-
-def mean(values: Iterable[float]) -> float:
-    found = list(values)
-    return math.fsum(found) / len(found)
+    return (fmean(low for low, _ in known), fmean(high for _, high in known)) if known else None
 
 
 def clean_images(result: Result) -> int:

@@ -66,7 +66,7 @@ def run(
     """Carry out a run, or what is left of it, and return its folder; `result.json` there is its row.
 
     Interrupted at any point, the same call goes on where it stopped and ends with the same records. The row has the
-    figures of every protocol that the folder has all records of, asked for now or earlier. Without `train` a model that
+    metrics of every protocol that the folder has all records of, asked for now or earlier. Without `train` a model that
     is not there is an error. `data` takes the place of the spec's data set: a view of it, with its own fingerprint.
     `watch` sees the model after each step of its training. Raises UserError for everything the user can fix.
     """

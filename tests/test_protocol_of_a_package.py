@@ -20,8 +20,7 @@ from leaderboards.render.page import to_html
 from leaderboards.render.schema import schema
 from leaderboards.render.wide import wide_columns, wide_table
 from suite import RunSpec
-from suite.cli import protocols as commands
-from suite.cli.main import app, main
+from suite.cli.main import add_protocols, app, main
 from suite.spec.sections import PROTOCOLS
 from suite.store.read import read_spec
 
@@ -44,7 +43,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     (site / "my_protocols-1.0.dist-info" / "entry_points.txt").write_text(f"[{group[1]}]\nconfidence = {group[2]}\n")
     monkeypatch.syspath_prepend(site)
     known = list(app.registered_commands)
-    app.command("confidence", help=PROTOCOLS.summary("confidence"))(commands.protocol_command("confidence"))
+    add_protocols(PROTOCOLS.paths())
     yield
     app.registered_commands[:] = known
     sys.modules.pop("my_protocols", None)
@@ -115,3 +114,10 @@ def test_a_run_that_does_not_ask_for_it_has_none_of_it() -> None:
     spec = RunSpec(method="baseline", dataset="digits")
     assert "confidence" not in spec.sections
     assert spec.name == RunSpec(method="baseline", dataset="digits", protocols="accuracy,certify,confidence").name
+
+
+def test_a_protocol_called_as_a_command_is_leaves_the_command_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [(command.name, command.callback) for command in app.registered_commands]
+    monkeypatch.setattr(PROTOCOLS, "paths", lambda: dict.fromkeys(("run", "leaderboard", "studies", "attack"), "x:y"))
+    add_protocols(PROTOCOLS.paths())
+    assert [(command.name, command.callback) for command in app.registered_commands] == before

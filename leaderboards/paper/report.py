@@ -6,17 +6,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
 
 from leaderboards.board import title
-from leaderboards.estimates import mean
 from leaderboards.paper.items import ITEMS, Item, Records, comparable_results, compare_with_paper, row_line
 from leaderboards.paper.statements import Verdict, verdicts
 from leaderboards.published import PUBLISHED, paper_values
 from leaderboards.published.kept import records_file, results, run_folder
 from leaderboards.render.document import Section
+from leaderboards.render.labels import digests
 from leaderboards.render.plots import paper_plot
 from leaderboards.rows import COMPARABLE, is_decided
 from suite.errors import UserError
@@ -86,7 +87,7 @@ def name_recipes(rows: list[Result]) -> dict[str, list[Result]]:
     methods = [own[0].method for own in by_recipe.values()]
     named = {}
     for method, own in zip(methods, by_recipe.values(), strict=True):
-        apart = f" ({own[0].run_id.rpartition('-')[2]})" if methods.count(method) > 1 else ""
+        apart = f" ({digests(own[0].run_id)})" if methods.count(method) > 1 else ""
         named[method + apart] = own
     return named
 
@@ -237,7 +238,7 @@ def audits(named: Named) -> Iterator[Section]:
             ("top-1 = average's", "averaging.agreement.share", 100, "{:.1f} %"),
         ):
             found = [value for row in named[name] if (value := row.metric(path)) is not None]
-            line[heading] = form.format(scale * mean(found)) if found else "–"
+            line[heading] = form.format(scale * fmean(found)) if found else "–"
         lines.append(line)
     if lines:
         text = (

@@ -33,6 +33,8 @@ def keep(folder: Path, root: Path) -> tuple[Path, bool]:
     for protocol in result.protocols:
         file = records_file(folder, protocol)
         content[f"{file.name}.xz"] = lzma.compress(file.read_bytes(), preset=9)
+        if (settings := file.with_suffix(".json")).exists():  # what the digest in the name stands for
+            content[settings.name] = settings.read_bytes()
     present = {file.name: file.read_bytes() for file in place.iterdir()} if place.is_dir() else {}
     if present == content:
         return place, False

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 from leaderboards.rows import Row
+from suite.store.result import Result
 
 
 def labels(rows: Iterable[Row | Any], *, full: bool = False) -> dict[str, str]:
@@ -22,9 +24,17 @@ def labels(rows: Iterable[Row | Any], *, full: bool = False) -> dict[str, str]:
             parts += [str(row.data), f"σ = {row.sigma:g}", f"n = {row.n}", f"{row.images} images"]
         found[row.run_id] = ", ".join([*parts, distinction(row)])
     often = Counter(found.values())
-    return {
-        run_id: f"{name} ({run_id.rpartition('-')[2]})" if often[name] > 1 else name for run_id, name in found.items()
-    }
+    return {run_id: f"{name} ({digests(run_id)})" if often[name] > 1 else name for run_id, name in found.items()}
+
+
+def digests(run_id: str) -> str:
+    """The end of a run's id, which tells runs apart: the digests of its model and of its certificates' settings."""
+    return re.sub(r".*-seed\d+-", "", run_id)
+
+
+def deployment(row: Row | Result | Any) -> str:
+    """What the user of a row runs: "pass", or "vote of 100 passes"."""
+    return f"vote of {row.n0} passes" if row.deployed == "vote" else row.deployed or ""
 
 
 def distinction(row: Row | Any) -> str:

@@ -13,6 +13,7 @@ from rich.text import Text
 from leaderboards.estimates import bounds_of
 from leaderboards.render.cells import blocks, certificates, legend, notes, number, percent, references
 from leaderboards.render.cells import bounds as interval_text
+from leaderboards.render.labels import deployment
 from suite.protocols.protocol import Column, columns
 from suite.statistics.bounds import largest_radius
 from suite.statistics.intervals import proportion_interval
@@ -22,7 +23,7 @@ from suite.store.result import Result
 def result_table(result: Result) -> Table:
     """A run's row, one metric a line, with 95 % intervals for a finite test set."""
     table = Table(box=SIMPLE, show_header=False, title=result.run_id, title_justify="left")
-    table.add_row("method", f"{result.method}, {result.arch}, deployed as {deployment(result)}")
+    table.add_row("method", f"{result.method}, {result.arch}, deployed: {deployment(result)}")
     if result.single_pass_accuracy is not None:
         accuracy = f"{percent(result.single_pass_accuracy)} %  of {result.single_pass_images} test images"
         table.add_row("accuracy, one clean pass", accuracy)
@@ -33,11 +34,6 @@ def result_table(result: Result) -> Table:
         if not column.by_radius and result.metric(column.path) is not None:
             table.add_row(column.title, metric_text(result, column))
     return table
-
-
-def deployment(result: Result) -> str:
-    """What a row's user runs, in words."""
-    return f"a vote of {result.n0} passes" if result.deployed == "vote" and result.n0 else f"a {result.deployed}"
 
 
 def certificate_lines(result: Result) -> Iterator[tuple[str, str | Text]]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from leaderboards.board import count_names
 from leaderboards.render.cells import count_text, visible
-from leaderboards.render.labels import distinction
+from leaderboards.render.labels import deployment, distinction
 from suite.protocols.protocol import Column, columns
 
 FIRST = {"rank": "#", "method": "method", "arch": "arch", "variant": "variant", "seeds": "seeds"}
@@ -49,11 +49,6 @@ def plain_cell(value: Any) -> Any:
     return None if text == "" else text
 
 
-def deployment(row: Any) -> str:
-    """What the row's user runs: "pass", or "vote of 100"."""
-    return f"vote of {row['n0']}" if row["deployed"] == "vote" else str(row["deployed"] or "")
-
-
 def count_line(row: Any) -> str:
     """The counts of a row, as what an audit found: `audit: 19 violations of 80 attacked`; empty without any."""
     found = []
@@ -83,4 +78,5 @@ def formats(group: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
     for name, column in wide_columns(group).items():
         if not column.of:
             unit = ", in %" if column.unit == "share" else f", in {column.unit}" if column.unit else ""
-            yield name, f"%{column.form}", f"{column.help}{unit}"
+            better = {True: "; larger is better", False: "; smaller is better", None: ""}[column.larger_is_better]
+            yield name, f"%{column.form}", f"{column.help}{unit}{better}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from collections.abc import Collection
 from typing import Annotated, Any
 
 import typer
@@ -13,15 +14,23 @@ from suite.cli import about, boards, experiment, protocols, runs, tune
 from suite.errors import UserError
 from suite.spec.sections import PROTOCOLS
 
+
+def add_protocols(names: Collection[str]) -> None:
+    """A command for each of the protocols, in the order of the registry; a name that a command has is left to it."""
+    taken = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    taken |= {group.name for group in app.registered_groups} | {"accuracy"}
+    for name in PROTOCOLS.paths():
+        if name in names and name not in taken:
+            app.command(name, help=PROTOCOLS.summary(name))(protocols.protocol_command(name))
+
+
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.command()(runs.run)
 app.command()(protocols.certify)
-for name in PROTOCOLS.paths():
-    if name not in ("accuracy", "certify"):  # accuracy has no command of its own, certify has options of its own
-        app.command(name, help=PROTOCOLS.summary(name))(protocols.protocol_command(name))
+add_protocols(PROTOCOLS.builtin.keys() - {"accuracy", "certify"})  # a part of every run; a command with its own options
 app.command()(tune.tune)
 app.add_typer(tune.studies, name="studies")
 app.command()(runs.demo)
@@ -37,6 +46,7 @@ app.command("protocols")(about.protocols)
 app.command()(about.datasets)
 app.command()(about.illustrate)
 app.command()(about.sync)
+add_protocols(PROTOCOLS.paths())
 
 
 def print_version(asked: bool) -> None:

@@ -85,8 +85,8 @@ def certificates(
     fp32). `noise` is how x + η is computed (`suite.smoothing.noise.noisy`).
 
     A record has Cohen's fields (idx, label, predict: −1 for abstain, radius, correct, time in s) and chosen (ĉ_A, k
-    classes), count (their votes), n0 (0: the deterministic variant), draws (made of the n), n, alpha, sigma, claim and
-    votes (of the draws, by class).
+    classes), count (their votes), n0 (0: the deterministic variant), draws (made of the n), n, alpha, sigma and votes
+    (of the draws, by class). What a record claims is added by who asks for it.
     """
     model.eval()
     schedule = None if radii is None else make_schedule(radii, sigma=sigma, n=n, alpha=alpha)

@@ -107,10 +107,6 @@ class RunFolder(Folder[RunSpec]):
     <protocol>-<digest>.json (the settings that the digest stands for) and, once the run has finished, result.json.
     """
 
-    def __init__(self, path: Path, spec: RunSpec):
-        super().__init__(path, spec)
-        self.spec: RunSpec = spec
-
     def keep_settings(self, asked: Iterable[str]) -> RunSpec:
         """Lay the settings of the protocols `asked` over those that the folder has, and return the spec of both.
 

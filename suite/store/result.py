@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from suite.spec.sections import PROTOCOLS
+from suite.spec.shell_line import command
 from suite.statistics.bounds import largest_radius
 
 if TYPE_CHECKING:
@@ -116,8 +117,6 @@ def upgrade(content: dict[str, Any]) -> dict[str, Any]:
 
 def make_result(spec: RunSpec, data_name: str, data_title: str, records: dict[str, pd.DataFrame]) -> dict[str, Any]:
     """A run's result as JSON values, radii as keys of the certified accuracies. `records` by protocol."""
-    from suite.spec.shell_line import command
-
     method = spec.build_method()
     row: dict[str, Any] = {
         "schema": SCHEMA,
