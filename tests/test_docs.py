@@ -1,4 +1,4 @@
-"""The documentation: its commands and programs run, and its tables, figures and links are those of the code."""
+"""The documentation: its commands and programs run, and its settings, fields and links are those of the code."""
 
 from __future__ import annotations
 
@@ -10,63 +10,42 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
-from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pandas as pd
 import pytest
 import torch
 import typer
 import yaml
 from helpers.cli import TINY
-from helpers.heat_equation import STEPS, errors
 from helpers.known import small_images, small_model
-from pydantic_core import PydanticUndefined
+from helpers.pages import BLOCK, COLUMNS, DOCS, ROOT, blocks, fields_of, name, shown, tables
 
-from leaderboards import board_results as board
-from leaderboards.compare import difference, shared_images
-from leaderboards.paper.statements import STATEMENTS, judge
-from leaderboards.published import PUBLISHED, published_rows
-from leaderboards.published.kept import KEPT
 from leaderboards.render.cells import NAMES
 from leaderboards.render.schema import schema
 from leaderboards.rows import COMPARABLE
 from methods import METHODS, Settings
 from suite import certify
-from suite.boards.board import Board, load_board
 from suite.cli import main as cli
-from suite.experiments.experiment import count_passes, load_experiment, runs_of
-from suite.illustrate import ISLAND, POINT, SIGMA, TIMESTEPS, adversarial_distance, heat_steps
 from suite.pipeline import Machine, run
 from suite.protocols.protocol import columns as protocol_columns
 from suite.spec.run_spec import PROTOCOLS, make_spec
 from suite.spec.sections import Training
-from suite.store.records import read_records
-from suite.training import training_steps
 
-ROOT = Path(__file__).parents[1]
-DOCS = ROOT / "docs"
 METHODS_DOCS, PROTOCOLS_DOCS = DOCS / "reference" / "methods", DOCS / "reference" / "protocols.md"
-FINDINGS, REPRODUCING = "findings/findings.md", "how-to/reproducing-the-paper.md"
+
+
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
-BLOCK = re.compile(r"(?:<!-- (?P<mark>[^\n]*) -->\n)?```(?P<language>\w+)\n(?P<content>.*?)```", re.DOTALL)
+
+
 PARSED = "long: parsed only"
+
+
 ELSEWHERE = re.compile(r"run by (tests/\w+\.py)")
+
+
 EXAMINED = {"run", *(name for name in PROTOCOLS.paths() if PROTOCOLS.get(name).settings)}  # they make a spec
-
-# the columns of a table of settings: whose values they are
-COLUMNS = {
-    "demo": {"dataset": "digits", "profile": "demo"},
-    "quick": {"dataset": "cifar10", "profile": "quick"},
-    "paper": {"dataset": "cifar10", "profile": "paper"},
-    "paper, ImageNet": {"dataset": "imagenet", "profile": "paper"},
-}
-
-
-def name(page: Path) -> str:
-    return page.relative_to(ROOT).as_posix()
 
 
 # Commands and programs
@@ -80,12 +59,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "theirs.th").write_bytes(b"weights")
     (place / "RUN").write_text(folder.path.name)
     return place
-
-
-def blocks(page: Path) -> Iterator[tuple[str | None, str, str]]:
-    """The marked or unmarked blocks of a page: mark, language, content."""
-    for found in BLOCK.finditer(page.read_text()):
-        yield found["mark"], found["language"], found["content"]
 
 
 def lines(block: str) -> Iterator[list[str]]:
@@ -190,8 +163,8 @@ def test_the_site_builds_without_a_warning_and_needs_no_network(tmp_path: Path) 
     assert done.returncode == 0, done.stdout + done.stderr
     pages = {page.relative_to(tmp_path).as_posix(): page.read_text() for page in tmp_path.rglob("*.html")}
     command: Any = typer.main.get_command(cli.app)
-    for name in command.commands:
-        assert f'id="suite-{name}"' in pages["reference/command-line.html"]
+    for each in command.commands:
+        assert f'id="suite-{each}"' in pages["reference/command-line.html"]
     for field in schema()["properties"]["rows"]["items"]["properties"]:
         assert f"<code>{field}</code>" in pages["reference/results.html"]
     formulas = re.findall(r"<math.*?</math>", "".join(pages.values()), re.DOTALL)
@@ -200,38 +173,6 @@ def test_the_site_builds_without_a_warning_and_needs_no_network(tmp_path: Path) 
     assert not any("arithmatex" in page or "<!-- site:" in page for page in pages.values())
     loaded = re.compile(r"""<(?:script|img|iframe)[^>]*src=["']?https?:|<link[^>]*stylesheet[^>]*href=["']?https?:""")
     assert not [name for name, page in pages.items() if loaded.search(page)]
-
-
-# Settings
-
-
-def tables(page: Path) -> Iterator[tuple[str, list[dict[str, str]]]]:
-    """Every table of a page with the heading above it; its rows by column."""
-    heading, header = "", None
-    rows: list[dict[str, str]] = []
-    for line in chain(page.read_text().splitlines(), [""]):
-        if line.startswith("#"):
-            heading = line.lstrip("# ")
-        cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else None
-        if cells is None:
-            if rows:
-                yield heading, rows
-            header, rows = None, []
-        elif header is None:
-            header = cells
-        elif set(line) - set("|-: "):
-            rows.append(dict(zip(header, cells, strict=True)))
-
-
-def shown(value: Any) -> str:
-    """A value as the documentation writes it."""
-    if value in (None, PydanticUndefined, "", ()):
-        return "–"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple | list):
-        return ", ".join(map(shown, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def check(rows: list[dict[str, str]], fields: dict[str, Any], value: Callable[[str, dict[str, Any]], Any]) -> None:
@@ -251,6 +192,8 @@ def documented(page: Path, heading: str | None = None) -> list[dict[str, str]]:
 
 
 OWN = {method: METHODS.get(method).Parameters for method in METHODS.builtin}
+
+
 METHOD_PAGES = {method: METHODS_DOCS / f"{method}.md" for method in OWN if METHODS.get(method).trains}
 METHOD_PAGES["checkpoint"] = DOCS / "how-to" / "your-own-model.md"
 
@@ -297,14 +240,6 @@ def test_every_setting_of_a_protocol_is_documented(protocol: str) -> None:
               .__getattribute__(setting))  # fmt: skip
 
 
-# Fields and figures
-
-
-def fields_of(page: Path, heading: str, column: str) -> set[str]:
-    rows = chain.from_iterable(rows for above, rows in tables(page) if above == heading and column in rows[0])
-    return set(re.findall(r"`(\w+)`", " ".join(row[column] for row in rows)))
-
-
 @pytest.mark.slow
 def test_every_field_of_a_record_is_documented(place: Path) -> None:
     """Of a run that went through every protocol."""
@@ -325,152 +260,6 @@ def test_every_column_of_a_board_is_documented() -> None:
     headings = (column.heading for column in protocol_columns().values() if column.compact and column.heading)
     assert columns == {*NAMES, "0.1", *headings}
     assert fields_of(page, "What makes rows comparable", "field") == set(COMPARABLE)
-
-
-def rows_of(page: str, column: str) -> list[dict[str, str]]:
-    [rows] = [rows for _, rows in tables(DOCS / page) if column in rows[0]]
-    return rows
-
-
-def test_the_passes_announced_are_those_of_the_code() -> None:
-    """In millions of forward passes of one image."""
-    sizes = {"cifar10": (50_000, 10_000), "imagenet": (1_281_167, 50_000)}
-    for row in rows_of(REPRODUCING, "train"):
-        column = COLUMNS[row["profile"]]
-        train, test = sizes[column["dataset"]]
-        spec = make_spec(method=row["method"].strip("`"), **column)
-        images = training_steps(spec.training, train) * spec.training.batch_size
-        counts = {"train": images * spec.build_method().passes}
-        counts |= {protocol: PROTOCOLS.get(protocol).passes(spec, test) for protocol in PROTOCOLS.paths()}
-        for protocol, count in counts.items():
-            assert row[protocol] == f"{float(f'{count / 1e6:.3g}'):g}", (row["method"], row["profile"], protocol)
-
-
-def test_the_hours_on_imagenet_follow_from_the_passes() -> None:
-    [heat] = [row for row in rows_of(REPRODUCING, "train")
-              if row["profile"] == "paper, ImageNet" and row["method"] == "`heat`"]  # fmt: skip
-    for row in rows_of(REPRODUCING, "HeatSmoothing"):
-        step = 3 * float(row["training, images/s"])
-        assert row["HeatSmoothing"] == f"{float(heat['train']) * 1e6 / step / 3600:.1f} h"
-        assert row["baseline, 90 epochs"] == f"{346e6 / step / 3600:.0f} h"
-        if row["inference, images/s"] != "not given":
-            seconds = float(heat["certify"]) * 1e6 / float(row["inference, images/s"])
-            assert row["certificates"] == f"{seconds / 60:.0f} min"
-
-
-def test_the_passes_of_the_experiments_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("suite.spec.fill_in.fast_precision", lambda: "fp32")
-    sizes = {"cifar10": (50_000, 10_000), "imagenet": (1_281_167, 50_000)}
-    for row in rows_of(REPRODUCING, "experiment"):
-        name, _, extent = row["experiment"].partition(", ")
-        if extent:
-            study = load_experiment("paper").select(**({} if extent == "whole" else {"sigmas": [0.1], "seeds": [0]}))
-            specs = runs_of(study, "cifar10", profile=name)
-        else:
-            specs = runs_of(load_experiment(name))
-        train, test = sizes[specs[0].dataset]
-        data: Any = SimpleNamespace(train=range(train), test=range(test))
-        passes = count_passes(specs, data, Machine(runs=tmp_path)) / 1e6
-        assert (row["runs"], row["forward passes"]) == (str(len(specs)), f"{float(f'{passes:.3g}'):g}")
-
-
-def test_the_board_in_the_documentation_is_cifar10s() -> None:
-    [content] = [
-        content for _, language, content in blocks(DOCS / "how-to" / "adding-a-board.md") if language == "toml"
-    ]
-    settings = tomllib.loads(content)
-    assert Board(**settings | {"radii": tuple(settings["radii"])}) == load_board("cifar10")
-    assert fields_of(DOCS / "how-to" / "adding-a-board.md", "Adding a board", "field") == {*settings}
-
-
-def test_the_errors_in_one_dimension_are_those_computed() -> None:
-    for row in rows_of(FINDINGS, "n_T = 1"):
-        found = errors(STEPS["one step"], row["`lambda`"].strip("`"), 0.5 * {"σ²": 1, "2σ²": 2**0.5}[row["against"]])
-        for timesteps in (1, 2, 4, 8, 16, 32, 64):
-            assert row[f"n_T = {timesteps}"] == f"{found[timesteps]:.4f}"
-
-
-def test_the_distances_of_figure_5_are_those_computed() -> None:
-    x = torch.linspace(-2, 2, 801, dtype=torch.float64)
-    for row in rows_of(FINDINGS, "f_0"):
-        constant: Any = row["`lambda`"].strip("`")
-        iterates = heat_steps(ISLAND, x, sigma=SIGMA, timesteps=TIMESTEPS, constant=constant)
-        for k, v in enumerate(iterates):
-            assert row[f"f_{k}"] == f"{adversarial_distance(v, x, POINT):.2f}"
-
-
-def test_the_two_conventions_are_those_of_the_published_logs() -> None:
-    for row in rows_of(FINDINGS, "abstained"):
-        [published] = [
-            entry for entry in published_rows(row["data"])
-            if f"{entry.method} {entry.variant}".strip() == row["row"] and shown(entry.sigma) == row["σ"]
-        ]  # fmt: skip
-        assert row["abstained"] == f"{100 * published.abstained:.1f}"
-        for column, key in (("standard", "certified_accuracy"), ("paper's", "certified_accuracy_paper")):
-            for radius in ("0.25", "0.5", "1.0"):
-                if f"{column}, r = {radius}" in row:
-                    assert row[f"{column}, r = {radius}"] == f"{100 * getattr(published, key)[radius]:.1f}"
-
-
-def test_the_studys_rows_in_the_findings_are_those_kept(tmp_path: Path) -> None:
-    kept = {(row.method, row.sigma): row for row in board("cifar10", tmp_path) if row.source == "run"}
-    for line in rows_of(FINDINGS, "abst. %"):
-        row = kept[line["row"].strip("`"), float(line["σ"])]
-        assert (line["abst. %"], line["ACR"]) == (f"{100 * row.abstained:.1f}", f"{row.acr:.4f}")
-        for column, key in (("Cohen et al.'s", "certified_accuracy"), ("paper's", "certified_accuracy_paper")):
-            for radius in ("0.1", "0.2"):
-                assert line[f"{column}, r = {radius}"] == f"{100 * getattr(row, key)[radius]:.1f}"
-
-
-def test_the_intervals_in_the_findings_are_those_of_the_kept_records() -> None:
-    text = " ".join((DOCS / FINDINGS).read_text().split())
-
-    def records(method: str, sigma: str, protocol: str) -> pd.DataFrame:
-        [folder] = (PUBLISHED / KEPT).glob(f"{method}-cifar10-resnet8-sigma{sigma}-seed0-*")
-        return read_records(folder / f"{protocol}.jsonl")
-
-    def signed(number: float, digits: int) -> str:
-        return f"{number:+.{digits}f}".replace("-", "−")
-
-    for figure, other in (("mean DDN distance", "randomized-smoothing"), ("mean DDN distance", "smoothadv")):
-        [statement] = [own for own in STATEMENTS if (own.metric, own.less) == (figure, other)]
-        verdict = judge(statement, [records("heat", "0.1", "attack")], [records(other, "0.1", "attack")])
-        assert verdict is not None
-        low, high = verdict.interval or (0, 0)
-        assert f"{signed(verdict.difference, 3)} ({signed(low, 3)} to {signed(high, 3)}) against `{other}`" in text
-    for r in (0.15, 0.25):
-        mine = (own for own in STATEMENTS if own.less == "randomized-smoothing")
-        [statement] = [own for own in mine if own.metric.endswith(f" {r:g}")]
-        pair = [[records(method, "0.1", "certify")] for method in ("heat", "randomized-smoothing")]
-        verdict = judge(statement, *pair)
-        assert verdict is not None
-        low, high = (signed(100 * bound, 1) for bound in verdict.interval or (0, 0))
-        assert f"{signed(100 * verdict.difference, 1)}{' points' * (r == 0.15)} ({low} to {high})" in text
-    for more, less, sigma, r in (
-        ("heat", "randomized-smoothing", "0.1", 0.1),
-        ("heat", "baseline", "0.1", 0.1),
-        ("heat", "baseline", "0.1", 0.2),
-        ("madry-heat", "madry", "0.1", 0.1),
-        ("madry-heat", "madry", "0.25", 0.25),
-    ):
-        shared = shared_images(records(more, sigma, "certify"), records(less, sigma, "certify"))
-        [line] = (100 * difference(shared, at=[r])[["difference", "low", "high"]]).to_numpy().tolist()
-        found, low, high = (signed(number, 1) for number in line)
-        assert re.search(rf"{re.escape(found)}( points)? \({re.escape(low)} to {re.escape(high)}\)", text)
-
-
-def test_the_audits_in_the_findings_are_those_kept(tmp_path: Path) -> None:
-    """ "19 of 80" and the like, of the rows at both σ."""
-    text = " ".join((DOCS / FINDINGS).read_text().split())
-    kept = {(row.method, row.sigma): row.audit for row in board("cifar10", tmp_path) if row.source == "run"}
-    for method in ("baseline", "heat", "madry", "madry-heat"):
-        for sigma in (0.1, 0.25):
-            found = kept[method, sigma]["certify"]
-            assert f"{found['violations']} of {found['attacked']}" in text
-    for sigma, total in ((0.1, 193), (0.25, 180)):
-        voted = [kept[method, sigma]["certify"] for method in ("randomized-smoothing", "smoothadv")]
-        assert (sum(found["violations"] for found in voted), sum(found["attacked"] for found in voted)) == (0, total)
-        assert f"0 of {total}" in text
 
 
 # Links and files
