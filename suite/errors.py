@@ -31,3 +31,8 @@ def require(user: str, extra: str, *modules: str) -> None:
         except ImportError as error:
             reason = "" if error.name == module else f" (it does not import: {error})"
             raise UserError(f"{user} needs {module}{reason}: pip install 'l2-robustness-suite[{extra}]'") from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of other people's code says, in a line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

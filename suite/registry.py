@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
-from suite.errors import UserError, unknown
+from suite.errors import UserError, first_line, unknown
 from suite.progress import console
 
 T = TypeVar("T")
@@ -63,9 +63,8 @@ class Registry(Generic[T]):
         except (Exception, SystemExit) as error:  # other people's code may raise anything
             if name in self.builtin:
                 raise
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise UserError(
-                f"{self.kind} '{name}' is registered as {paths[name]}, which fails to load: {reason}"
+                f"{self.kind} '{name}' is registered as {paths[name]}, which fails to load: {first_line(error)}"
             ) from error
         return found
 

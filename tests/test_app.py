@@ -92,9 +92,12 @@ def test_rows_are_called_apart() -> None:
     ]
     called = ["heat, cnn, seed 0 (1)", "heat, cnn, seed 0 (2)", "heat, cnn, 2 seeds", "heat, cnn, as published"]
     assert list(labels(SimpleNamespace(**other) for other in others).values()) == called
+    alike = [row | {"run_id": f"heat-digits-cnn-seed0-{model}-0d1e2f3a"} for model in ("aaaaaaaaaa", "bbbbbbbbbb")]
+    called = [f"heat, cnn, seed 0 ({model}-0d1e2f3a)" for model in ("aaaaaaaaaa", "bbbbbbbbbb")]  # of two models
+    assert list(labels(SimpleNamespace(**other) for other in alike).values()) == called
     full = row | {"run_id": "c", "data": "Digits", "sigma": 0.25, "n": 100, "images": 30}
-    called = labels([SimpleNamespace(**full)], full=True)
-    assert called == {"c": "heat, cnn, Digits, σ = 0.25, n = 100, 30 images, seed 0"}
+    named = labels([SimpleNamespace(**full)], full=True)
+    assert named == {"c": "heat, cnn, Digits, σ = 0.25, n = 100, 30 images, seed 0"}
 
 
 def test_a_legend_leaves_out_what_all_names_say() -> None:

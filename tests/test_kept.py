@@ -33,6 +33,11 @@ def test_a_kept_run_is_the_row_that_it_was(folder: Path, tmp_path: Path) -> None
     place, new = keep(folder, tmp_path)
     assert new
     assert not list(place.glob("*.safetensors"))
+    settings = {
+        file.name for file in folder.glob("*-????????.json")
+    }  # what the digests in the records' names stand for
+    assert settings
+    assert settings <= {file.name for file in place.iterdir()}
     after = table("digits", tmp_path / "no store", published=tmp_path)
     pd.testing.assert_frame_equal(after, before)
     pd.testing.assert_frame_equal(row_records(after.iloc[0], tmp_path / "no store", tmp_path), records)

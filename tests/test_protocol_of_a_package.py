@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from helpers.cli import call, succeed
 from jsonschema import Draft202012Validator
 
 from leaderboards import table
@@ -20,7 +19,7 @@ from leaderboards.render.page import to_html
 from leaderboards.render.schema import schema
 from leaderboards.render.wide import wide_columns, wide_table
 from suite import RunSpec
-from suite.cli.main import add_protocols, app, main
+from suite.cli.main import add_protocols, app
 from suite.spec.sections import PROTOCOLS
 from suite.store.read import read_spec
 
@@ -49,23 +48,11 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     sys.modules.pop("my_protocols", None)
 
 
-def call(*arguments: str) -> tuple[str, int]:
-    """What `suite ARGUMENTS` prints, and its exit code."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.setattr(sys, "argv", ["suite", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-    return out.getvalue() + err.getvalue(), int(end.value.code or 0)
-
-
-@pytest.mark.slow
 def test_it_has_a_command_settings_records_and_its_column_everywhere(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     small = ["--method", "baseline", "--dataset", "digits", "--epochs", "1", "--images", "20", "--n", "100"]
     asked = ["--protocols", "accuracy,certify,confidence", "--set", "confidence.images=60", "--no-track"]
-    text, code = call("run", *small, *asked, "--runs", str(runs), "--format", "json")
-    assert code == 0, text
+    succeed("run", *small, *asked, "--runs", runs, "--format", "json")
     folder = next(runs.glob("baseline-*"))
     result = json.loads((folder / "result.json").read_text())
     assert result["protocols"] == ["accuracy", "certify", "confidence"]
@@ -76,18 +63,18 @@ def test_it_has_a_command_settings_records_and_its_column_everywhere(tmp_path: P
     assert 0.1 < result["confidence"]["low"] < mean < result["confidence"]["high"] <= 1
     assert "confidence.images=60" in result["command"]
 
-    listed = json.loads(call("protocols", "--format", "json")[0])
+    listed = json.loads(succeed("protocols", "--format", "json"))
     assert any(entry["name"] == "confidence" and "one clean pass" in str(entry) for entry in listed)
-    assert "Confidence: the probability that one clean pass" in call("confidence", "--help")[0].replace("\n", " ")
+    assert "Confidence: the probability that one clean pass" in succeed("confidence", "--help").replace("\n", " ")
 
     frame = table("digits", runs, published=None)
     assert frame["confidence"].tolist() == [pytest.approx(mean)]
     assert frame["intervals"][0]["confidence"] == [result["confidence"]["low"], result["confidence"]["high"]]
-    terminal = call("leaderboard", "digits", "--runs", str(runs), "--no-published")[0]
+    terminal = succeed("leaderboard", "digits", "--runs", str(runs), "--no-published")
     assert re.search(r"\bconf\.", terminal)
     assert f"{100 * mean:.1f}" in terminal
     assert "mean probability that one clean pass gives to its answer" in " ".join(terminal.split())
-    exported = json.loads(call("leaderboard", "digits", "--runs", str(runs), "--no-published", "--format", "json")[0])
+    exported = json.loads(succeed("leaderboard", "digits", "--runs", str(runs), "--no-published", "--format", "json"))
     assert exported["rows"][0]["confidence"] == pytest.approx(mean)
     Draft202012Validator(schema()).validate(exported)
     page = to_html(frame, "digits", runs)
@@ -97,8 +84,7 @@ def test_it_has_a_command_settings_records_and_its_column_everywhere(tmp_path: P
     assert wide_table(group)["confidence"].tolist() == [pytest.approx(100 * mean)]  # what the app shows
     assert wide_columns(group)["confidence"].help.startswith("mean probability")
 
-    cooler, code = call("confidence", folder.name, "--set", "temperature=2", "--no-track", "--runs", str(runs))
-    assert code == 0, cooler
+    succeed("confidence", folder.name, "--set", "temperature=2", "--no-track", "--runs", runs)
     again = json.loads((folder / "result.json").read_text())
     assert again["confidence"]["mean"] < mean  # flatter probabilities
     assert {name: file for name, file in again["records"].items() if name != "confidence"} == {
@@ -106,8 +92,8 @@ def test_it_has_a_command_settings_records_and_its_column_everywhere(tmp_path: P
     }
     assert again["records"]["confidence"] != result["records"]["confidence"]
     assert read_spec(folder).confidence.images == 60  # kept from before
-    wrong, code = call("confidence", folder.name, "--set", "temperatur=2", "--no-track", "--runs", str(runs))
-    assert (code, "did you mean 'temperature'?" in wrong) == (2, True)
+    wrong = call("confidence", folder.name, "--set", "temperatur=2", "--no-track", "--runs", runs)
+    assert (wrong.code, "did you mean 'temperature'?" in wrong.err) == (2, True)
 
 
 def test_a_run_that_does_not_ask_for_it_has_none_of_it() -> None:

@@ -29,7 +29,7 @@ def labels(rows: Iterable[Row | Any], *, full: bool = False) -> dict[str, str]:
 
 def digests(run_id: str) -> str:
     """The end of a run's id, which tells runs apart: the digests of its model and of its certificates' settings."""
-    return re.sub(r".*-seed\d+-", "", run_id)
+    return re.sub(r"^(?:.*-seed\d+-|.*-)", "", run_id)
 
 
 def deployment(row: Row | Result | Any) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from suite.errors import UserError, require
+from suite.errors import UserError, first_line, require
 from suite.progress import console
 
 if TYPE_CHECKING:
@@ -129,8 +129,3 @@ def flatten(tree: Mapping[str, object]) -> dict[str, object]:
     """A tree of settings with dotted names."""
     [row] = pd.json_normalize(dict(tree)).to_dict("records")
     return {str(name): value for name, value in row.items()}
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in a line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -8,11 +8,10 @@ from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec
 
-from suite.errors import UserError, require
+from suite.errors import UserError, first_line, require
 from suite.progress import console
 from suite.store.mlflow import (
     connect,
-    first_line,
     flatten,
     log_metrics,
     log_params,
