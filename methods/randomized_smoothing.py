@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.method import Method, Settings, Step
+from methods.baseline import CrossEntropySettings
+from methods.method import Method, Step
 
 COHEN_CIFAR = {
     "arch": "resnet110",
@@ -23,17 +24,24 @@ COHEN_CIFAR = {
 }  # fmt: skip
 
 
-class RandomizedSmoothing(Method[Settings]):
+class RandomizedSmoothing(Method[CrossEntropySettings]):
     """min E cross-entropy(v(x + η), y), η ~ N(0, σ²I)."""
 
     summary = "cross-entropy on noisy images (Cohen et al. 2019); voted"
     deployed = "vote"
     uses_sigma = True
-    recipes: ClassVar[dict[str, dict[str, Any]]] = {"paper/cifar10": COHEN_CIFAR, "paper/cifar100": COHEN_CIFAR}
+
+    Parameters = CrossEntropySettings
+
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {
+        "quick": {"parameters": {"label_smoothing": 0.1}},
+        "paper/cifar10": COHEN_CIFAR,
+        "paper/cifar100": COHEN_CIFAR,
+    }
     tunable: ClassVar[dict[str, str]] = {
         "sigma": "0.05:1:log", "lr": "0.01:0.5:log", "weight_decay": "1e-5:1e-2:log",
     }  # fmt: skip
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, step: Step) -> Tensor:
         eta = self.sigma * torch.empty_like(x).normal_(generator=step.generator)
-        return F.cross_entropy(model(x + eta), y)
+        return F.cross_entropy(model(x + eta), y, label_smoothing=self.parameters.label_smoothing)

@@ -10,6 +10,7 @@ from suite.errors import unknown
 # How far an image is shifted at most (pixels), what fills the gap, and whether it is flipped left to right.
 KINDS = {
     "crop-flip": (4, "reflect", True),
+    "crop-flip-2": (2, "reflect", True),
     "crop-flip-zero": (4, "zero", True),
     "shift": (1, "zero", False),
     "flip": (0, "zero", True),
@@ -20,8 +21,8 @@ KINDS = {
 def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     """`images` (B, C, H, W), each shifted and flipped at random; dtype and device stay.
 
-    "crop-flip" pads by 4 reflected pixels, "crop-flip-zero" by 4 black ones, "shift" by 1 black one, and all crop a
-    window of the old size.
+    "crop-flip" pads by 4 reflected pixels, "crop-flip-2" by 2, "crop-flip-zero" by 4 black ones, "shift" by 1 black
+    one, and all crop a window of the old size.
     Raises UserError for an unknown `kind`.
     """
     if kind not in KINDS:

@@ -5,18 +5,44 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from suite.errors import UserError, unknown
+from suite.errors import UserError
+from suite.registry import Registry
 
-CIFAR_DEPTHS = (8, 20, 56, 110)
+Shape = tuple[int, int, int]  # C, H, W
+WIDEST = 1024
 
-TORCHVISION = ("resnet18", "resnet34", "resnet50")
 
-ARCHITECTURES = ("cnn", *(f"resnet{depth}" for depth in CIFAR_DEPTHS), *TORCHVISION)
+@dataclass(frozen=True)
+class Architecture:
+    """A family of networks. `network(classes, shape, width)` builds an untrained one behind the normalising layer.
+
+    `width` is the default one, in channels, that a name ending in -wN replaces; None where there is only one width.
+    `lipschitz` says that its networks have a Lipschitz bound (`suite.networks.lipschitz`); they get pixels that are
+    centred and not divided by a standard deviation, so that distances stay those of pixels.
+    """
+
+    network: Callable[[int, Shape, int], nn.Module]
+    width: int | None = None
+    lipschitz: bool = False
+
+
+ARCHITECTURES: Registry[Architecture] = Registry(
+    "architecture",
+    "suite.architectures",
+    {
+        "cnn": "suite.networks.cnn:CNN",
+        "airbench": "suite.networks.airbench:AIRBENCH",
+        **{f"resnet{depth}": f"suite.networks.resnet:RESNET{depth}" for depth in (8, 20, 56, 110)},
+        **{f"resnet{depth}": f"suite.networks.torchvision_resnet:RESNET{depth}" for depth in (18, 34, 50)},
+    },
+    of="suite.networks.architectures:Architecture",
+)
 
 
 class Normalize(nn.Module):
@@ -34,100 +60,29 @@ class Normalize(nn.Module):
         return (x - self.mean) / self.std
 
 
-class Block(nn.Module):
-    """Two 3×3 convolutions and a parameter-free shortcut (He et al. 2016, option A: stride and zero channels)."""
-
-    def __init__(self, inside: int, outside: int, stride: int):
-        super().__init__()
-        self.conv1 = nn.Conv2d(inside, outside, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outside)
-        self.conv2 = nn.Conv2d(outside, outside, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outside)
-        self.stride, self.widening = stride, outside - inside
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        if self.widening:
-            low = self.widening // 2
-            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, low, self.widening - low))
-        return F.relu(out + x)
+def find_architecture(arch: str) -> tuple[Architecture, int]:
+    """'resnet20-w32' → the architecture 'resnet20', and 32. Raises UserError for a name that is no architecture."""
+    name, width = arch, ""
+    match = re.fullmatch(r"(.+)-w(\d+)", arch)
+    if match and arch not in ARCHITECTURES.paths():
+        name, width = match[1], match[2]
+    found = ARCHITECTURES.get(name)
+    if not width:
+        return found, found.width or 0
+    if found.width is None or not 1 <= int(width) <= WIDEST:
+        wide = [known for known, other in ARCHITECTURES.loadable().items() if other.width]
+        raise UserError(f"architecture '{arch}': a width from 1 to {WIDEST} (-wN) is for {', '.join(wide)} only")
+    return found, int(width)
 
 
-class CifarResNet(nn.Module):
-    """The CIFAR ResNet of depth 6n + 2 (He et al. 2016, section 4.2); 16 channels wide at first by default."""
-
-    def __init__(self, depth: int, classes: int, channels: int = 3, width: int = 16):
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, width, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        blocks = (depth - 2) // 6
-        self.layer1 = self._stage(blocks, width, width, 1)
-        self.layer2 = self._stage(blocks, width, 2 * width, 2)
-        self.layer3 = self._stage(blocks, 2 * width, 4 * width, 2)
-        self.linear = nn.Linear(4 * width, classes)
-
-    @staticmethod
-    def _stage(blocks: int, inside: int, outside: int, stride: int) -> nn.Sequential:
-        rest = (Block(outside, outside, 1) for _ in range(blocks - 1))
-        return nn.Sequential(Block(inside, outside, stride), *rest)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.bn1(self.conv1(x)))
-        x = self.layer3(self.layer2(self.layer1(x)))
-        found: Tensor = self.linear(x.mean(dim=(2, 3)))
-        return found
-
-
-def cnn(classes: int, channels: int) -> nn.Module:
-    """A small convolutional network for 8×8 to 28×28 images."""
-
-    def stage(inside: int, outside: int, stride: int) -> list[nn.Module]:
-        conv = nn.Conv2d(inside, outside, 3, stride, 1, bias=False)
-        return [conv, nn.BatchNorm2d(outside), nn.ReLU()]
-
-    head = [nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64 * 4, classes)]
-    return nn.Sequential(*stage(channels, 32, 1), *stage(32, 64, 2), *stage(64, 64, 1), *head)
-
-
-def torchvision_resnet(name: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
-    """torchvision's ResNet, with a 3×3 stem and no pooling after it for images of at most 64 pixels."""
-    import torchvision
-
-    net = getattr(torchvision.models, name)(num_classes=classes)
-    if shape[1] <= 64:
-        net.conv1, net.maxpool = nn.Conv2d(shape[0], 64, 3, 1, 1, bias=False), nn.Identity()
-    elif shape[0] != 3:
-        raise UserError(f"{name} takes images of 3 channels, not {shape[0]}")
-    network: nn.Module = net
-    return network
-
-
-def split_arch(arch: str) -> tuple[str, int]:
-    """'resnet20-w32' → ('resnet20', 32). Raises UserError for a name that is no architecture."""
-    match = re.fullmatch(r"(\w+?)(?:-w(\d+))?", arch)
-    name = match[1] if match else arch
-    if name not in ARCHITECTURES:
-        raise unknown("architecture", name, ARCHITECTURES)
-    width = int(match[2]) if match and match[2] else 16
-    if match and match[2] and (name in TORCHVISION or name == "cnn" or not 1 <= width <= 1024):
-        raise UserError(f"architecture '{arch}': a width from 1 to 1024 (-wN) is for the CIFAR ResNets only")
-    return name, width
-
-
-def build(
-    arch: str, classes: int, shape: tuple[int, int, int], mean: tuple[float, ...], std: tuple[float, ...]
-) -> nn.Module:
+def build(arch: str, classes: int, shape: Shape, mean: tuple[float, ...], std: tuple[float, ...]) -> nn.Module:
     """An untrained network.
 
-    `arch` is one of ARCHITECTURES; a CIFAR ResNet may name its width, as in `resnet20-w32`. `shape` is (C, H, W).
-    The state has the keys `normalize.*` and `network.*`. Raises UserError for an unknown architecture.
+    `arch` is a name of ARCHITECTURES, for some with a width, as in `resnet20-w32`. `shape` is (C, H, W). The state has
+    the keys `normalize.*` and `network.*`. Raises UserError for an unknown architecture, and for images it cannot take.
     """
-    name, width = split_arch(arch)
-    if name == "cnn":
-        network = cnn(classes, shape[0])
-    elif name in TORCHVISION:
-        network = torchvision_resnet(name, classes, shape)
-    else:
-        network = CifarResNet(int(name.removeprefix("resnet")), classes, shape[0], width)
+    architecture, width = find_architecture(arch)
+    std = (1.0,) * len(std) if architecture.lipschitz else std
+    network = architecture.network(classes, shape, width)
     model = nn.Sequential(OrderedDict(normalize=Normalize(mean, std), network=network))
     return model.to(memory_format=torch.channels_last)

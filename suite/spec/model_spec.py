@@ -32,9 +32,9 @@ class ModelSpec(Frozen):
     @field_validator("arch")
     @classmethod
     def _known_arch(cls, arch: str) -> str:
-        from suite.networks.architectures import split_arch
+        from suite.networks.architectures import find_architecture
 
-        split_arch(arch)
+        find_architecture(arch)
         return arch
 
     def build_method(self) -> Method[Any]:

@@ -19,18 +19,19 @@ PROFILES: dict[str, dict[str, Any]] = {
     },
     # minutes: CIFAR-10 on two cores
     "quick": {
-        "arch": "resnet8",
-        "sigma": 0.1,
-        "training": {"epochs": 6, "batch_size": 128, "lr": 0.2, "schedule": "one-cycle", "precision": "auto"},
+        "arch": "airbench-w32",
+        "sigma": 0.25,
+        "training": {"epochs": 8, "batch_size": 256, "lr": 0.15, "schedule": "one-cycle", "precision": "auto"},
         "certify": {"n": 1_000, "images": 300},
         "lbound": {"images": 300, "draws": 200},
         "attack": {"images": 100, "draws": 16},
         "agreement": {"images": 300},
         "audit": {"images": 100, "restarts": 3, "steps": 20, "draws": 8, "queries": 1_000},
     },
+    "quick/cifar10": {"training": {"augmentation": "crop-flip-2"}},
+    "quick/cifar100": {"training": {"augmentation": "crop-flip-2"}},
     "quick/imagenet": {
         "arch": "resnet18",
-        "sigma": 0.25,
         "certify": {"n0": 25, "images": 100, "top": 5},
         "attack": {"images": 10, "draws": 8},
         "audit": {"images": 10},

@@ -45,7 +45,7 @@ class Training(Frozen):
     decay_biases: bool = Field(True, description="weight decay is on biases, too, those of batch norm among them")
     clip: float | None = Field(None, gt=0, description="largest ℓ2 norm of a step's gradient")
     augmentation: str = Field(
-        "default", description="crop-flip, crop-flip-zero, shift, flip, none; default: the data set's"
+        "default", description="crop-flip, crop-flip-2, crop-flip-zero, shift, flip, none; default: the data set's"
     )
     smallest_crop: float = Field(
         0.08, gt=0, le=1, description="least share of the area in a random crop of a streamed image"
