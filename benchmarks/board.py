@@ -29,7 +29,7 @@ SEEDS = 3
 def store(folder: Path, runs: int, images: int) -> None:
     """Runs that are alike but for their recipe, seed and radii."""
     from leaderboards import load_board
-    from suite.protocols.certify import certified_metrics
+    from suite.protocols.certify import certified_metrics, vote_terms
 
     generator = np.random.default_rng(0)
     radii = load_board("cifar10").radii
@@ -44,7 +44,11 @@ def store(folder: Path, runs: int, images: int) -> None:
         row: dict[str, Any] = {"schema": 4, "recipe": f"{recipe:010x}", "method": f"method-{recipe}", "seed": seed}
         row |= {"dataset": "cifar10", "data": "CIFAR-10", "arch": "resnet8", "sigma": 0.1, "deployed": "pass"}
         row |= {"top": 1, "date": "2020-01-01", "single_pass_images": 10_000, "source": "run", "draws": 1e3}
-        row |= certified_metrics(certificates, radii, sigma=0.1, n0=0, n=1_000, alpha=0.001) | {"clean_accuracy": 0.75}
+        row |= (
+            certified_metrics(certificates, radii)
+            | vote_terms(sigma=0.1, n0=0, n=1_000, alpha=0.001)
+            | {"clean_accuracy": 0.75}
+        )
         own = folder / "runs" / f"method-{recipe}-seed{seed}"
         own.mkdir(parents=True)
         if not number:

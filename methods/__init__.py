@@ -20,6 +20,8 @@ METHODS: Registry[type[Method[Any]]] = Registry(
         "madry": "methods.madry:Madry",
         "heat": "methods.heat:Heat",
         "madry-heat": "methods.madry_heat:MadryHeat",
+        "lipschitz": "methods.lipschitz:Lipschitz",
+        "lipschitz-heat": "methods.lipschitz_heat:LipschitzHeat",
         "checkpoint": "methods.foreign:Checkpoint",
     },
     of="methods.method:Method",

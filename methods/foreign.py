@@ -45,7 +45,7 @@ class Checkpoint(Method[CheckpointSettings]):
         self.deployed = parameters.deployed
         self.label = Path(parameters.file).stem
 
-    def begin(self, model: nn.Module) -> None:
+    def begin(self, model: nn.Module, start: nn.Module | None = None) -> None:
         p = self.parameters
         path = Path(p.file)
         if file_digest(path) != p.sha256:

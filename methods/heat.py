@@ -99,7 +99,7 @@ class Heat(Method[HeatSettings]):
     def stages(self) -> int:
         return self.parameters.timesteps
 
-    def begin(self, model: nn.Module) -> None:
+    def begin(self, model: nn.Module, start: nn.Module | None = None) -> None:
         self.k = 0
         self.f = copy.deepcopy(model).eval().requires_grad_(False)
 

@@ -34,11 +34,14 @@ class Method(ABC, Generic[P]):
     A subclass gives `loss`, and by class attributes says:
 
     - `summary` one line, with the source of the method;
-    - `deployed` what a user of its model runs: one forward pass, or the vote of many noisy ones;
+    - `deployed` what a user of its model runs unless a run says otherwise: one forward pass, or the vote of many noisy
+      ones;
     - `uses_labels` whether `loss` gets the labels; if not it is called with y = None and never sees one;
     - `uses_sigma` whether training depends on σ; if not, models are shared between runs that differ in σ;
     - `trains` whether there is training at all; if not, `begin` makes the model;
     - `starts_from` the method whose trained model it starts from, or None to start at random weights;
+    - `start_answers` whether it takes that model's answers alone, and has an architecture and random weights of its own;
+    - `needs_lipschitz` whether its network has to have a Lipschitz bound;
     - `stands_for` the stochastic method whose vote its single pass is to replace, if there is one;
     - `Parameters` its own settings, as `self.parameters`;
     - `recipes` settings by profile ("quick") or profile and data set ("quick/cifar10"), laid over the profile's own;
@@ -54,6 +57,8 @@ class Method(ABC, Generic[P]):
     uses_labels: ClassVar[bool] = True
     uses_sigma: ClassVar[bool] = False
     starts_from: ClassVar[str | None] = None
+    start_answers: ClassVar[bool] = False
+    needs_lipschitz: ClassVar[bool] = False
     stands_for: ClassVar[str | None] = None
     recipes: ClassVar[dict[str, dict[str, Any]]] = {}
     tunable: ClassVar[dict[str, str]] = {}
@@ -66,8 +71,11 @@ class Method(ABC, Generic[P]):
     def passes(self) -> float:
         return 3.0
 
-    def begin(self, model: nn.Module) -> None:
-        """Called once before training, with the model at the weights it starts from, on its device."""
+    def begin(self, model: nn.Module, start: nn.Module | None = None) -> None:
+        """Called once before training, with the model at the weights that it starts from, on its device.
+
+        `start` is the trained model that it starts from, in evaluation mode, if there is one.
+        """
 
     @property
     def stages(self) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from suite.errors import UserError
 from suite.networks.allocator import keep_memory
 from suite.progress import progress
-from suite.protocols.certify import claim
+from suite.protocols.certify import vote_claim
 from suite.ranges import Draws, Scale, Steps, check
 from suite.smoothing.certificates import certificates
 from suite.smoothing.noise import Noise
@@ -95,7 +95,7 @@ def certify(
     lines = []
     with progress("certify", len(images)) as advance:
         for record in records:
-            lines.append(record | {"claim": claim(sigma, alpha, record["n0"], noise)})
+            lines.append(record | {"claim": vote_claim(sigma, alpha, record["n0"], noise)})
             advance("")
     frame = pd.DataFrame(lines)
     return frame.sort_values("idx", ignore_index=True)

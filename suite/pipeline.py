@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from suite.networks.architectures import build
 from suite.progress import console, duration, progress
 from suite.protocols.protocol import Subject, examples
 from suite.smoothing.noise import key
+from suite.spec.identity import needs_of
 from suite.spec.model_spec import ModelSpec
 from suite.spec.run_spec import RunSpec
 from suite.spec.sections import PROTOCOLS
@@ -83,7 +83,7 @@ def run(
     folder = RunFolder(machine.runs / spec.name, spec)
     with folder.locked():
         folder.open(environment(device))
-        protocols = needed(spec.protocols)
+        protocols = needed(spec)
         spec = folder.keep_settings(protocols)
         announce(spec, data, machine)
         model = obtain(spec.model, data, machine, folder, train=train, watch=watch)
@@ -113,12 +113,12 @@ def reopen(name: str, machine: Machine) -> RunSpec:
     return read_spec(found[0])
 
 
-def needed(protocols: Sequence[str]) -> list[str]:
-    """The protocols and all that they build on, in the order of the registry."""
-    wanted = set(protocols)
+def needed(spec: RunSpec) -> list[str]:
+    """The protocols of a run and all that they build on, in the order of the registry."""
+    wanted = set(spec.protocols)
     for name in reversed(PROTOCOLS.paths()):
         if name in wanted:
-            wanted.update(PROTOCOLS.get(name).needs)
+            wanted.update(needs_of(spec, name))
     return [name for name in PROTOCOLS.paths() if name in wanted]
 
 
@@ -157,10 +157,11 @@ def obtain(
         folder.open(environment(device))
         if not folder.checkpoint.exists():
             method = spec.build_method()
-            if spec.start:
-                model.load_state_dict(obtain(spec.start, data, machine).state_dict())
+            start = obtain(spec.start, data, machine).to(device).eval() if spec.start else None
+            if start and not method.start_answers:
+                model.load_state_dict(start.state_dict())
             model.to(device)
-            method.begin(model)
+            method.begin(model, start)
             history = []
             if method.trains:
                 history = fit(model, method, data, spec, checkpoint=folder.unfinished, device=device, watch=watch)
@@ -197,7 +198,7 @@ def measure(name: str, model: nn.Module, data: Dataset, folder: RunFolder, machi
 
 def work(spec: RunSpec, data: Dataset, machine: Machine) -> dict[str, float]:
     """What is left to do for a run, by what it makes, in forward passes of one image; roughly, by arithmetic."""
-    protocols, left = needed(spec.protocols), dict[str, float]()
+    protocols, left = needed(spec), dict[str, float]()
     models: list[ModelSpec | None] = [spec.model]
     others = (value for name in protocols for _, value in spec.sections.get(name, ()))
     models += [other.on(spec.data) for other in others if isinstance(other, ModelSpec)]
@@ -228,8 +229,9 @@ def announce(spec: RunSpec, data: Dataset, machine: Machine) -> None:
             model(batch).sum().item()
             times.append((time.perf_counter() - begun) / len(batch))
     passes = sum(work(spec, data, machine).values())
+    noise = "no noise" if spec.sigma is None else f"σ = {spec.sigma:g}"
     console.print(
-        f"{spec.method} on {data.title} ({data.source}), {spec.arch}, σ = {spec.sigma:g}, "
+        f"{spec.method} on {data.title} ({data.source}), {spec.arch}, {noise}, "
         f"profile '{spec.profile}' on {device.type}: about {duration(passes * min(times))}",
         highlight=False,
         soft_wrap=True,

@@ -1,4 +1,4 @@
-"""The training loop that all methods share: SGD on keyed batches, resumable at any step to the same weights."""
+"""The training loop that all methods share: steps on keyed batches, resumable at any step to the same weights."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from suite.spec.model_spec import ModelSpec
 from suite.spec.sections import Training
 from suite.store.files import write_atomically
 
+ADAM_SECOND = 0.999  # AdamW's average of squared gradients
 CHECKPOINT_SHARE = 0.02  # of the training time may go into writing checkpoints
 Watch = Callable[[int, int, nn.Module], None]  # steps done, of how many, and the model as it is then
 
@@ -95,13 +96,7 @@ def train(
     if total < method.stages:
         raise UserError(f"{total} training steps cannot be shared by {method.stages} timesteps; raise epochs")
     report = max(1, per_epoch // 20)
-    optimizer = torch.optim.SGD(
-        parameter_groups(model, settings),
-        lr=settings.lr,
-        momentum=settings.momentum,
-        nesterov=settings.nesterov and settings.momentum > 0,
-        weight_decay=settings.weight_decay,
-    )
+    optimizer = make_optimizer(model, settings)
     first_steps = [math.ceil(stage * total / method.stages) for stage in range(method.stages)]
     step, history, losses = 0, [], []
     if checkpoint.exists():
@@ -163,8 +158,20 @@ def train(
     return history
 
 
+def make_optimizer(model: nn.Module, settings: Training) -> torch.optim.Optimizer:
+    """SGD with momentum, or AdamW (Loshchilov and Hutter 2019), whose weight decay is apart from its gradient."""
+    groups, momentum = parameter_groups(model, settings), settings.momentum
+    if settings.optimizer == "adamw":
+        betas = (momentum, ADAM_SECOND)
+        return torch.optim.AdamW(groups, lr=settings.lr, betas=betas, weight_decay=settings.weight_decay)
+    nesterov = settings.nesterov and momentum > 0
+    return torch.optim.SGD(
+        groups, lr=settings.lr, momentum=momentum, nesterov=nesterov, weight_decay=settings.weight_decay
+    )
+
+
 def parameter_groups(model: nn.Module, settings: Training) -> list[dict[str, Any]]:
-    """What SGD trains: the biases are a group of their own, which weight decay may spare."""
+    """What is trained: the biases are a group of their own, which weight decay may spare."""
     named = list(model.named_parameters())
     return [
         {"params": [parameter for name, parameter in named if not name.endswith("bias")]},

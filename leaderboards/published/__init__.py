@@ -19,7 +19,7 @@ import pandas as pd
 
 from suite.boards.board import Board, boards, load_board
 from suite.errors import UserError
-from suite.protocols.certify import certified_metrics
+from suite.protocols.certify import certified_metrics, vote_terms
 from suite.statistics.intervals import FEWEST
 from suite.store.result import Result
 
@@ -73,7 +73,8 @@ def _row(file: Path, changed: int, board: Board) -> Result:
         records = published_records(run_id, file.parents[1])
     except (OSError, ValueError, TypeError, EOFError, lzma.LZMAError) as error:
         raise UserError(f"{file} or its log is damaged ({error}); import the log again with --replace") from error
-    metrics = certified_metrics(records, board.radii, sigma=entry.sigma, n0=entry.n0, n=entry.n, alpha=entry.alpha)
+    metrics = certified_metrics(records, board.radii)
+    metrics |= vote_terms(sigma=entry.sigma, n0=entry.n0, n=entry.n, alpha=entry.alpha)
     return Result(
         run_id=run_id,
         method=entry.method,

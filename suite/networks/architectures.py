@@ -40,6 +40,7 @@ ARCHITECTURES: Registry[Architecture] = Registry(
         "airbench": "suite.networks.airbench:AIRBENCH",
         **{f"resnet{depth}": f"suite.networks.resnet:RESNET{depth}" for depth in (8, 20, 56, 110)},
         **{f"resnet{depth}": f"suite.networks.torchvision_resnet:RESNET{depth}" for depth in (18, 34, 50)},
+        **{f"lipschitz-{size}": f"suite.networks.lipschitz:{size.upper()}" for size in ("small", "medium", "large")},
     },
     of="suite.networks.architectures:Architecture",
 )
@@ -73,6 +74,11 @@ def find_architecture(arch: str) -> tuple[Architecture, int]:
         wide = [known for known, other in ARCHITECTURES.loadable().items() if other.width]
         raise UserError(f"architecture '{arch}': a width from 1 to {WIDEST} (-wN) is for {', '.join(wide)} only")
     return found, int(width)
+
+
+def is_lipschitz(arch: str) -> bool:
+    """Whether networks of this architecture have a Lipschitz bound. Raises UserError for an unknown one."""
+    return find_architecture(arch)[0].lipschitz
 
 
 def build(arch: str, classes: int, shape: Shape, mean: tuple[float, ...], std: tuple[float, ...]) -> nn.Module:

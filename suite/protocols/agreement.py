@@ -171,4 +171,5 @@ PROTOCOL = Protocol(
         ),
     ),
     reads=("certify.every", "certify.precision"),
+    needs_sigma=True,
 )  # fmt: skip

@@ -56,9 +56,8 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     from suite.attacks.target import Target, keyed_noise
 
     spec, settings, m = subject.spec, subject.spec.attack, draws_per_image("attack", subject.spec)
-    assert spec.sigma is not None
     for numbers, x, labels in stack(images, images_per_batch("attack", spec, subject.batch_size), subject.device):
-        noise = keyed_noise(x, numbers, m, sigma=spec.sigma, seed=spec.seed, purpose="attack")
+        noise = keyed_noise(x, numbers, m, sigma=spec.sigma or 0.0, seed=spec.seed, purpose="attack")
         target = Target(
             subject.model, labels, noise, numbers,
             seed=spec.seed, purpose="attack", top=spec.certify.top, batch_size=subject.batch_size,
@@ -146,6 +145,6 @@ PROTOCOL = Protocol(
             larger_is_better=True,
         ),
     ),
-    reads=("certify.every", "certify.top"),
+    reads=("certify.every", "certify.top", "certify.deployed"),
     group_size=partial(images_per_batch, "attack"),
 )  # fmt: skip

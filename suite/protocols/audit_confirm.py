@@ -44,7 +44,6 @@ def examine(
     is one of k classes that are not these, else a likeliest class that is none of these.
     """
     spec, deterministic = subject.spec, subject.spec.deployed == "pass"
-    assert spec.sigma is not None
     rows = [row for row, r in enumerate(radius) if r > 0]
     found: list[Finding] = [None] * len(radius)
     if not rows:
@@ -52,7 +51,7 @@ def examine(
     x, chosen, numbers = x[rows], chosen[rows], [numbers[row] for row in rows]
     edge = EDGE * torch.tensor([radius[row] for row in rows], dtype=torch.float64, device=x.device)
     m = 0 if deterministic else spec.audit.draws
-    noise = keyed_noise(x, numbers, m, sigma=spec.sigma, seed=spec.seed, purpose="audit")
+    noise = keyed_noise(x, numbers, m, sigma=spec.sigma or 0.0, seed=spec.seed, purpose="audit")
     target = Certified(
         subject.model, chosen, noise, numbers, seed=spec.seed, whole=whole, batch_size=m or subject.batch_size
     )

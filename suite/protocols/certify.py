@@ -1,17 +1,20 @@
-"""Certify: an ℓ2 radius within which the noise-voted classifier keeps its answer.
+"""Certify: an ℓ2 radius within which a classifier keeps its answer; of a vote under noise, or of a Lipschitz network.
 
-Cohen, Rosenfeld and Kolter, "Certified adversarial robustness via randomized smoothing" (2019), Algorithm 1 and
-Theorem 1. For a base classifier f and η ~ N(0, σ²I) let g(x) = argmax_c P(f(x + η) = c). The class ĉ_A is chosen from
-n₀ draws and counted in n fresh draws; p_A is the one-sided Clopper–Pearson lower bound on its probability at level
-1 − α. If p_A > ½ then, with probability at least 1 − α over the draws, g(x + δ) = ĉ_A for all ‖δ‖₂ < R = σΦ⁻¹(p_A);
-if not, the answer is to abstain.
+A certificate of the kind `vote` is Cohen, Rosenfeld and Kolter's, "Certified adversarial robustness via randomized
+smoothing" (2019), Algorithm 1 and Theorem 1. For a base classifier f and η ~ N(0, σ²I) let
+g(x) = argmax_c P(f(x + η) = c). The class ĉ_A is chosen from n₀ draws and counted in n fresh draws; p_A is the
+one-sided Clopper–Pearson lower bound on its probability at level 1 − α. If p_A > ½ then, with probability at least
+1 − α over the draws, g(x + δ) = ĉ_A for all ‖δ‖₂ < R = σΦ⁻¹(p_A); if not, the answer is to abstain.
 
 The deterministic variant ("Adversarial Boot Camp", section 4.1) takes ĉ_A from one clean pass of f in place of the n₀
 draws. Its radius is a statement about g as well: about the vote, not about the single pass.
+
+A certificate of the kind `margin` is about the single pass, and certain: `suite.networks.margins`. It has no noise.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -21,9 +24,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
+from methods import METHODS
 from suite.boards.board import load_board
+from suite.errors import UserError
 from suite.protocols.accuracy import CLEAN
-from suite.protocols.protocol import Column, Protocol, Record, Subject
+from suite.protocols.protocol import Column, Protocol, Record, Subject, stack
 from suite.ranges import Draws, Images
 from suite.spec.sections import Frozen
 from suite.statistics.bounds import average_certified_radius, certified_accuracy, largest_radius, smallest_n
@@ -32,10 +37,16 @@ if TYPE_CHECKING:
     from suite.protocols.protocol import Example
     from suite.spec.run_spec import RunSpec
 
+Kind = Literal["vote", "margin"]
+Deployed = Literal["pass", "vote"]
+OF_A_VOTE = ("n0", "n", "alpha", "sampling", "radii", "noise", "precision")  # settings without meaning for a margin
+
 
 class Certify(Frozen):
-    """Cohen et al.'s Certify: n₀ draws select the class, n fresh ones estimate its probability."""
+    """Which certificate, of what; for a vote n₀ draws select the class, and n fresh ones estimate its probability."""
 
+    kind: Kind = Field("vote", description="vote or margin; default: margin for a pass of a Lipschitz network")
+    deployed: Deployed | None = Field(None, description="pass or vote: what the row deploys; default: the method's own")
     n0: Draws = Field(100, description="selection draws; deterministic methods make none")
     n: Draws = Field(10_000, description="estimation draws")
     alpha: float = Field(0.001, gt=0, lt=1, description="failure probability of each certificate")
@@ -64,7 +75,28 @@ class Certify(Frozen):
 
 
 def resolve(section: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
-    """The settings, with the board's radii where sampling is adaptive: they decide when it stops."""
+    """The settings, with the kind that architecture and deployment allow.
+
+    A vote gets the board's radii where sampling is adaptive: they decide when it stops. A margin has no settings of the
+    noise. Raises UserError for a margin of a vote, or of an architecture without a bound.
+    """
+    from suite.networks.architectures import is_lipschitz
+
+    method = METHODS.get(run["method"])
+    usual = method(method.Parameters(**run["parameters"]), 0.0).deployed
+    deployed = section.get("deployed") or usual
+    lipschitz = is_lipschitz(run["arch"])
+    kind = section.get("kind") or ("margin" if lipschitz and deployed == "pass" else "vote")
+    section = section | {"kind": kind, "deployed": None if deployed == usual else deployed}
+    if kind == "margin":
+        if not lipschitz:
+            raise UserError(
+                f"a margin certificate needs a network with a Lipschitz bound, and {run['arch']} has none: "
+                "--arch lipschitz-small, or --kind vote"
+            )
+        if deployed == "vote":
+            raise UserError("a margin certificate is of a single pass: --deployed pass, or --kind vote")
+        return {name: value for name, value in section.items() if name not in OF_A_VOTE}
     radii = section.get("radii") or load_board(Path(run["dataset"]).name).radii
     return section | {"radii": radii if section.get("sampling") == "adaptive" else ()}
 
@@ -74,7 +106,50 @@ def indices(spec: RunSpec, total: int) -> range:
 
 
 def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
-    """The certificates that a run asks for."""
+    """The certificates that a run asks for, of its kind."""
+    return margins(subject, images) if subject.spec.certify.kind == "margin" else votes(subject, images)
+
+
+def margins(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
+    """Certificates of the single pass. allowance: e of `suite.networks.margins`, and bound: L, for pixels in [0,1].
+
+    Raises UserError for a network that declares no bound, or one that an attack shows to be too small.
+    """
+    import torch
+
+    from suite.networks.margins import check_bound, exact, head_of, lipschitz_bound, margin_radii, rounding_allowance
+    from suite.smoothing.voting import top_classes
+
+    model, k = subject.model, subject.spec.certify.top
+    bound, twin, allowance = lipschitz_bound(model), exact(model), None
+    for numbers, x, labels in stack(images, subject.batch_size, subject.device):
+        begun = time.perf_counter()
+        if allowance is None:
+            check_bound(model, x[:8])
+            allowance, begun = rounding_allowance(model, twin, tuple(x.shape[1:])), time.perf_counter()
+        classes = top_classes(model, x, k)
+        with torch.inference_mode():
+            radii = margin_radii(twin(x.double()), classes, head_of(model), bound, allowance)
+        seconds = (time.perf_counter() - begun) / len(x)
+        for index, label, chosen, radius in zip(
+            numbers, labels.tolist(), classes.tolist(), radii.tolist(), strict=True
+        ):
+            yield {
+                "idx": index,
+                "label": label,
+                "predict": chosen[0],
+                "radius": radius,
+                "correct": int(label in chosen),
+                "time": round(seconds, 6),
+                "chosen": chosen,
+                "bound": bound,
+                "allowance": allowance,
+                "claim": margin_claim(),
+            }
+
+
+def votes(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
+    """Cohen et al.'s certificates."""
     from suite.smoothing.certificates import certificates
 
     spec, settings = subject.spec, subject.spec.certify
@@ -95,35 +170,31 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
         device=subject.device,
     )
     for record in found:
-        yield record | {"claim": claim(spec.sigma or 0.0, settings.alpha, record["n0"], settings.noise)}
+        yield record | {"claim": vote_claim(spec.sigma or 0.0, settings.alpha, record["n0"], settings.noise)}
 
 
 def metrics(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
-    """The figures of Certify, as a row of the board has them, and what the certificates cost."""
-    c, n0, sigma = spec.certify, int(records["n0"].iloc[0]), spec.sigma or 0.0
+    """The metrics of certificates, as a row of the board has them, and what the certificates cost."""
+    c, sigma = spec.certify, spec.sigma or 0.0
     radii = c.radii or load_board(Path(spec.dataset).name).radii
-    row = certified_metrics(records, radii, sigma=sigma, n0=n0, n=c.n, alpha=c.alpha)
-    row["claim"] = claim(sigma, c.alpha, n0, c.noise)
+    row = certified_metrics(records, radii)
+    if c.kind == "margin":
+        unknown = dict.fromkeys(("n0", "n", "alpha", "sampling", "noise", "precision"))
+        return row | unknown | {"kind": "margin", "alpha": 0.0, "claim": margin_claim()}
+    row |= vote_terms(sigma=sigma, n0=int(records["n0"].iloc[0]), n=c.n, alpha=c.alpha, noise=c.noise)
     if c.sampling == "adaptive":
         row["decided"] = [0.0, *(r for r in c.radii if r < largest_radius(c.n, c.alpha, sigma))]
-    return row | {
-        "sampling": c.sampling,
-        "noise": c.noise,
-        "precision": c.precision,
-        "draws": float(records["draws"].mean()),
-    }
+    return row | {"sampling": c.sampling, "precision": c.precision, "draws": float(records["draws"].mean())}
 
 
-def certified_metrics(
-    records: pd.DataFrame, radii: Iterable[float], *, sigma: float, n0: int, n: int, alpha: float
-) -> dict[str, Any]:
+def certified_metrics(records: pd.DataFrame, radii: Iterable[float]) -> dict[str, Any]:
     """What certificates (idx, label, predict, radius, correct; a row each) put into a row of the board.
 
     JSON values; shares in [0,1], radii (ℓ2, pixels in [0,1]) as keys of the certified accuracies. Clean accuracy is
-    that of ĉ_A, the class that was certified or would have been: None where the records have no column `chosen`,
-    because then an abstention does not say what the image was taken for. Seconds are None without a column `time`.
-    `every` is the step of the images' indices, and `image_radii` has for each image, by idx, R where it is classified
-    correctly, −1 where wrongly, None where abstained: what an interval over several seeds is computed from.
+    that of the class that was certified or would have been: None where the records have no column `chosen`, because
+    then an abstention does not say what the image was taken for. Seconds are None without a column `time`. `every` is
+    the step of the images' indices, and `image_radii` has for each image, by idx, R where it is classified correctly,
+    −1 where wrongly, None where abstained: what an interval over several seeds is computed from.
     """
     radius, correct = records["radius"].to_numpy(), records["correct"].to_numpy(bool)
     abstained = records["predict"].to_numpy() == -1
@@ -137,17 +208,20 @@ def certified_metrics(
         "every": int(np.median(np.diff(records["idx"]))) if len(records) > 1 else 1,
         "clean_accuracy": clean,
         "images": len(records),
-        "n0": n0,
-        "n": n,
-        "alpha": alpha,
         "certified_accuracy": {str(r): certified_accuracy(radius, correct, abstained, r) for r in radii},
         "certified_accuracy_paper": {str(r): certified_accuracy(radius, correct, abstained, r, "paper") for r in radii},
         "acr": average_certified_radius(radius, correct),
         "abstained": float(abstained.mean()),
         "median_radius": float(np.median(radius[~abstained])) if (~abstained).any() else 0.0,
         "seconds_per_certificate": float(records["time"].mean()) if "time" in records else None,
-        "claim": claim(sigma, alpha, n0),
         "image_radii": [None if np.isnan(r) else r for r in image_radii(records).tolist()],
+    }
+
+
+def vote_terms(*, sigma: float, n0: int, n: int, alpha: float, noise: str = "gaussian") -> dict[str, Any]:
+    """On what terms a certificate of a vote holds, as a row has them."""
+    return {"kind": "vote", "n0": n0, "n": n, "alpha": alpha, "noise": noise} | {
+        "claim": vote_claim(sigma, alpha, n0, noise)
     }
 
 
@@ -157,8 +231,16 @@ def image_radii(records: pd.DataFrame) -> NDArray[np.float64]:
     return np.where(records["predict"] == -1, np.nan, radii)
 
 
-def claim(sigma: float, alpha: float, n0: int, noise: str = "gaussian") -> str:
-    """What the certificate guarantees, and of which classifier; n0 = 0: the class is a single pass's."""
+def margin_claim() -> str:
+    """What a margin guarantees."""
+    return (
+        "the single pass that this row deploys keeps its answer within the radius: proven from its weights, without "
+        "exception, with an allowance for the rounding of its float32 numbers"
+    )
+
+
+def vote_claim(sigma: float, alpha: float, n0: int, noise: str = "gaussian") -> str:
+    """What a vote's certificate guarantees, and of which classifier; n0 = 0: the class is a single pass's."""
     rounded = " rounded to 1/255" if noise == "discrete" else ""
     voted = (
         f"with probability {1 - alpha:g} per image, the vote of this model under N(0, {sigma:g}²) "
@@ -170,7 +252,8 @@ def claim(sigma: float, alpha: float, n0: int, noise: str = "gaussian") -> str:
 
 
 def passes(spec: RunSpec, total: int) -> float:
-    return float(len(indices(spec, total)) * (spec.certify.n0 + spec.certify.n))
+    each = 1 if spec.certify.kind == "margin" else spec.certify.n0 + spec.certify.n
+    return float(len(indices(spec, total)) * each)
 
 
 PROTOCOL = Protocol(

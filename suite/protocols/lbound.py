@@ -171,5 +171,6 @@ PROTOCOL = Protocol(
             larger_is_better=True, compact=False,
         ),
     ),
-    reads=("certify.every", "certify.top", "certify.alpha"),
+    reads=("certify.every", "certify.top", "certify.alpha", "certify.deployed"),
+    needs_sigma=True,
 )  # fmt: skip

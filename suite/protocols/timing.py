@@ -37,7 +37,8 @@ class Timing(Frozen):
 
 
 def indices(spec: RunSpec, total: int) -> range:
-    return range(len(MEASUREMENTS))
+    """Without noise there is no vote."""
+    return range(len(MEASUREMENTS) if spec.sigma is not None else 2)
 
 
 def plan(spec: RunSpec, index: int) -> tuple[int, int, int, int]:
@@ -123,15 +124,15 @@ def metrics(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
         kind: {batch: float(value) for batch, value in zip(rows["batch"], rows["seconds"], strict=True)}
         for kind, rows in records.groupby("kind")
     }
-    one, vote = seconds["pass"], seconds["vote"]
+    one, vote = seconds["pass"], seconds.get("vote")
     return {
         "timing": {
             "pass": one,
             "vote": vote,
-            "ratio": {batch: vote[batch] / one[batch] for batch in one},
-            "deployed": (one if spec.deployed == "pass" else vote)["full"],
+            "ratio": vote and {batch: vote[batch] / one[batch] for batch in one},
+            "deployed": (vote if vote and spec.deployed == "vote" else one)["full"],
             "certificate": float(records["certificate"].iloc[0]),
-            "n0": spec.certify.n0,
+            "n0": vote and spec.certify.n0,
             "batch": spec.timing.batch,
             "device": records["device"].iloc[0],
             "threads": int(records["threads"].iloc[0]),
@@ -140,7 +141,7 @@ def metrics(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
 
 
 def passes(spec: RunSpec, total: int) -> float:
-    plans = (plan(spec, index) for index in range(len(MEASUREMENTS)))
+    plans = (plan(spec, index) for index in indices(spec, total))
     return sum(images * (together + n * repeats) for images, n, together, repeats in plans)
 
 

@@ -33,12 +33,17 @@ def fill_in(given: dict[str, Any]) -> dict[str, Any]:
         raise UserError(f"{kind.__name__} {one_line(error)}") from error
     if kind.starts_from or settings.get("start"):
         settings["start"] = start_settings(kind.starts_from, settings)
+    everything = settings.get("protocols") in ("all", ("all",), ["all"])
     if "protocols" in settings:
         settings["protocols"] = protocol_names(settings["protocols"])
     for name in [*PROTOCOLS.builtin, *settings.get("protocols", ()), *settings]:
         protocol = PROTOCOLS.get(name) if name in PROTOCOLS.paths() else None
         if protocol and protocol.settings:
             settings[name] = protocol.resolve(settings.get(name, {}), settings)
+    if settings["certify"]["kind"] == "margin":
+        settings["sigma"] = None  # nothing in such a row has noise
+        if everything:
+            settings["protocols"] = tuple(n for n in settings["protocols"] if not PROTOCOLS.get(n).needs_sigma)
     return settings
 
 
@@ -62,9 +67,10 @@ def protocol_names(given: Any) -> tuple[str, ...]:
 
 def start_settings(method: str | None, settings: dict[str, Any]) -> dict[str, Any]:
     """Another model on the same data, arch and seed, by `method`'s own recipe: the one that a run starts from."""
-    shared: dict[str, Any] = {
-        name: settings[name] for name in ("dataset", "profile", "arch", "data", "seed", "sigma") if name in settings
-    }
+    names = ["dataset", "profile", "data", "seed", "sigma"]
+    if not METHODS.get(settings["method"]).start_answers:
+        names.append("arch")  # its weights are where training begins
+    shared: dict[str, Any] = {name: settings[name] for name in names if name in settings}
     own = {name: value for name, value in (settings.get("start") or {}).items() if value is not None}
     filled = fill_in({**shared, "method": method, **own})
     if not METHODS.get(filled["method"]).uses_sigma:

@@ -50,8 +50,16 @@ def records_content(spec: RunSpec, name: str, *, seeds: bool = True, defaults: b
         "version": protocol.version,
         "settings": section_content(spec, name, seeds=seeds, defaults=defaults),
         "reads": {path: found for path, found in reads.items() if found},
-        "needs": {needed: records_content(spec, needed, seeds=seeds, defaults=defaults) for needed in protocol.needs},
+        "needs": {
+            needed: records_content(spec, needed, seeds=seeds, defaults=defaults) for needed in needs_of(spec, name)
+        },
     }
+
+
+def needs_of(spec: RunSpec, name: str) -> list[str]:
+    """The protocols whose records a protocol of a run reads: without noise, not those that need it."""
+    needs = PROTOCOLS.get(name).needs
+    return [needed for needed in needs if spec.sigma is not None or not PROTOCOLS.get(needed).needs_sigma]
 
 
 def section_content(spec: RunSpec, path: str, *, seeds: bool, defaults: bool) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from methods import METHODS
 from suite.ranges import Scale
@@ -37,15 +37,21 @@ class ModelSpec(Frozen):
         find_architecture(arch)
         return arch
 
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        from suite.networks.architectures import is_lipschitz
+
+        if METHODS.get(self.method).needs_lipschitz and not is_lipschitz(self.arch):
+            raise ValueError(
+                f"{self.method} trains a network with a Lipschitz bound, and {self.arch} has none: "
+                "--arch lipschitz-small"
+            )
+        return self
+
     def build_method(self) -> Method[Any]:
         """The method with its settings, ready to train or to say how its model is deployed."""
         kind = METHODS.get(self.method)
         return kind(kind.Parameters(**self.parameters), self.sigma or 0.0)
-
-    @property
-    def deployed(self) -> Literal["pass", "vote"]:
-        """What a user of the model runs: one pass, or the vote of many noisy ones."""
-        return self.build_method().deployed
 
     def on(self, fingerprint: str) -> Self:
         """This spec, tied to the data that was loaded."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, create_model, field_validator, model_validator
 
@@ -57,12 +57,23 @@ class RunSpec(ModelSpec):
                 raise unknown("protocol", protocol, PROTOCOLS.paths())
         return protocols
 
-    @field_validator("sigma")
-    @classmethod
-    def _needs_sigma(cls, sigma: float | None) -> float | None:
-        if sigma is None:
-            raise ValueError("a run needs the sigma that it certifies at")
-        return sigma
+    @model_validator(mode="after")
+    def _needs_sigma(self) -> Self:
+        if self.sigma is None:
+            if self.certify.kind == "vote":
+                raise ValueError("a run needs the sigma that it certifies a vote at")
+            for protocol in self.protocols:
+                if PROTOCOLS.get(protocol).needs_sigma:
+                    raise UserError(
+                        f"{protocol} needs the noise of a vote, and this run has none: --kind vote --sigma …"
+                    )
+        return self
+
+    @property
+    def deployed(self) -> Literal["pass", "vote"]:
+        """What a user of the row runs: one pass, or the vote of many noisy ones."""
+        found: Literal["pass", "vote"] = self.certify.deployed or self.build_method().deployed
+        return found
 
     @property
     def sections(self) -> dict[str, Frozen]:

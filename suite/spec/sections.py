@@ -29,7 +29,7 @@ class Frozen(BaseModel):
 
 
 class Training(Frozen):
-    """How the weights are found: SGD on augmented batches."""
+    """How the weights are found: SGD or AdamW on augmented batches."""
 
     epochs: float = Field(gt=0, le=100_000, description="passes over the training images; a fraction stops inside one")
     batch_size: int = Field(ge=2, le=100_000)
@@ -39,7 +39,8 @@ class Training(Frozen):
         (), description="epochs at which `steps` multiplies the lr by `factor`; the last ends the fall of `linear`"
     )
     factor: float = Field(0.1, gt=0, le=1)
-    momentum: float = Field(0.9, ge=0, lt=1)
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD; the first of AdamW's two")
     nesterov: bool = True
     weight_decay: float = Field(5e-4, ge=0)
     decay_biases: bool = Field(True, description="weight decay is on biases, too, those of batch norm among them")

@@ -54,6 +54,7 @@ class Result(BaseModel):
     note: str = ""
     date: str = ""
     deployed: Literal["pass", "vote"] | None = None
+    kind: Literal["vote", "margin"] = Field(default="vote", description="of the certificate")
     top: int = 1
     protocols: list[str] = []
     claim: str = Field(default="", description="what the certificate guarantees, and of which classifier")
@@ -134,7 +135,7 @@ def make_result(spec: RunSpec, data_name: str, data_title: str, records: dict[st
         "profile": spec.profile,
         "source": "run",
         "date": datetime.now(UTC).date().isoformat(),
-        "deployed": method.deployed,
+        "deployed": spec.deployed,
         "top": spec.certify.top,
         "protocols": list(records),
     }

@@ -27,10 +27,10 @@ from suite.data.validation import validation
 from suite.errors import Diverged, UserError
 from suite.pipeline import Machine, run
 from suite.progress import console, duration
-from suite.protocols.protocol import examples
-from suite.smoothing.certificates import certificates
+from suite.protocols.protocol import Subject, examples
 from suite.smoothing.noise import key
 from suite.spec.run_spec import RunSpec
+from suite.spec.sections import PROTOCOLS
 from suite.statistics.bounds import smallest_n
 from suite.store.files import read_json
 from suite.training import Watch
@@ -222,20 +222,21 @@ def build_watch(work: Work, trial: Trial, spec: RunSpec) -> Watch | None:
     """Certifies a few validation images now and then during training, and prunes a trial that others are ahead of."""
     if len(work.objectives) > 1 or not work.objectives[0].prunes:
         return None
-    wanted, method, c = work.objectives[0], spec.build_method(), spec.certify
-    assert spec.sigma is not None
-    sigma = spec.sigma
+    wanted, c = work.objectives[0], spec.certify
+    fewer = c.model_copy(update={"n": max(LOOK_DRAWS, smallest_n(c.alpha))})
+    quick = spec.model_copy(update={"certify": fewer})
+    certify = PROTOCOLS.get("certify")
 
     def watch(step: int, total: int, model: nn.Module) -> None:
         look = step * LOOKS // total
         if look == (step - 1) * LOOKS // total or look == LOOKS:
             return
-        made = certificates(
-            model, examples(work.data.test, range(min(LOOK_IMAGES, c.images, len(work.data.test)))),
-            sigma=sigma, n0=c.n0, n=max(LOOK_DRAWS, smallest_n(c.alpha)), alpha=c.alpha, seed=spec.seed,
-            top=c.top, deterministic=method.deployed == "pass", radii=c.radii or None, noise=c.noise,
-            precision=c.precision, batch_size=work.machine.batch_size, device=work.machine.torch_device,
+        subject = Subject(
+            model.eval(), quick, work.machine.batch_size, work.machine.torch_device,
+            records=lambda name: pd.DataFrame(), other=lambda other: model,
         )  # fmt: skip
+        images = range(min(LOOK_IMAGES, c.images, len(work.data.test)))
+        made = certify.records(subject, examples(work.data.test, images))
         trial.report(wanted.value(pd.DataFrame(made), {}), step=100 * look // LOOKS)
         if trial.should_prune():
             raise optuna.TrialPruned
