@@ -1,4 +1,4 @@
-"""LipschitzHeat: the promise of "Adversarial Boot Camp", kept by a network whose certificate of the single pass is true.
+"""LipschitzHeat: the promise of "Adversarial Boot Camp", kept by a network whose certificate of its pass is true.
 
 Of the paper it has what its title says: no label is read, one epoch is enough, and what comes out is certified,
 deterministic, and a single pass. It does not average: a 1-Lipschitz network learns the answers of the trained

@@ -12,7 +12,7 @@ from suite.attacks.certified import Certified
 from suite.attacks.ddn import ddn
 from suite.attacks.fmn import fmn
 from suite.attacks.hop_skip_jump import hop_skip_jump
-from suite.attacks.library import apgd
+from suite.attacks.library import apgd, fab, square
 from suite.attacks.pgd import first_success_pgd
 from suite.attacks.target import Seen, Target, norm
 
@@ -31,7 +31,7 @@ def candidates(
 
     PGD and APGD search the ball of `radius` (B,): PGD from x and, where it finds nothing, from `starts`, (…, B, C, H,
     W), APGD from the last of them. DDN and FMN search everywhere, DDN from that norm on and FMN from the nearest hit
-    before it. Hop-skip-jump searches where the others have found nothing inside. The answer at x does not count: x is
+    before it; so does FAB, on its own. Square searches the ball. Hop-skip-jump searches where the others have found nothing inside. The answer at x does not count: x is
     certified.
     """
     rows = torch.arange(len(x), device=x.device)
@@ -56,6 +56,10 @@ def candidates(
     for name in ("apgd-ce", "apgd-t"):
         if name in searches:
             take(name, *apgd(target, x, radius, starts[-1], steps=steps, targeted=name == "apgd-t"))
+    if "fab-t" in searches:
+        take("fab-t", *fab(target, x, steps=steps))
+    if "square" in searches:
+        take("square", *square(target, x, radius, queries=queries))
     if "hopskipjump" in searches:
         take("hopskipjump", *hop_skip_jump(target, x, nearest, length, radius, queries=queries))
     return found

@@ -1,4 +1,4 @@
-"""APGD on the cross-entropy and on the targeted DLR loss, by the library of AutoAttack (Croce and Hein 2020)."""
+"""The attacks of AutoAttack (Croce and Hein 2020), by its authors' library: APGD, FAB and Square, on one pass."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from suite.attacks.certified import Certified
+from suite.attacks.target import norm
 
 TARGETS = 9  # classes that apgd-t goes for, AutoAttack's number
 
@@ -49,3 +50,42 @@ def apgd(
         new = ~robust & ~found
         x_adv[new], found[new] = points[new].detach(), True
     return x_adv, found
+
+
+def fab(target: Certified, x: Tensor, *, steps: int) -> tuple[Tensor, Tensor]:
+    """Targeted FAB (Croce and Hein 2020): the nearest hit on the way to each of the likeliest other classes.
+
+    It searches everywhere. Needs the extra `audit`; of top-1 answers alone.
+    """
+    from pyautoattack.fab_pt import FABAttack_PT
+
+    labels, nearest = target.classes[:, 0], x.clone()
+    length = torch.full((len(x),), torch.inf, dtype=torch.float64, device=x.device)
+    attack = FABAttack_PT(target.model, norm="L2", n_iter=steps, targeted=True, device=x.device)
+    with torch.no_grad():
+        total = min(TARGETS, target.model(x).shape[1] - 1)
+    for rank in range(2, total + 2):
+        attack.target_class = rank  # the rank-th likeliest class
+        points = attack.attack_single_run(x, labels, is_targeted=True).detach()
+        with torch.no_grad():
+            hit = target.model(points).argmax(dim=1) != labels
+        own = torch.where(hit, norm(points.double() - x.double()).flatten(), torch.inf)
+        nearer = own < length
+        nearest[nearer], length = points[nearer], length.minimum(own)
+    return nearest, length.isfinite()
+
+
+def square(target: Certified, x: Tensor, radius: Tensor, *, queries: int) -> tuple[Tensor, Tensor]:
+    """Square (Andriushchenko et al. 2020) inside the ball of each image's radius; it asks for logits, not gradients.
+
+    Needs the extra `audit`; of top-1 answers alone.
+    """
+    from pyautoattack.square import SquareAttack
+
+    x_adv, labels = x.clone(), target.classes[:, 0]
+    with torch.random.fork_rng(), torch.no_grad():  # it seeds the global generator
+        for row, eps in enumerate(radius.tolist()):
+            one = slice(row, row + 1)
+            attack = SquareAttack(target.model, norm="L2", n_queries=queries, eps=eps, seed=target.numbers[row])
+            x_adv[one] = attack.perturb(x[one], labels[one])
+        return x_adv, target.model(x_adv).argmax(dim=1) != labels

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from suite.protocols.protocol import Example
     from suite.spec.run_spec import RunSpec
 
-OF_A_PASS = ("apgd-ce", "apgd-t", "hopskipjump")  # which search what one pass answers, and no vote
+Search = Literal["pgd", "ddn", "fmn", "apgd-ce", "apgd-t", "fab-t", "square", "hopskipjump"]
+OF_AUTOATTACK = ("apgd-ce", "apgd-t", "fab-t", "square")
+OF_A_PASS = (*OF_AUTOATTACK, "hopskipjump")  # which search what one pass answers, and no vote
 LEVEL = 0.95  # with which the rate of violations is bounded
 
 
@@ -37,9 +39,11 @@ class Audit(Frozen):
     steps: Steps = Field(50, description="of each search")
     draws: Draws = Field(32, description="of the noise, for the gradient of a stochastic row")
     n: Draws = Field(1_000, description="fresh votes that confirm a hit on a stochastic row")
-    queries: int = Field(5_000, ge=100, le=10**7, description="of hopskipjump: answers asked for, at most")
-    searches: tuple[Literal["pgd", "ddn", "fmn", "apgd-ce", "apgd-t", "hopskipjump"], ...] = Field(
-        ("pgd", "ddn", "fmn", "apgd-ce", "apgd-t", "hopskipjump"), min_length=1
+    queries: int = Field(
+        5_000, ge=100, le=10**7, description="of hopskipjump, and of square: answers asked for, at most"
+    )
+    searches: tuple[Search, ...] = Field(
+        ("pgd", "ddn", "fmn", "apgd-ce", "apgd-t", "hopskipjump"), min_length=1, description="also: fab-t, square"
     )
 
 
@@ -119,8 +123,10 @@ def searches_of(spec: RunSpec) -> Sequence[str]:
         raise UserError(
             f"{', '.join(OF_A_PASS)} search a single pass, and this row deploys a vote: add one of pgd, ddn, fmn"
         )
-    if {"apgd-ce", "apgd-t"} & set(found):
-        require("audit.searches with apgd-ce or apgd-t", "audit", "pyautoattack")
+    if asked := [search for search in found if search in OF_AUTOATTACK]:
+        require(f"audit.searches with {' or '.join(asked)}", "audit", "pyautoattack")
+    if spec.certify.top > 1 and {"fab-t", "square"} & set(found):
+        raise UserError("fab-t and square search answers of one class: leave them out of audit.searches")
     return found
 
 
@@ -166,10 +172,11 @@ def passes(spec: RunSpec, total: int) -> float:
     from suite.protocols.audit_confirm import HALVINGS
 
     settings, m, searches = spec.audit, draws_per_image("audit", spec), searches_of(spec)
-    times = {"pgd": settings.restarts, "apgd-t": TARGETS, "hopskipjump": 0}
+    times = {"pgd": settings.restarts, "apgd-t": TARGETS, "fab-t": TARGETS, "hopskipjump": 0, "square": 0}
     searching = 2.5 * (m or 1) * settings.steps * sum(times.get(search, 1) for search in searches)
+    asked = sum(search in searches for search in ("hopskipjump", "square"))
     asking = settings.n * (1 + HALVINGS) if m else len(searches) * (1 + SEGMENT)
-    return float(len(indices(spec, total)) * (searching + asking + ("hopskipjump" in searches) * settings.queries))
+    return float(len(indices(spec, total)) * (searching + asking + asked * settings.queries))
 
 
 PROTOCOL = Protocol(
