@@ -25,6 +25,18 @@ QUICK: dict[str, Any] = {
 }  # fmt: skip
 
 
+DEMO: dict[str, Any] = {
+    "arch": "lipschitz-small-w16",
+    "training": {"optimizer": "adamw", "lr": 0.03, "schedule": "one-cycle", "weight_decay": 0.0},
+}
+PAPER: dict[str, Any] = {
+    "arch": "lipschitz-large",
+    "training": {
+        "epochs": 200, "batch_size": 256, "optimizer": "adamw", "lr": 3e-3, "schedule": "cosine", "weight_decay": 0.0,
+    },
+}  # fmt: skip
+
+
 class LipschitzSettings(Settings):
     """The radius that training is for."""
 
@@ -65,7 +77,11 @@ class Lipschitz(Margin[LipschitzSettings]):
 
     Parameters = LipschitzSettings
 
-    recipes: ClassVar[dict[str, dict[str, Any]]] = {"demo": QUICK, "quick": QUICK, "paper": QUICK}
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {
+        "demo": DEMO | {"training": DEMO["training"] | {"epochs": 10, "batch_size": 64}},
+        "quick": QUICK,
+        "paper": PAPER,
+    }
     tunable: ClassVar[dict[str, str]] = {"lr": "1e-3:2e-2:log", "rho": "0.05:0.5", "epochs": "1:16"}
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, step: Step) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from methods.lipschitz import QUICK, LipschitzSettings, Margin
+from methods.lipschitz import DEMO, PAPER, QUICK, LipschitzSettings, Margin
 from methods.method import Step
 
 
@@ -27,7 +27,9 @@ class LipschitzHeat(Margin[LipschitzSettings]):
     Parameters = LipschitzSettings
 
     recipes: ClassVar[dict[str, dict[str, Any]]] = {
-        profile: QUICK | {"training": QUICK["training"] | {"epochs": 1}} for profile in ("demo", "quick", "paper")
+        "demo": DEMO | {"training": DEMO["training"] | {"epochs": 1, "batch_size": 8}},
+        "quick": QUICK | {"training": QUICK["training"] | {"epochs": 1}},
+        "paper": PAPER | {"training": PAPER["training"] | {"epochs": 1}},
     }
     tunable: ClassVar[dict[str, str]] = {"lr": "1e-3:2e-2:log", "rho": "0.05:0.5"}
 

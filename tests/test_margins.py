@@ -210,7 +210,7 @@ def test_a_run_of_margins_needs_no_noise_and_no_protocol_asks_for_it(tmp_path: P
 
     line = ["run", "--method", "lipschitz", *SMALL, "--protocols", "all", "--runs", str(tmp_path), "--format", "json"]
     small = ["--set", "attack.images=8", "--set", "audit.images=8"]
-    small += ["--set", "audit.searches=[\"pgd\",\"ddn\",\"fmn\"]"]
+    small += ["--set", 'audit.searches=["pgd","ddn","fmn"]']
     row = json.loads(succeed(*line, *small))
     assert (row["kind"], row["deployed"], row["sigma"], row["alpha"], row["n"]) == ("margin", "pass", None, 0.0, None)
     assert row["protocols"] == ["accuracy", "certify", "attack", "timing", "audit"]
