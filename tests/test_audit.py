@@ -33,7 +33,13 @@ from suite.store.records import read_records
 
 DISTANCES = [0.12, 0.2, 0.27, 0.35, 0.4]
 OF_A_VOTE = [["pgd", "ddn", "fmn"], ["pgd"], ["ddn"], ["fmn"]]
-SEARCHES = [*OF_A_VOTE, ["apgd-ce"], ["hopskipjump"], ["pgd", "ddn", "fmn", "apgd-ce", "apgd-t", "hopskipjump"]]
+SEARCHES = [
+    *OF_A_VOTE,
+    ["apgd-ce"],
+    ["fab-t"],
+    ["hopskipjump"],
+    ["pgd", "ddn", "fmn", "apgd-ce", "apgd-t", "hopskipjump"],
+]
 
 
 def certified(radii: list[float], chosen: list[list[int]] | None = None) -> pd.DataFrame:

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from deel import torchlip
 from helpers.cli import call, succeed
 from torch import Tensor, nn
 
+from methods.method import Step
 from suite import UserError
+from suite.data import load
 from suite.networks.architectures import ARCHITECTURES, Architecture, Normalize, build
 from suite.networks.margins import (
     FACTOR,
@@ -24,6 +27,10 @@ from suite.networks.margins import (
     margin_radii,
     rounding_allowance,
 )
+from suite.protocols.audit import PROTOCOL as AUDIT
+from suite.protocols.certify import PROTOCOL as CERTIFY
+from suite.protocols.protocol import Subject
+from suite.spec.run_spec import make_spec
 
 
 class Plain(nn.Module):
@@ -116,7 +123,7 @@ def test_the_allowance_exceeds_the_errors_of_float32_by_its_factor() -> None:
     with torch.no_grad():
         error = model(x).double() - twin(x.double())
     seen = float((error.amax(dim=1) - error.amin(dim=1)).max())
-    assert 0 < seen
+    assert seen > 0
     assert FACTOR / 4 * seen < allowance < 1e-2
 
 
@@ -225,6 +232,53 @@ def test_a_run_of_margins_needs_no_noise_and_no_protocol_asks_for_it(tmp_path: P
     assert all(0 < record["allowance"] < 1e-3 for record in records)
     again = json.loads(succeed(*line, *small))
     assert {**again, "date": ""} == {**row, "date": ""}
+
+
+@pytest.fixture(scope="module")
+def quick_network() -> nn.Module:
+    """A Lipschitz network for the digits after a few steps of training."""
+    spec = make_spec(method="lipschitz", dataset="digits", epochs=3)
+    data = load("digits", None)
+    torch.manual_seed(0)
+    model = build(spec.arch, 10, data.shape, data.mean, data.std)
+    method = spec.build_method()
+    method.begin(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.02)
+    for indices in torch.arange(1_280).split(64):
+        x, y = data.train[indices].float() / 255, data.train.labels[indices]
+        optimizer.zero_grad()
+        method.loss(model.train(), x, y, Step(torch.Generator())).backward()
+        optimizer.step()
+    return model.eval()
+
+
+EVERYTHING = ["pgd", "ddn", "fmn", "apgd-ce", "apgd-t", "fab-t", "square", "hopskipjump"]
+
+
+@pytest.mark.parametrize("searches", [EVERYTHING, ["square"], ["fab-t"]], ids="-".join)
+def test_the_audit_finds_nothing_in_margins_and_something_in_radii_five_times_as_large(
+    quick_network: nn.Module, searches: list[str]
+) -> None:
+    data = load("digits", None)
+    given = {"audit.steps": 20, "audit.queries": 300, "audit.restarts": 2, "audit.searches": searches}
+    spec = make_spec(method="lipschitz", dataset="digits", **given)
+    images = [(i, data.test[torch.tensor([i])][0].float() / 255, int(data.test.labels[i])) for i in range(12)]
+
+    def audit(factor: float) -> pd.DataFrame:
+        certificates = pd.DataFrame(CERTIFY.records(subject(pd.DataFrame()), images))
+        certificates["radius"] *= factor
+        return pd.DataFrame(AUDIT.records(subject(certificates), images))
+
+    def subject(certificates: pd.DataFrame) -> Subject:
+        return Subject(
+            quick_network, spec, 64, torch.device("cpu"),
+            records=lambda name: certificates, other=lambda other: quick_network,
+        )  # fmt: skip
+
+    true, inflated = audit(1.0), audit(5.0)
+    assert (true["attacked"].sum(), true["violated"].sum()) == (12, 0)
+    assert true["ratio"].dropna().gt(1).all()
+    assert inflated["violated"].sum() >= 6
 
 
 BAD: list[tuple[list[str], str]] = [

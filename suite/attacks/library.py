@@ -9,7 +9,9 @@ from torch import Tensor
 
 from suite.attacks.certified import Certified
 from suite.attacks.target import norm
+from suite.errors import UserError
 
+SQUARE = 5  # pixels: the least that its squares fit into
 TARGETS = 9  # classes that apgd-t goes for, AutoAttack's number
 
 
@@ -82,6 +84,8 @@ def square(target: Certified, x: Tensor, radius: Tensor, *, queries: int) -> tup
     """
     from pyautoattack.square import SquareAttack
 
+    if min(x.shape[2:]) < SQUARE:
+        raise UserError(f"square searches images of at least {SQUARE} pixels a side: leave it out of audit.searches")
     x_adv, labels = x.clone(), target.classes[:, 0]
     with torch.random.fork_rng(), torch.no_grad():  # it seeds the global generator
         for row, eps in enumerate(radius.tolist()):
