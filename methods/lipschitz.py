@@ -20,11 +20,11 @@ from suite.ranges import Radius
 QUICK: dict[str, Any] = {
     "arch": "lipschitz-small",
     "training": {
-        "epochs": 8, "batch_size": 256, "optimizer": "adamw", "lr": 3e-3, "schedule": "one-cycle", "weight_decay": 0.0,
+        "epochs": 8, "batch_size": 256, "optimizer": "adamw", "lr": 8e-3, "schedule": "one-cycle", "weight_decay": 0.0,
+        "augmentation": "flip",
     },
+    "parameters": {"rho": 0.4},
 }  # fmt: skip
-
-
 DEMO: dict[str, Any] = {
     "arch": "lipschitz-small-w16",
     "training": {"optimizer": "adamw", "lr": 0.03, "schedule": "one-cycle", "weight_decay": 0.0},
