@@ -23,6 +23,7 @@ METHODS: Registry[type[Method[Any]]] = Registry(
         "madry": "methods.madry:Madry",
         "heat": "methods.heat:Heat",
         "madry-heat": "methods.madry_heat:MadryHeat",
+        "average": "methods.average:Average",
         "checkpoint": "methods.foreign:Checkpoint",
     },
     of="methods.method:Method",
