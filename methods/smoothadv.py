@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.method import Method, Settings, Step
+from methods.noise_draws import draw_noise, logits_at
 from suite.attacks.pgd import pgd
 from suite.ranges import Radius, Steps
 
@@ -75,12 +75,12 @@ class SmoothAdv(Method[SmoothAdvSettings]):
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, step: Step) -> Tensor:
         p = self.parameters
         epsilon = p.epsilon * min(1.0, step.epoch / p.warmup) if p.warmup else p.epsilon
-        eta = self.sigma * torch.randn(p.m, *x.shape, generator=step.generator, device=x.device, dtype=x.dtype)
+        eta = draw_noise(x, p.m, self.sigma, step.generator)
 
         def nll(x: Tensor) -> Tensor:
             """−log softmax(v(x + η_i))_y, shape (m, B)."""
-            points = (x + eta).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-            return F.cross_entropy(model(points), y.repeat(p.m), reduction="none").view(p.m, -1)
+            logits = logits_at(model, x, eta).flatten(0, 1)
+            return F.cross_entropy(logits, y.repeat(p.m), reduction="none").view(p.m, -1)
 
         model.eval()  # batch norm's running statistics are those of the images trained on, not of PGD's iterates
         x_adv = pgd(

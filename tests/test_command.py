@@ -64,10 +64,11 @@ def test_every_method_and_scale_is_made_again(method: str, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["heat", "madry-heat"])
+@pytest.mark.parametrize("method", ["heat", "madry-heat", "average"])
 def test_models_within_a_run_are_made_again(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {} if method == "average" else {"kappa": 3, "lambda": "exact"}
     changes: list[dict[str, Any]] = [
-        {"kappa": 3, "lambda": "exact", "start.training.epochs": 2, "start.seed": 9},
+        {**own, "start.training.epochs": 2, "start.seed": 9},
         {"start.method": "randomized-smoothing", "start.lr": 0.3},
         {"agreement.against.training.epochs": 4, "agreement.against.seed": 2},
     ]

@@ -75,7 +75,7 @@ def run(
 
 
 def demo(runs: Runs = RUNS, track: Track = True, format: Output = Format.table) -> None:
-    """Every method on the embedded digits in about a minute, and their leaderboard."""
+    """Every method on the embedded digits in two or three minutes, and their leaderboard."""
     from methods import METHODS
     from suite.pipeline import Machine
 
