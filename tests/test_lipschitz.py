@@ -1,4 +1,4 @@
-"""Lipschitz layers and networks: their bounds, shown by exact Jacobians, by attacks, and by another library's layers."""
+"""Lipschitz layers and networks: their bounds, shown by exact Jacobians, attacks, and another library's layers."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ def candidates(
 
     PGD and APGD search the ball of `radius` (B,): PGD from x and, where it finds nothing, from `starts`, (…, B, C, H,
     W), APGD from the last of them. DDN and FMN search everywhere, DDN from that norm on and FMN from the nearest hit
-    before it; so does FAB, on its own. Square searches the ball. Hop-skip-jump searches where the others have found nothing inside. The answer at x does not count: x is
-    certified.
+    before it; so does FAB, on its own. Square searches the ball. Hop-skip-jump searches where the others have found
+    nothing inside. The answer at x does not count: x is certified.
     """
     rows = torch.arange(len(x), device=x.device)
     clean = target.see(x, rows, "clean")
