@@ -1,13 +1,14 @@
-"""The rows of a board, in order and in comparable groups: read from results of finished runs and published numbers."""
+"""The rows of a board, in order, and as a table: read from results of finished runs and published numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from leaderboards.comparable import ranks
 from leaderboards.estimates import CURVES
 from leaderboards.published import PUBLISHED, paper_rows, published_rows
 from leaderboards.published.kept import results
@@ -16,7 +17,7 @@ from suite.boards.board import Board, load_board
 from suite.errors import UserError
 from suite.protocols.protocol import Column, columns
 from suite.statistics.bounds import Convention
-from suite.store.result import EARLIER, Result
+from suite.store.result import Result
 
 WHOLE = ("images", "every", "n0", "n", "seed")
 
@@ -59,42 +60,55 @@ def table(
 ) -> pd.DataFrame:
     """One line per row of the board, in the order of `rows`, with a column for each metric and each radius.
 
-    Columns: COMPARABLE, rank, what else a row is (`Row`), seed (of a single run), then the columns of all protocols by
-    key (`suite.protocols.protocol.columns`), shares in [0,1], a count with its total as `audit.violations` and
-    `audit.attacked`, certified accuracy as "r=…". `intervals` (column → [low, high], 95 %) and `spread` (column →
-    standard deviation over seeds) hold what is uncertain. What is not known is None or NaN. Rows without a metric that
-    boards compare, in this convention, are left out.
+    Columns: COMPARABLE, rank (among the rows that have all of these in common), what else a row is (`Row`), seed (of a
+    single run), then the columns of all protocols by key (`suite.protocols.protocol.columns`), shares in [0,1], a count
+    with its total as `audit.violations` and `audit.attacked`, certified accuracy as "r=…". `intervals` (column → [low,
+    high], 95 %) and `spread` (column → standard deviation over seeds) hold what is uncertain, and `ranks` those of
+    `leaderboards.groups`. What is not known is None or NaN. Rows without a metric that boards compare, in this
+    convention, are left out.
     """
-    board = load_board(dataset)
-    lines = [table_line(row, CURVES[convention]) for row in rows(dataset, runs, convention, published, sort=sort)]
+    board, curve = load_board(dataset), CURVES[convention]
     compared = ["clean_accuracy", "acr", *(f"r={radius}" for radius in board.radii)]
-    lines = [line for line in lines if any(line[name] is not None for name in compared)]
+    lines, keys = [], []
+    best = best_first(board, sort or board.sort, curve)
+    for row in rows(dataset, runs, convention, published, sort=sort):
+        line = table_line(row, curve)
+        if any(line[name] is not None for name in compared):
+            lines.append(line)
+            keys.append(best(row))
     if not lines:
         return pd.DataFrame()
     counts = [name for column in columns().values() for name in count_names(column)]
     numbers = [name for name, column in table_columns(lines[0]).items() if not column.of]
-    kinds = dict.fromkeys([*WHOLE, *counts], "Int64") | dict.fromkeys(numbers, "float")
-    frame = pd.DataFrame(lines).astype(kinds)
+    kinds = dict.fromkeys([*WHOLE, *counts], "Int64") | dict.fromkeys(["sigma", "alpha", *numbers], "float")
+    frame = pd.DataFrame(lines).astype(kinds | {"holds": "boolean"})
     frame.insert(len(COMPARABLE), "rank", frame.groupby(list(COMPARABLE), dropna=False).cumcount() + 1)
-    return frame
+    return frame.assign(ranks=pd.Series(ranks(frame, keys)))
 
 
 def order(board: Board, sort: str, curve: str) -> Callable[[Row], tuple[Any, ...]]:
     """A sort key for rows: groups by data, the board's usual rule and σ first, what was read off last."""
-    radii = [str(radius) for radius in board.radii]
-    if sort not in ("acr", "clean", *radii):
-        raise UserError(f"no column '{sort}' to sort by: acr, clean or a radius of the board, {board.radii}")
-
-    def best(row: Row, name: str) -> tuple[bool, float]:
-        metric = {"clean": "clean_accuracy"}.get(name, name)
-        value = (row.curves[curve] if name in radii else row.metrics)[metric].value
-        return (value is None, -(value or 0.0))
+    best = best_first(board, sort, curve)
 
     def key(row: Row) -> tuple[Any, ...]:
         shared = row.shared()
         group = [(shared[name] is None, shared[name]) for name in COMPARABLE]
         unusual = (row.top != board.top, row.sigma != board.sigma)
-        return (row.read != "log", row.data, *unusual, *group, *(best(row, n) for n in (sort, "acr", *radii, "clean")))
+        return (row.read != "log", row.data, *unusual, *group, *best(row))
+
+    return key
+
+
+def best_first(board: Board, sort: str, curve: str) -> Callable[[Row], tuple[Any, ...]]:
+    """A sort key for rows that compare: "acr", "clean" or a radius, then the other metrics that boards compare."""
+    radii = [str(radius) for radius in board.radii]
+    if sort not in ("acr", "clean", *radii):
+        raise UserError(f"no column '{sort}' to sort by: acr, clean or a radius of the board, {board.radii}")
+
+    def key(row: Row) -> tuple[Any, ...]:
+        metrics = {"acr": row.metrics["acr"], "clean": row.metrics["clean_accuracy"], **row.curves[curve]}
+        values = (metrics[name].value for name in (sort, "acr", *radii, "clean"))
+        return tuple((value is None, -(value or 0.0)) for value in values)
 
     return key
 
@@ -148,14 +162,14 @@ def table_line(row: Row, curve: str) -> dict[str, Any]:
 def envelopes(frame: pd.DataFrame) -> pd.DataFrame:
     """The best certified accuracy over σ at each radius, for each method and arch, of rows that differ in σ alone.
 
-    Rows are comparable in all else. Columns: those of COMPARABLE but sigma, method, arch, "r=…" as in `table`, and
-    sigmas (all there are) and chosen (column → the σ that is best there). See `leaderboards.curves.upper_envelope` for
-    what it is worth.
+    Rows are comparable in all else; margins, which have no σ, are left out. Columns: those of COMPARABLE but sigma,
+    method, arch, "r=…" as in `table`, and sigmas (all there are) and chosen (column → the σ that is best there). See
+    `leaderboards.curves.upper_envelope` for what it is worth.
     """
     radii = [column for column in map(str, frame) if column.startswith("r=")]
     own = [name for name in COMPARABLE if name != "sigma"] + ["method", "arch"]
     lines: list[dict[str, Any]] = []
-    for key, group in frame.groupby(own, sort=False, dropna=False):
+    for key, group in frame[frame["sigma"].notna()].groupby(own, sort=False, dropna=False):
         known = group.set_index("sigma")[radii].dropna(axis=1, how="all")
         line = dict(zip(own, key, strict=True)) | {str(r): known[r].max() for r in known}
         chosen = {str(r): known[r].idxmax() for r in known if known[r].max() > 0}
@@ -166,9 +180,10 @@ def envelopes(frame: pd.DataFrame) -> pd.DataFrame:
 def over_sigma(frame: pd.DataFrame, most: int = 6) -> dict[str, dict[float, pd.Series[Any]]]:
     """For each method and architecture with rows at several σ, alike in all else: its best row at each σ.
 
-    A table's rows, so the first at each σ is the best; rows without records do not count. At most `most`, by name.
+    A table's rows, so the first at each σ is the best; rows without records or without σ do not count. At most `most`,
+    by name.
     """
-    recorded = frame[frame["read"] == "log"]
+    recorded = frame[(frame["read"] == "log") & frame["sigma"].notna()]
     alike = ["method", "arch", *(name for name in COMPARABLE if name not in ("sigma", "read"))]
     found: dict[str, dict[float, pd.Series[Any]]] = {}
     for _, group in recorded.groupby(alike, sort=False, dropna=False):
@@ -186,37 +201,11 @@ def table_rows(frame: pd.DataFrame) -> list[pd.Series[Any]]:
 
 
 def select_rows(frame: pd.DataFrame, **chosen: Sequence[Any]) -> pd.DataFrame:
-    """The lines of a table whose column has one of the values chosen for it; none chosen: any."""
+    """The lines of a table whose column has one of the values chosen for it; none chosen: any.
+
+    A margin, which has no σ, stands beside votes at every σ.
+    """
     for column, values in chosen.items():
         if values:
-            frame = frame[frame[column].isin(values)]
+            frame = frame[frame[column].isin(values) | ((column == "sigma") & frame["sigma"].isna())]
     return frame
-
-
-def groups(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The comparable rows of a table, each group with its title and without the radii that none of its rows reaches."""
-    for _, group in frame.groupby(list(COMPARABLE), sort=False, dropna=False):
-        beyond = [column for column in map(str, group) if column.startswith("r=") and not (group[column] > 0).any()]
-        yield title(group.iloc[0]), group.drop(columns=beyond)
-
-
-def title(row: Any) -> str:
-    """What the rows of a group have in common; `row` is any of them: a `Row`, a line of a table, or a result."""
-    parts = [f"σ = {row.sigma:g}", f"top-{row.top}"]
-    if pd.notna(row.images):
-        parts.append(f"{row.images} images")
-    if pd.notna(row.every) and row.every > 1:
-        parts.append(f"every {row.every}th")
-    if pd.notna(row.n):
-        parts.append(f"n {'=' if row.sampling == 'fixed' else '≤'} {row.n}")
-    if row.sampling == EARLIER:
-        parts.append(EARLIER)
-    if pd.notna(row.alpha):
-        parts.append(f"α = {row.alpha:g}")
-    if row.noise == "discrete":
-        parts.append("discrete noise")
-    if row.precision == "bf16":
-        parts.append(row.precision)
-    if row.read != "log":
-        parts.append(f"read off a paper's {row.read}, without records")
-    return f"{row.data}: {', '.join(parts)}"

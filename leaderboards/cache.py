@@ -10,9 +10,10 @@ from pydantic import ValidationError
 from suite.store.result import Result
 
 CERTIFIED = (
-    "data", "arch", "sigma", "seed", "deployed", "top", "images", "n0", "n", "alpha", "certified_accuracy",
-    "certified_accuracy_paper", "abstained", "claim",
+    "data", "arch", "seed", "deployed", "top", "images", "alpha", "certified_accuracy", "certified_accuracy_paper",
+    "abstained", "claim",
 )  # fmt: skip
+OF_A_VOTE = ("sigma", "n0", "n")  # a margin has no noise
 
 
 def read_results(runs: Path) -> tuple[list[Result], list[str]]:
@@ -54,7 +55,8 @@ def _parse(file: Path) -> Result | str:
         return f"{file} is damaged ({'.'.join(map(str, first['loc']))}: {first['msg']})"
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return f"{file} is damaged ({error})"
-    for name in CERTIFIED if result.is_certified else ():
+    needed = (*CERTIFIED, *(OF_A_VOTE if result.kind == "vote" else ()))
+    for name in needed if result.is_certified else ():
         if name not in result.model_fields_set:
             return f"{file} is damaged ({name}: Field required)"
         if getattr(result, name) is None:

@@ -15,11 +15,12 @@ from suite.spec.sections import PROTOCOLS
 from suite.statistics.bounds import largest_radius
 from suite.store.result import Result
 
-# rows that differ in one of these stand in different groups; read: from records (log), or off a table or plot
+# votes that differ in one of these stand in different tables; read: from records (log), or off a table or plot
 COMPARABLE = ("read", "data", "sigma", "top", "images", "every", "n", "alpha", "sampling", "noise", "precision")
 SHARED = (
-    "method", "dataset", "data", "arch", "variant", "sigma", "top", "images", "every", "n0", "n", "alpha", "sampling",
-    "noise", "precision", "decided", "read", "deployed", "claim", "source", "citation", "note", "run_id",
+    "method", "dataset", "data", "arch", "variant", "kind", "deployed", "holds", "sigma", "top", "images", "every",
+    "n0", "n", "alpha", "sampling", "noise", "precision", "decided", "read", "claim", "source", "citation", "note",
+    "run_id",
 )  # fmt: skip
 
 
@@ -55,7 +56,9 @@ class Estimate:
 class Row:
     """Runs that differ in the seed alone, or a published row. What all of its runs have in common is the first run's.
 
-    `metrics` are by the key of their column, `curves` by that key and the radius.
+    `holds` says whether the certificates are of what the row deploys (`Result.holds`). A margin has no noise: its
+    sigma, n0, n, sampling, noise and precision are None. `metrics` are by the key of their column, `curves` by that key
+    and the radius.
     """
 
     run_id: str
@@ -64,7 +67,10 @@ class Row:
     data: str
     arch: str
     variant: str
-    sigma: float
+    kind: str
+    deployed: str | None
+    holds: bool | None
+    sigma: float | None
     top: int
     images: int | None
     every: int | None
@@ -76,7 +82,6 @@ class Row:
     precision: str | None
     decided: list[float] | None
     read: str
-    deployed: str | None
     claim: str
     source: str
     citation: str
@@ -117,11 +122,11 @@ def board_row(results: tuple[Result, ...], radii: tuple[float, ...], known: tupl
     deviations.
     """
     metrics, curves = {}, {}
-    certified, by_radius = certificate_intervals(results, radii)
+    certified, at_radius = certificate_intervals(results, radii)
     for column in known:
         own = runs_with(column, results)
         if column.by_radius:
-            bounds = by_radius.get(column.key, {})
+            bounds = at_radius.get(column.key, {})
             shares = {r: mean_and_spread(values) for r, values in curve_values(own, column, radii).items()}
             curves[column.key] = {
                 r: Estimate(mean, bounds.get(r) if mean is not None else None, spread)
@@ -146,7 +151,11 @@ def board_row(results: tuple[Result, ...], radii: tuple[float, ...], known: tupl
 
 def runs_with(column: Column, results: Sequence[Result]) -> list[Result]:
     """The runs whose metric in a column can be averaged: of a protocol with the settings of the first that has it."""
-    having = [result for result in results if column.by_radius or result.metric(column.of or column.path) is not None]
+    having = [
+        result
+        for result in results
+        if (by_radius(result, column) if column.by_radius else result.metric(column.of or column.path) is not None)
+    ]
     owners = [name for name, protocol in PROTOCOLS.loadable().items() if column in protocol.columns]
     first = having[0].sections if having else {}
     return [
@@ -185,13 +194,19 @@ def curve_values(results: Sequence[Result], column: Column, radii: Sequence[floa
             known = [bool(total) and is_decided(result, r) for r in radii]
             values = [float(hit.sum() / total) if is_known else None for hit, is_known in zip(hits, known, strict=True)]
         else:
-            own: Any = result
-            for name in column.path.split("."):
-                own = own.get(name, {}) if isinstance(own, Mapping) else getattr(own, name, {})
+            own = by_radius(result, column)
             values = [own.get(str(r)) for r in radii]
         for r, value in zip(found, values, strict=True):
             found[r].append(value)
     return found
+
+
+def by_radius(result: Result, column: Column) -> Mapping[str, float | None]:
+    """What a result has of a column by radius, as text; empty where it has nothing."""
+    found: Any = result
+    for name in column.path.split("."):
+        found = (found.get(name) if isinstance(found, Mapping) else getattr(found, name, None)) or {}
+    return dict(found)
 
 
 def is_decided(row: Decided, r: float) -> bool:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.rows import RECORDS, result, store, summary
+from helpers.rows import RECORDS, margin, result, store, summary
 from rich.console import Console
 
 from leaderboards import board_results, envelopes, groups, load_board, rows, table
+from leaderboards.board import over_sigma, select_rows
 from leaderboards.curves import row_curve, row_records, upper_envelope
 from leaderboards.published.kept import records_file
 from leaderboards.render.terminal import leaderboard_tables, result_table
@@ -53,11 +54,11 @@ def test_rows_that_are_not_comparable_stand_in_different_tables(tmp_path: Path) 
     ]  # fmt: skip
     assert frame.loc[0, "r=0.2"] == 2 / 5
     assert table("digits", tmp_path, "paper").loc[0, "r=0.1"] == 2 / 4
-    console = Console(width=80, record=True)
+    console = Console(width=92, record=True)
     for block in leaderboard_tables(frame, paper_convention=False):
         console.print(block)
     text = console.export_text()
-    assert text.count("randomized-smoothing cnn") == 3  # in 80 columns, nothing cut off
+    assert text.count("randomized-smoothing cnn  vote vote  yes  ") == 3  # in 92 columns, nothing cut off
     assert "…" not in text
     assert text.index("n = 500") < text.index("n = 1000")
 
@@ -90,6 +91,27 @@ def test_a_summary_has_intervals() -> None:
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     assert f"60.0 %  ({100 * (centre - half):.1f} – {100 * (centre + half):.1f})" in text
+
+
+def test_a_summary_says_what_is_certified_and_whether_that_is_deployed() -> None:
+    def text(row: dict[str, Any]) -> str:
+        console = Console(width=160, record=True)
+        console.print(result_table(Result.model_validate(row)))
+        return console.export_text()
+
+    def line(row: dict[str, Any], name: str) -> str:
+        [found] = [found for found in text(row).splitlines() if name in found]
+        return found.partition(name)[2].strip()
+
+    pass_of_a_vote = result("baseline")
+    assert line(result(), "certified  ") == "5 images, vote, n = 1,000, α = 0.001, σ = 0.25"
+    assert [line(row, "holds for what is deployed") for row in (result(), pass_of_a_vote)] == ["yes", "no"]
+    row = margin()
+    assert line(row, "certified  ") == "5 images, margin of one pass, no noise"
+    assert line(row, "holds for what is deployed") == "yes"
+    assert line(row, "certified accuracy at r = 0.6").startswith("20.0 %")  # no number of draws limits it
+    assert "largest radius" not in text(row)
+    assert "without exception" in line(row, "the certificate says")
 
 
 @pytest.mark.parametrize("dataset", ["digits", "cifar10", "cifar100", "imagenet"])
@@ -187,6 +209,85 @@ def test_what_makes_rows_comparable(tmp_path: Path) -> None:
     assert titles[0] == "Digits: σ = 0.25, top-1, 5 images, n = 500, α = 0.001"  # the board's own rule and noise first
     assert "Digits: σ = 0.25, top-1, 5 images, every 20th, n = 1000, α = 0.001" in titles
     assert "Digits: σ = 0.25, top-1, 5 images, n ≤ 1000, α = 0.001" in titles
+
+
+def places(runs: Path, **settings: Any) -> dict[str, list[tuple[int, str]]]:
+    """The groups of a board: by title, the rank and the run of each row."""
+    frame = table("digits", runs, published=None, **settings)
+    return {title: list(zip(group["rank"], group["run_id"], strict=True)) for title, group in groups(frame)}
+
+
+VOTES = "top-1, 5 images, n = 1000, α = 0.001"
+
+
+def test_margins_stand_in_every_table_of_votes_on_the_same_images(tmp_path: Path) -> None:
+    """ACRs of 0.25 for the margins (0.9 + 0.1 + 0 + 0.25 of 5) and, set by hand, 0.2, 0.3 and 0.4 for votes."""
+    rows = [result() | {"acr": 0.2}, result(lr=0.2) | {"acr": 0.3}, result(sigma=0.5) | {"acr": 0.4}]
+    own, weaker = margin(), margin(lr=0.01) | {"acr": 0.1}
+    elsewhere = margin(lr=0.02) | {"images": 4}
+    store(tmp_path, *rows, own, weaker, elsewhere)
+    assert own["acr"] == pytest.approx(0.25)
+    low, high, other = (row["run_id"] for row in rows)
+    mine, last = own["run_id"], weaker["run_id"]
+    assert places(tmp_path) == {
+        f"Digits: σ = 0.25, {VOTES}; margins have no noise": [(1, high), (2, mine), (3, low), (4, last)],
+        f"Digits: σ = 0.5, {VOTES}; margins have no noise": [(1, other), (2, mine), (3, last)],
+        "Digits: top-1, 4 images, no noise": [(1, elsewhere["run_id"])],
+    }
+    frame = table("digits", tmp_path, published=None).set_index("run_id")
+    assert len(frame) == 6  # each row once, with its rank among the rows like it
+    assert frame["rank"].to_dict() == {high: 1, low: 2, other: 1, mine: 1, last: 2, elsewhere["run_id"]: 1}
+    assert frame["holds"].tolist() == [True] * 6
+    assert math.isnan(frame.loc[mine, "sigma"])
+
+
+def test_rows_of_both_kinds_are_ranked_by_what_is_asked_for(tmp_path: Path) -> None:
+    """At r = 0.6 the margin certifies image 0 of 5; at 0.1 the vote and the margin certify 3 of 5, the vote first."""
+    vote, own = result(), margin()
+    store(tmp_path, vote, own)
+    for sort, first in (("acr", own), ("0.6", own), ("0.2", own), ("clean", vote)):
+        [(_, found)] = places(tmp_path, sort=sort).items()
+        assert found[0] == (1, first["run_id"]), sort
+    [(_, group)] = groups(table("digits", tmp_path, published=None))
+    assert group["r=0.6"].tolist() == [1 / 5, 0]  # a radius that one of them reaches
+
+
+def test_a_selection_keeps_the_ranks_and_shows_margins_alone_once(tmp_path: Path) -> None:
+    best, vote, other, own = result(lr=0.2) | {"acr": 0.9}, result(), result(sigma=0.5), margin()
+    store(tmp_path, best, vote, other, own)
+    frame = table("digits", tmp_path, published=None)
+
+    def shown(frame: pd.DataFrame) -> list[list[int]]:
+        return [group["rank"].tolist() for _, group in groups(frame)]
+
+    assert shown(frame) == [[1, 2, 3], [1, 2]]
+    assert shown(select_rows(frame, kind=["vote"])) == [[1, 3], [2]]
+    [(title, group)] = groups(select_rows(frame, kind=["margin"]))
+    assert (title, group["rank"].tolist()) == ("Digits: top-1, 5 images, no noise", [1])
+    assert shown(select_rows(frame, sigma=[0.5])) == [[1, 2]]  # a margin belongs to every σ
+    assert shown(frame.query("rank == 1 and kind == 'margin' or sigma == 0.5")) == [[1, 2]]
+
+
+def test_margins_are_in_no_envelope_over_sigma(tmp_path: Path) -> None:
+    store(tmp_path, result(), result(sigma=0.5), margin(), margin("baseline", arch="lipschitz-small"))
+    frame = table("digits", tmp_path, published=None)
+    assert envelopes(frame)["method"].tolist() == ["randomized-smoothing"]
+    [name] = over_sigma(frame)
+    assert name.startswith("randomized-smoothing, cnn")
+
+
+def test_whether_a_certificate_is_of_what_is_deployed(tmp_path: Path) -> None:
+    """That of a vote is not of the pass; of what a paper plots the deployment is not known."""
+    rows = [result(), result("baseline"), result("baseline", deployed="vote"), margin()]
+    rows.append(result("lipschitz", kind="vote", sigma=0.25))
+    store(tmp_path, *rows)
+    frame = table("digits", tmp_path, published=None).set_index("run_id")
+    found = [tuple(frame.loc[row["run_id"], ["kind", "deployed", "holds"]]) for row in rows]
+    vote, passed = ("vote", "vote", True), ("vote", "pass", False)
+    assert found == [vote, passed, vote, ("margin", "pass", True), passed]
+    plotted = table("cifar10", tmp_path, "paper").query("read == 'plot'")
+    assert plotted["holds"].isna().all()
+    assert plotted["deployed"].isna().all()
 
 
 COHEN = {  # σ of the four CIFAR-10 logs: certified accuracy at r = 0.25, 0.5, 0.75, 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.rows import result
+from helpers.rows import margin, result
 
 from leaderboards import cache, read_results, table
 from suite.store.files import write_json
@@ -41,12 +41,12 @@ def write(runs: Path, name: str, row: Any) -> Path:
 @pytest.mark.slow
 def test_each_file_is_read_once_until_it_changes(store: tuple[Path, list[str]]) -> None:
     runs, reads = store
-    before = table("digits", runs)
+    before = table("digits", runs, published=None)
     assert (len(before), len(reads)) == (20, 60)
-    assert table("digits", runs).equals(before)
+    assert table("digits", runs, published=None).equals(before)
     assert len(reads) == 60
     write(runs, "run-03", result() | {"recipe": "r1", "seed": 0, "method": "m1", "acr": 0.9})
-    changed = table("digits", runs).set_index("method")
+    changed = table("digits", runs, published=None).set_index("method")
     assert reads[60:] == ["run-03"]
     assert changed.loc["m1", "acr"] == pytest.approx((0.9 + 2 * 0.16) / 3)
     assert changed.loc["m2", "acr"] == pytest.approx(0.16)
@@ -64,10 +64,10 @@ def test_a_change_of_the_same_size_is_noticed(store: tuple[Path, list[str]]) -> 
 
 def test_runs_that_come_and_go_are_noticed(store: tuple[Path, list[str]]) -> None:
     runs, reads = store
-    table("digits", runs)
+    table("digits", runs, published=None)
     shutil.rmtree(runs / "run-59")
     write(runs, "run-60", result() | {"recipe": "new", "method": "new"})
-    frame = table("digits", runs).set_index("method")
+    frame = table("digits", runs, published=None).set_index("method")
     assert (len(frame), reads[60:]) == (21, ["run-60"])
     assert frame.loc["m19", "runs"] == ["run-57", "run-58"]
     assert frame.loc["m19", "seeds"] == [0, 1]
@@ -85,6 +85,8 @@ def test_runs_that_come_and_go_are_noticed(store: tuple[Path, list[str]]) -> Non
         ({"acr": "high"}, "acr: Input should be a valid number"),
         ({"sigma": float("inf")}, "sigma: Input should be a finite number"),
         ({"certified_accuracy": [1]}, "certified_accuracy"),
+        ({"sigma": None}, "sigma: a result with certificates needs it"),  # of a vote
+        ({"kind": "promise"}, "kind: Input should be 'vote' or 'margin'"),
     ],
 )
 def test_a_damaged_result_is_left_out_and_said(store: tuple[Path, list[str]], content: Any, said: str) -> None:
@@ -119,6 +121,16 @@ def test_a_runs_id_is_its_folder(tmp_path: Path) -> None:
     write(tmp_path, "mine", result() | {"run_id": "../../elsewhere", "source": "published"})
     [row] = read_results(tmp_path)[0]
     assert (row.run_id, row.source) == ("mine", "run")
+
+
+def test_a_margin_needs_no_noise_and_says_of_what_it_is(tmp_path: Path) -> None:
+    row = margin()
+    assert (row["kind"], row["sigma"], row["n0"], row["n"], row["alpha"]) == ("margin", None, None, None, 0.0)
+    write(tmp_path, "mine", row)
+    write(tmp_path, "gone", row | {"deployed": None})
+    [found], [damaged] = read_results(tmp_path)
+    assert (found.run_id, found.kind, found.deployed, found.holds) == ("mine", "margin", "pass", True)
+    assert "deployed: a result with certificates needs it" in damaged
 
 
 def test_a_store_that_is_not_there_is_empty(tmp_path: Path) -> None:

@@ -130,6 +130,19 @@ def test_lists(suite: Cli) -> None:
     assert {entry["name"] for entry in json.loads(suite("methods", "--format", "json")[1])} >= {"baseline", "heat"}
     assert {entry["name"] for entry in json.loads(suite("datasets", "--format", "json")[1])} >= {"digits", "cifar10"}
     assert "kappa=10" in suite("methods")[1]
+    deployed = {entry["name"]: entry["deployed"] for entry in json.loads(suite("methods", "--format", "json")[1])}
+    assert (deployed["heat"], deployed["smoothadv"]) == ("pass", "vote")
+
+
+def test_architectures_say_their_width_and_whether_they_have_a_bound(suite: Cli) -> None:
+    found = {entry["name"]: entry for entry in json.loads(suite("architectures", "--format", "json")[1])}
+    assert found.keys() >= {"cnn", "airbench", "resnet8", "resnet110", "resnet50", "lipschitz-small"}
+    known = {"cnn": (None, False), "resnet20": (16, False), "airbench": (64, False), "lipschitz-medium": (48, True)}
+    assert {name: (found[name]["width"], found[name]["lipschitz"]) for name in known} == known
+    assert "He et al. 2016" in found["resnet56"]["summary"]
+    line = next(line for line in suite("architectures")[1].splitlines() if "lipschitz-large" in line)
+    assert line.split()[-2:] == ["96", "yes"]
+    assert "see 'suite architectures'" in " ".join(suite("run", "--help")[1].replace("│", " ").split())
 
 
 @pytest.mark.parametrize(
@@ -298,12 +311,68 @@ def test_the_precision_of_certify_is_the_certificates_and_not_the_trainings(suit
     assert (json.loads(out)["precision"], json.loads(out)["images"]) == ("bf16", 2)
 
 
+def test_a_finished_run_is_deployed_otherwise(suite: Cli, finished: Path) -> None:
+    """The vote of a model that was trained for a pass: another row, of the same model, whose certificate holds."""
+    [whole] = [file.parent for file in finished.glob("heat-*/accuracy-*.jsonl")]
+    place = ["--runs", str(finished), "--no-track", "--format", "json"]
+    code, out, err = suite("certify", whole.name, "--deployed", "vote", "--images", "3", "--n0", "20", *place)
+    assert code == 0, err
+    row = json.loads(out)
+    assert (row["deployed"], row["kind"], row["n0"]) == ("vote", "vote", 20)
+    assert "the vote is what this row deploys" in row["claim"]
+    assert Path(row["folder"]) != whole
+    assert Path(row["folder"]).name.rpartition("-")[0] == whole.name.rpartition("-")[0]
+    assert row["command"].startswith("suite run --method heat --dataset digits --profile demo --deployed vote ")
+    code, out, err = suite("attack", Path(row["folder"]).name, "--images", "2", "--set", "steps=2", *place)
+    assert code == 0, err
+    assert json.loads(out)["deployed"] == "vote"
+
+
+def test_a_lipschitz_run_has_margins_and_may_be_certified_as_a_vote(suite: Cli, tmp_path: Path) -> None:
+    place = ["--runs", str(tmp_path), "--no-track", "--format", "json"]
+    small = ["--arch", "lipschitz-small-w8", "--epochs", "0.2", "--images", "6"]
+    code, out, err = suite("run", "--method", "lipschitz", "--dataset", "digits", *small, *place)
+    assert code == 0, err
+    row = json.loads(out)
+    assert (row["kind"], row["deployed"], row["sigma"], row["n"]) == ("margin", "pass", None, None)
+    for asked, kind, deployed in (
+        (["--kind", "vote"], "vote", "pass"),
+        (["--deployed", "vote"], "vote", "vote"),
+        (["--deployed", "pass", "--images", "5"], "margin", "pass"),
+    ):
+        noise = ["--sigma", "0.1"] if kind == "vote" else []
+        code, out, err = suite("certify", row["run_id"], *asked, *noise, *place)
+        assert code == 0, err
+        again = json.loads(out)
+        assert (again["kind"], again["deployed"], again["sigma"]) == (kind, deployed, 0.1 if noise else None)
+        assert again["n"] == (1_000 if noise else None)  # the profile's own
+    assert "needs the sigma" in suite.mistake("certify", row["run_id"], "--kind", "vote", *place)
+    assert "lbound needs the noise of a vote" in suite.mistake("lbound", row["run_id"], *place)
+    board = ["leaderboard", "digits", "--runs", str(tmp_path), "--format", "json"]
+    kinds = [(row["kind"], row["holds"]) for row in json.loads(suite(*board)[1])["rows"]]
+    assert sorted(kinds) == [("margin", True), ("margin", True), ("vote", False), ("vote", True)]
+    titles = [
+        line for line in suite("leaderboard", "digits", "--runs", str(tmp_path))[1].splitlines() if "Digits:" in line
+    ]
+    assert titles == [
+        "Digits: σ = 0.1, top-1, 6 images, n = 1000, α = 0.001; margins have no noise",
+        "Digits: top-1, 5 images, no noise",
+    ]
+    code, out, err = suite("certify", row["run_id"], *place[:3])
+    assert "6 images, margin of one pass, no noise" in out, err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["attack", "nothing-like-it"], "there is no run 'nothing-like-it'"),
         (["attack"], "name a run, or a --checkpoint"),
-        (["audit", "--checkpoint", "x.pt", "--arch", "cnn"], "--dataset and --sigma"),
+        (["audit", "--checkpoint", "x.pt"], "--arch and --dataset"),
+        (["certify", "--checkpoint", __file__, "--arch", "cnn", "--dataset", "digits"], "needs the sigma"),
+        (["certify", "heat", "--kind", "margin"], "needs a network with a Lipschitz bound, and cnn has none"),
+        (["certify", "heat", "--kind", "promise"], "kind: Input should be 'vote' or 'margin'"),
+        (["certify", "heat", "--deployed", "votes"], "deployed: Input should be 'pass' or 'vote'"),
+        (["certify", "heat", "--sigma", "0.5"], "was trained for sigma = 0.25: 'suite run --sigma 0.5'"),
         (["certify", "heat", "--sampling", "adaptive", "--n", "9"], "the smallest n that works is 10"),
         (["certify", "heat", "--set", "top=10"], "top-10 rule"),
         (["lbound", "heat", "--set", "drws=3"], "did you mean"),

@@ -7,15 +7,17 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from helpers.rows import result, store
 from jsonschema import Draft202012Validator
 
-from leaderboards import rows, table
+from leaderboards import groups, rows, table
 from leaderboards.render import export
 from leaderboards.render.schema import schema
-from leaderboards.render.wide import wide_table
+from leaderboards.render.wide import formats, wide_table
 from suite.protocols import attack
 from suite.protocols.protocol import Column
 
@@ -57,6 +59,40 @@ def test_a_column_that_a_protocol_adds_is_everywhere(tmp_path: Path, monkeypatch
     assert "| 1.50 | 3/16 |" in text
     assert "speed: what it is, in a sentence" in text
     assert wide_table(frame)[["speed of light", "tests failed"]].iloc[0].tolist() == [1.5, "3/16"]
+
+
+def test_a_column_by_radius_of_another_protocol_is_the_mean_over_the_seeds_that_have_it(tmp_path: Path) -> None:
+    """What earlier versions measured has no shares, and is no row's zero."""
+
+    def bound(at: float, probit: float) -> dict[str, Any]:
+        shares = {"certified_accuracy": {"0.1": at, "0.2": 0.0}}
+        return {"lbound": {"median": 0.1, **shares, "probit": {"certified_accuracy": {"0.1": probit, "0.2": 0.25}}}}
+
+    rows = [result(seed=seed) for seed in range(4)]
+    rows = [row | {"sections": row["sections"] | {"lbound": "a"}} for row in rows]
+    rows[2] |= {"sections": rows[2]["sections"] | {"lbound": "b"}}  # other settings: not averaged with the first
+    earlier = result(lr=0.3) | {"lbound": {"median": 0.1, "probit": {"median": 0.2}}}
+    store(tmp_path, rows[0] | bound(0.5, 0.75), rows[1] | bound(0.25, 0.25), rows[2] | bound(1, 1), rows[3], earlier)
+    frame = table("digits", tmp_path, published=None)
+    frame = frame.set_index(frame["runs"].map(len))
+    assert frame.loc[4, ["lbound_accuracy r=0.1", "lbound_accuracy r=0.2"]].tolist() == [0.375, 0]
+    assert frame.loc[4, ["probit_accuracy r=0.1", "probit_accuracy r=0.2"]].tolist() == [0.5, 0.25]
+    assert frame.loc[4, "spread"]["lbound_accuracy r=0.1"] == pytest.approx(0.25 / 2**0.5)
+    assert frame.loc[1].filter(like="accuracy r=").isna().all()
+    [(_, group)] = groups(frame)
+    shown = wide_table(group)
+    assert shown.filter(like="L-bound, certified").columns.tolist() == ["L-bound, certified r 0.1"]  # at 0.2 no row's
+    assert shown.loc[4, "probit form, certified r 0.2"] == 25
+    assert np.isnan(shown.loc[1, "probit form, certified r 0.2"])
+    said = {name: text for name, _, text in formats(group)}
+    assert "by Theorem 3, of a single pass, presuming" in said["L-bound, certified r 0.1"]
+    assert "L-bound" not in export.to_markdown(frame, paper_convention=False)
+    content = json.loads(export.to_json(export.document("digits", tmp_path, published=None)))
+    assert list(Draft202012Validator(schema()).iter_errors(content)) == []
+    measured, old = sorted(content["rows"], key=lambda row: -len(row["runs"]))
+    assert measured["probit_accuracy"] == {"0.1": 0.5, "0.2": 0.25, "0.3": None, "0.4": None, "0.5": None, "0.6": None}
+    assert set(old["lbound_accuracy"].values()) == {None}
+    assert "lbound_accuracy r=0.1" in export.to_csv(frame)
 
 
 def test_seeds_with_other_settings_of_a_protocol_are_not_averaged(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ CHANGES: list[dict[str, Any]] = [
     {"lbound.draws": 17, "attack": {"images": 3}, "audit.searches": ["pgd", "ddn"], "agreement.n": 30},
     {"training.augmentation": "none", "certify.top": 2, "protocols": "accuracy,certify,lbound"},
 ]
+BOUNDED = {"arch": "lipschitz-small-w40", "protocols": "accuracy,certify,attack"}  # for networks with a bound
 SCALES = [("demo", "digits"), ("quick", "cifar10"), ("paper", "cifar10"), ("paper", "imagenet"), ("quick", "a, b/c")]
 
 
@@ -57,6 +59,8 @@ SCALES = [("demo", "digits"), ("quick", "cifar10"), ("paper", "cifar10"), ("pape
 def test_every_method_and_scale_is_made_again(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for profile, dataset in SCALES:
         for change in CHANGES:
+            if METHODS.get(method).needs_lipschitz:
+                change = change | {name: value for name, value in BOUNDED.items() if name in change}
             spec = make_spec(method=method, dataset=dataset, profile=profile, **change)
             again, protocols = read(command(spec, spec.protocols), monkeypatch)
             assert again.digest == spec.digest
@@ -90,6 +94,35 @@ def test_the_line_is_short_and_the_same_elsewhere(monkeypatch: pytest.MonkeyPatc
     assert "--protocols all" in command(spec, make_spec(method="heat", dataset="cifar10", protocols="all").protocols)
 
 
+DEPLOYED: list[tuple[dict[str, Any], list[str]]] = [  # and what the line says of kind, deployment and noise
+    ({"method": "lipschitz"}, []),
+    ({"method": "lipschitz-heat", "seed": 2}, []),
+    ({"method": "baseline", "arch": "lipschitz-small"}, []),
+    ({"method": "heat", "deployed": "vote"}, ["--deployed", "vote"]),
+    ({"method": "randomized-smoothing", "deployed": "pass"}, ["--deployed", "pass"]),
+    ({"method": "lipschitz", "deployed": "vote", "sigma": 0.25}, ["--deployed", "vote"]),  # the profile's own noise
+    ({"method": "lipschitz", "deployed": "vote", "sigma": 0.5}, ["--deployed", "vote", "--sigma", "0.5"]),
+    ({"method": "lipschitz", "kind": "vote", "sigma": 0.25, "n": 70}, ["--sigma", "0.25", "--kind", "vote"]),
+    ({"method": "lipschitz", "deployed": "pass", "kind": "margin", "images": 9}, []),
+]
+
+
+@pytest.mark.parametrize(("given", "said"), DEPLOYED, ids=str)
+def test_what_is_certified_and_deployed_is_made_again(
+    given: dict[str, Any], said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for profile, dataset in (("demo", "digits"), ("quick", "cifar10")):
+        spec = make_spec(**{"dataset": dataset, "profile": profile, **given})
+        line = command(spec, spec.protocols)
+        again, protocols = read(line, monkeypatch)
+        assert (again.digest, again.name, protocols) == (spec.digest, spec.name, spec.protocols)
+        words = shlex.split(line)
+        options = ("--kind", "--deployed", "--sigma")
+        assert [word for option, word in pairwise(words) if option in options] == said[1::2]
+        assert [word for word in words if word in options] == said[::2]
+        assert "null" not in line
+
+
 @pytest.mark.parametrize("name", ["theirs.th", "its, own.th", "1"])
 @pytest.mark.parametrize("profile", ["demo", "quick"])
 def test_checkpoints(name: str, profile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +138,14 @@ def test_checkpoints(name: str, profile: str, tmp_path: Path, monkeypatch: pytes
         more = command(spec, ["accuracy", "certify", "lbound"])
         again, protocols = read(more, monkeypatch)
         assert (again.digest, protocols) == (spec.digest, ("accuracy", "certify", "lbound"))
+    assert "--deployed vote" in line
+    spec = make_spec(**about, **{"parameters.deployed": "vote"})  # as earlier versions said it
+    line = command(spec, ["accuracy", "certify"])
+    assert read(line, monkeypatch)[0].digest == spec.digest
+    spec = make_spec(**about, arch="lipschitz-small")
+    line = command(spec, ["accuracy", "certify"])
+    assert "--sigma" not in line
+    assert read(line, monkeypatch)[0].digest == spec.digest
     spec = make_spec(method="heat", dataset="cifar10", profile=profile, init=str(file))
     line = command(spec, spec.protocols)
     assert "--init" in line

@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.rows import MARGINS, margin, result, store
+from helpers.rows import RECORDS as VOTES
 from statsmodels.stats.proportion import proportion_confint
 
-from leaderboards import rows
+from leaderboards import groups, rows, table
+from leaderboards.board import table_rows
 from leaderboards.compare import decided_by_all
 from leaderboards.curves import attack_curve, curve, row_curve, row_records, upper_envelope
 from leaderboards.published import paper_rows
@@ -101,6 +104,22 @@ def test_the_envelope_of_adaptive_rows_is_at_the_radii_that_all_decided() -> Non
     assert best["radius"].tolist() == [0, 0.15, 0.5]
     assert best["accuracy"].tolist() == [4 / 6] * 3
     assert best["sigma"].tolist() == [0.1, 0.1, 0.3]
+
+
+def test_margins_are_decided_at_every_radius_beside_adaptive_votes(tmp_path: Path) -> None:
+    """Of a board's own table: the vote's curve has the radii that it decided, the margin's the even grid."""
+    vote, own = result(sampling="adaptive", radii=[0.1, 0.2]), margin()
+    store(tmp_path, vote, own)
+    for row, records in ((vote, VOTES), (own, MARGINS)):
+        records.to_json(tmp_path / row["run_id"] / row["records"]["certify"], orient="records", lines=True)
+    [(_, group)] = groups(table("digits", tmp_path, published=None))
+    lines = {line.kind: line for line in table_rows(group)}
+    assert row_curve(lines["vote"], tmp_path)["radius"].tolist() == [0, 0.1, 0.2]
+    drawn = row_curve(lines["margin"], tmp_path).set_index("radius")["accuracy"]
+    assert drawn.index.to_numpy() == pytest.approx(np.linspace(0, 1.02 * 0.9, 101))
+    assert [drawn[drawn.index >= r].iloc[0] for r in (0, 0.11, 0.26, 0.89, 0.91)] == [4 / 5, 2 / 5, 1 / 5, 1 / 5, 0]
+    assert decided_by_all(lines.values()) == [0, 0.1, 0.2]
+    assert decided_by_all([lines["margin"]]) == []
 
 
 def test_an_attack_counts_from_its_distance_on() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from helpers.rows import RECORDS, result, store
+from helpers.rows import MARGINS, RECORDS, margin, result, store
 from jsonschema import Draft202012Validator
 from markdown_it import MarkdownIt
 
@@ -61,7 +61,7 @@ def test_json_has_every_figure(runs: Path) -> None:
     text = export.to_json(export.document("digits", runs))
     assert "NaN" not in text
     content = json.loads(text)
-    assert content["schema"] == 2
+    assert content["schema"] == 3
     assert content["board"]["radii"] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     row, bad = content["rows"]
     assert (row["method"], row["arch"], row["seeds"], row["source"]) == ("randomized-smoothing", "cnn", [0, 1], "run")
@@ -107,8 +107,9 @@ def test_markdown_shows_names_as_they_are(runs: Path) -> None:
     [rows] = re.findall(r"<tbody>(.*?)</tbody>", page, re.DOTALL)
     cells = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for row in rows.split("</tr>")[:2]]
     assert html.unescape(cells[1][1]) == HOSTILE.replace("\n", " ")
-    assert cells[0][:4] == ["1", "randomized-smoothing", "cnn", "0,1"]
-    assert cells[0][5] == "60.0"
+    assert cells[0][:7] == ["1", "randomized-smoothing", "cnn", "vote", "vote", "yes", "0,1"]
+    assert cells[1][3:6] == ["vote", "pass", "no"]
+    assert cells[0][8] == "60.0"
     assert len(cells[0]) == len(cells[1])
 
 
@@ -116,7 +117,7 @@ def test_latex_escapes_what_has_a_meaning(runs: Path) -> None:
     text = export.to_latex(table("digits", runs), paper_convention=False)
     [body] = re.findall(r"\\midrule\n(.*?)\n\\bottomrule", text, re.DOTALL)
     first, second = body.split("\n")
-    assert first.startswith("1 & randomized-smoothing & cnn & 0,1 & 80.0 & 60.0 & ")
+    assert first.startswith("1 & randomized-smoothing & cnn & vote & vote & yes & 0,1 & 80.0 & 60.0 & ")
     columns = re.findall(r"\\begin{tabular}{([lr]+)}", text)[0]
     for line in (first, second):
         assert len(re.findall(r"(?<!\\)&", line)) == len(columns) - 1
@@ -125,6 +126,64 @@ def test_latex_escapes_what_has_a_meaning(runs: Path) -> None:
     assert r"a\textbar{}b\_c*d* \& \$x\$ \#1 \{e\} \textasciitilde{} \textasciicircum{} \textbackslash{}n" in second
     plain = re.sub(r"\\text\w+\{\}|\\[{}$&#%_]|\$\\?[\w^{}]+\$|\$\\pm\$", "", second)
     assert not re.search(r"[{}$#%_~^<>|]", plain)
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Path:
+    """A vote that is deployed, one whose row deploys a pass, and a margin."""
+    made = {"vote": result(), "pass": result("baseline"), "margin": margin()}
+    store(tmp_path, *made.values())
+    for name, row in made.items():
+        records = MARGINS if name == "margin" else RECORDS
+        records.to_json(records_file(tmp_path / row["run_id"], "certify"), orient="records", lines=True)
+    return tmp_path
+
+
+def test_both_kinds_are_marked_in_every_format(both: Path) -> None:
+    frame = table("digits", both, published=None)
+    text = export.to_markdown(frame, paper_convention=False)
+    assert text.count("###") == 1
+    assert "α = 0.001; margins have no noise" in text
+    assert "| 1 | lipschitz | lipschitz-small | margin | pass | yes |" in text
+    assert "| randomized-smoothing | cnn | vote | vote | yes |" in text
+    assert "| baseline | cnn | vote | pass | no |" in text
+    assert "- holds: whether the certificates are of what the row deploys" in text
+    assert "1 & lipschitz & lipschitz-small & margin & pass & yes &" in export.to_latex(frame, paper_convention=False)
+    read = pd.read_csv(io.StringIO(export.to_csv(frame))).set_index("method")
+    assert read[["kind", "deployed", "holds"]].loc["lipschitz"].tolist() == ["margin", "pass", True]
+    assert read.loc["baseline", "holds"] == False  # noqa: E712
+    assert read["sigma"].isna().to_dict() == {"randomized-smoothing": False, "baseline": False, "lipschitz": True}
+    assert "ranks" not in read
+    page = Page(to_html(frame, "digits", both))
+    assert page.cells.count("margin") == 1
+    [plots] = [json.loads(text) for text in page.script if text.startswith("{")]
+    lines = {line["name"]: line for line in plots["group0"][0]["lines"]}
+    drawn = lines["1 lipschitz, lipschitz-small"]
+    assert (drawn["x"][-1], drawn["accuracy"][0], len(drawn["x"])) == (pytest.approx(1.02 * 0.9), 80, 101)
+    assert len(lines) == 3
+
+
+def test_json_of_a_margin_is_as_its_schema_says(both: Path) -> None:
+    content = json.loads(export.to_json(export.document("digits", both, published=None)))
+    assert list(Draft202012Validator(SCHEMA).iter_errors(content)) == []
+    rows = {row["method"]: row for row in content["rows"]}
+    own = rows["lipschitz"]
+    assert (own["kind"], own["deployed"], own["holds"], own["alpha"]) == ("margin", "pass", True, 0)
+    assert [own[name] for name in ("sigma", "n0", "n", "sampling", "noise", "precision", "decided")] == [None] * 7
+    assert own["group"] == "Digits: top-1, 5 images, no noise"
+    assert list(own["certified_accuracy"].values()) == [3 / 5, 2 / 5, 1 / 5, 1 / 5, 1 / 5, 1 / 5]  # at 0.1 to 0.6
+    assert (rows["baseline"]["holds"], rows["randomized-smoothing"]["holds"]) == (False, True)
+    plotted = [row for row in export.document("cifar10", both)["rows"] if row["source"] == "paper, plot"]
+    assert {(row["kind"], row["deployed"], row["holds"]) for row in plotted} == {("vote", None, None)}
+    kept = export.document("digits", both, published=None, sigmas=[0.5])["rows"]
+    assert [row["method"] for row in kept] == ["lipschitz"]  # it belongs to every σ
+    for name in ("kind", "deployed", "holds"):
+        assert SCHEMA["properties"]["rows"]["items"]["properties"][name]["description"]
+
+
+def test_what_is_not_known_is_a_dash(tmp_path: Path) -> None:
+    text = export.to_markdown(table("imagenet", tmp_path).query("source == 'paper, table'"), paper_convention=False)
+    assert "| vote | – | – |" in text
 
 
 class Page(HTMLParser):

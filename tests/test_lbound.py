@@ -23,6 +23,9 @@ from helpers.known import (
 from scipy import stats
 from torch import Tensor
 
+from leaderboards.rows import by_radius
+from suite.store.result import Result, make_result
+
 SIGMA = 0.25
 
 
@@ -187,12 +190,30 @@ def test_misclassified_images_are_left_out_of_the_radii() -> None:
     row = protocol("lbound").metrics(spec, found)
     bound = row["lbound"]
     assert [bound[name] for name in ("mean", "median", "max")] == pytest.approx([0.2, 0.2, 0.3])
-    assert bound["probit"] == pytest.approx({"mean": 1 / 3, "median": 0.3, "max": 0.5})
+    assert [bound["probit"][name] for name in ("mean", "median", "max")] == pytest.approx([1 / 3, 0.3, 0.5])
     assert bound["soft"] == pytest.approx({"mean": 0.2, "median": 0.2, "max": 0.25})
     assert (bound["images"], bound["misclassified"]) == (4, 1)
     assert row["averaging"]["distance"] == pytest.approx(0.15)
     none = protocol("lbound").metrics(spec, found.assign(correct=0))["lbound"]
     assert [none[name] for name in ("mean", "median", "max", "misclassified")] == [None, None, None, 4]
-    assert set(none["probit"].values()) == set(none["soft"].values()) == {None}
+    assert {none["probit"]["median"], *none["soft"].values()} == {None}
     earlier = protocol("lbound").metrics(spec, found.drop(columns=["probit_radius", "soft_radius"]))["lbound"]
     assert (earlier["median"], earlier["probit"]["median"]) == (bound["median"], None)
+    assert earlier["probit"]["certified_accuracy"] == {}
+
+
+def test_the_share_of_all_images_that_are_correct_with_that_radius() -> None:
+    """Five images, of which one is wrong, at the radii of the digits' board; R = r counts."""
+    found = pd.DataFrame({
+        "idx": range(5), "radius": [0.1, 0.3, 0.9, 0.2, 0.05], "correct": [1, 1, 0, 1, 1],
+        "probit_radius": [0.2, 0.5, 1.2, 0.3, 0.6], "soft_radius": [None] * 5,
+        "distance": [0.1] * 5, "noise": [0.01] * 5, "agrees": [1] * 5,
+    })  # fmt: skip
+    bound = protocol("lbound").metrics(digits_spec(), found)["lbound"]
+    radii = ["0.1", "0.2", "0.3", "0.4", "0.5", "0.6"]
+    assert bound["certified_accuracy"] == dict(zip(radii, [3 / 5, 2 / 5, 1 / 5, 0, 0, 0], strict=True))
+    expected = [4 / 5, 4 / 5, 3 / 5, 2 / 5, 2 / 5, 1 / 5]
+    assert bound["probit"]["certified_accuracy"] == dict(zip(radii, expected, strict=True))
+    result = Result.model_validate(make_result(digits_spec(), "digits", "Digits", {"lbound": found}))
+    columns = {column.key: by_radius(result, column) for column in protocol("lbound").columns if column.by_radius}
+    assert [columns["lbound_accuracy"]["0.1"], columns["probit_accuracy"]["0.1"]] == [3 / 5, 4 / 5]

@@ -13,8 +13,7 @@ import pytest
 from helpers.cli import call, succeed
 from jsonschema import Draft202012Validator
 
-from leaderboards import table
-from leaderboards.board import groups
+from leaderboards import groups, table
 from leaderboards.render.page import to_html
 from leaderboards.render.schema import schema
 from leaderboards.render.wide import wide_columns, wide_table

@@ -6,23 +6,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import pandas as pd
 
-from leaderboards.board import title
+from leaderboards.comparable import title
+from leaderboards.paper.audits import audits
 from leaderboards.paper.items import ITEMS, Item, Records, comparable_results, compare_with_paper, row_line
 from leaderboards.paper.statements import Verdict, verdicts
 from leaderboards.published import PUBLISHED, paper_values
 from leaderboards.published.kept import records_file, results, run_folder
+from leaderboards.render.cells import yes_no
 from leaderboards.render.document import Section
 from leaderboards.render.labels import digests
 from leaderboards.render.plots import paper_plot
+from leaderboards.render.schema import DESCRIPTIONS
 from leaderboards.rows import COMPARABLE, is_decided
 from suite.errors import UserError
 from suite.spec.run_spec import RunSpec, make_spec
-from suite.statistics.bounds import upper_confidence_bound
 from suite.store.files import read_json
 from suite.store.records import read_records
 from suite.store.result import EARLIER, Result
@@ -32,14 +33,19 @@ Named = Mapping[str, list[Result]]  # runs that differ in the seed alone, by wha
 
 
 def report(runs: Path, dataset: str, published: Path = PUBLISHED, only: Sequence[str] | None = None) -> list[Section]:
-    """The report on a data set's runs: a part for each group of comparable rows with two of the paper's methods.
+    """The report on a data set's runs: a part for each group of comparable votes with two of the paper's methods.
 
     `only` names the runs it is on; else all finished ones of the store and those kept in `published`. Raises UserError
     where no two can be compared.
     """
     groups: dict[tuple[Any, ...], list[Result]] = {}
     for row in results(runs, published):
-        if row.dataset == dataset and row.method in COMPARED and (only is None or row.run_id in only):
+        if (
+            row.dataset == dataset
+            and row.kind == "vote"
+            and row.method in COMPARED
+            and (only is None or row.run_id in only)
+        ):
             groups.setdefault(tuple(getattr(row, name) for name in COMPARABLE), []).append(row)
     parts = [list(part(rows, runs, published)) for _, rows in sorted(groups.items(), key=lambda group: str(group[0]))]
     parts = [sections for sections in parts if sections]
@@ -127,7 +133,8 @@ def settings(named: Named, runs: Path, published: Path) -> Section:
         machines.add(f"{machine['device_name']}, threads: {machine['threads']}, torch {machine['versions']['torch']}")
         of_paper = make_spec(method=spec.method, dataset=spec.dataset, profile="paper")
         lines.append({
-            "row": name, "seeds": ", ".join(str(row.seed) for row in own),
+            "row": name, "kind": own[0].kind, "deployed": own[0].deployed, "holds": yes_no(own[0].holds),
+            "seeds": ", ".join(str(row.seed) for row in own),
             "network": spec.arch, "network, paper": of_paper.arch,
             "epochs": budget(spec), "epochs, paper": budget(of_paper),
             "images, n": f"{spec.certify.images:,}, {'≤ ' * (spec.certify.sampling == 'adaptive')}{spec.certify.n:,}",
@@ -138,6 +145,7 @@ def settings(named: Named, runs: Path, published: Path) -> Section:
         "Epochs of a model that starts from another are those of both. The columns of the paper are the suite's "
         "profile for it, which has the one-epoch recipe of HeatSmoothing; the experiments behind the paper's plots on "
         "CIFAR-10 took five timesteps of 200 epochs.",
+        f"Kind: {DESCRIPTIONS['kind']}. Holds: {DESCRIPTIONS['holds']}.",
         f"Machine: {'; '.join(sorted(machines))}.",
     )
     return Section("How the rows were made", 2, text, pd.DataFrame(lines))
@@ -215,50 +223,3 @@ def item_statements(name: str, found: list[Verdict]) -> Iterator[Section]:
             {"the paper states": statement_text(v), "difference, 95 %": difference_text(v), "": v.outcome} for v in own
         ]
         yield Section("Statements of the paper", 3, (), pd.DataFrame(lines))
-
-
-def audits(named: Named) -> Iterator[Section]:
-    """What an attack on each certificate found, and how far a pass is from an average."""
-    headings = {"certify": "Certify", "lbound": "L-bound", "probit": "L-bound, probit form"}
-    audited = {name: [row for row in own if row.metric("audit.certify.attacked") is not None]
-               for name, own in named.items()}  # fmt: skip
-    kinds = [kind for kind in headings if any(kind in audit(row) for own in audited.values() for row in own)]
-    lines = []
-    for name, own in audited.items():
-        if not own:
-            continue
-        line = {"row": name, "deployed as": f"a {own[0].deployed}"}
-        for kind in kinds:
-            of_kind = [audit(row)[kind] for row in own if kind in audit(row)]
-            ratios = [found["smallest_ratio"] for found in of_kind if found["smallest_ratio"] is not None]
-            line[f"{headings[kind]}: violated"] = violations(of_kind)
-            line[f"{headings[kind]}: nearest, of R"] = f"{min(ratios):.2f}" if ratios else "–"
-        for heading, path, scale, form in (
-            ("averaging error", "averaging.distance", 1, "{:.3f}"),
-            ("top-1 = average's", "averaging.agreement.share", 100, "{:.1f} %"),
-        ):
-            found = [value for row in named[name] if (value := row.metric(path)) is not None]
-            line[heading] = form.format(scale * fmean(found)) if found else "–"
-        lines.append(line)
-    if lines:
-        text = (
-            "Each certified image was attacked inside its own radius. The target is what the row deploys: the single "
-            "pass, or the vote, where a finding is confirmed on fresh draws. A violated radius does not hold for the "
-            "classifier that the row deploys. In brackets: the upper 95 % bound on the rate of violations. Nearest: "
-            "the distance of the nearest finding, as a share of the radius. Averaging error: how far one pass is, in "
-            "ℓ2 distance of probabilities, from the Gaussian average that it stands for."
-        )
-        yield Section("Beyond the paper: the certificates, attacked", 2, (text,), pd.DataFrame(lines))
-
-
-def audit(row: Result) -> Mapping[str, Any]:
-    """What the audit of a run found, by kind of radius."""
-    found: Mapping[str, Any] = getattr(row, "audit", {})
-    return found
-
-
-def violations(audits: Sequence[Mapping[str, Any]]) -> str:
-    attacked, found = (sum(audit[key] for audit in audits) for key in ("attacked", "violations"))
-    if not attacked:
-        return "–"
-    return f"{found} of {attacked} (≤ {100 * float(upper_confidence_bound(found, attacked, 0.05)):.1f} %)"

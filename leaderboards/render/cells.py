@@ -11,11 +11,13 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboards.board import count_names, groups, table_columns
+from leaderboards.board import count_names, table_columns
+from leaderboards.comparable import groups
+from leaderboards.render.schema import DESCRIPTIONS
 from suite.protocols.protocol import Column
 from suite.store.result import EARLIER
 
-NAMES = ("#", "method", "arch", "seeds", "source")  # headings of what is not a metric
+NAMES = ("#", "method", "arch", "kind", "depl.", "holds", "seeds", "source")  # headings of what is not a metric
 CONVENTIONS = {"standard": "R ≥ r, abstentions wrong (Cohen's)", "paper": "R > r, abstentions dropped (the paper's)"}
 Cell = tuple[str, str]  # text, and its 95 % interval where there is one
 
@@ -62,7 +64,7 @@ def visible(group: pd.DataFrame, *, compact: bool) -> dict[str, Column]:
 
     Draws are left out where their number was fixed, which the group's title says.
     """
-    fixed = group["sampling"].isin(["fixed"]).all()
+    fixed = group["sampling"].dropna().eq("fixed").all()
     return {
         name: column
         for name, column in table_columns(group).items()
@@ -83,7 +85,7 @@ def blocks(frame: pd.DataFrame) -> Iterator[Block]:
     for title, group in groups(frame):
         metrics = visible(group, compact=True)
         seeds, sources = any(s not in ([], [0]) for s in group["seeds"]), (group["source"] != "run").any()
-        names = ["#", "method", "arch", *(["seeds"] if seeds else []), *(["source"] if sources else [])]
+        names = [n for n in NAMES if (n != "seeds" or seeds) and (n != "source" or sources)]
         lines = []
         for _, row in group.iterrows():
             text = name_cells(row, cited)
@@ -98,7 +100,16 @@ def name_cells(row: Any, cited: list[tuple[str, ...]]) -> dict[str, str]:
     number = "" if row["source"] == "run" else cited.index((row["variant"], row["note"], row["citation"])) + 1
     source = f"[{number}]" if number else "run"
     seeds = ",".join(map(str, row["seeds"])) or "–"
-    return {"#": str(row["rank"]), "method": row["method"], "arch": row["arch"], "seeds": seeds, "source": source}
+    return {"#": str(row["rank"]), "method": row["method"], "arch": row["arch"], "seeds": seeds, "source": source} | {
+        "kind": row["kind"],
+        "depl.": "–" if pd.isna(row["deployed"]) else row["deployed"],
+        "holds": yes_no(row["holds"]),
+    }
+
+
+def yes_no(value: Any) -> str:
+    """True or false in words; a dash where it is not known."""
+    return "–" if pd.isna(value) else "yes" if value else "no"
 
 
 def metric_cell(row: Any, name: str, column: Column) -> Cell:
@@ -120,6 +131,8 @@ def legend(frame: pd.DataFrame, headings: set[str], paper_convention: bool) -> I
     """What the columns mean, a line each."""
     convention = CONVENTIONS["paper" if paper_convention else "standard"]
     yield f"0.1 and so on: % of images certified at that radius r; {convention}"
+    for short, name in (("kind", "kind"), ("depl.", "deployed"), ("holds", "holds")):
+        yield f"{short}: {DESCRIPTIONS[name]}"
     if (frame["sampling"] == EARLIER).any():
         yield (
             f"{EARLIER}: certified before its rule was corrected; the certificates hold, but images were given up that "

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboards.board import count_names, rows, title
+from leaderboards.board import count_names, rows
+from leaderboards.comparable import title
 from leaderboards.published import PUBLISHED
 from leaderboards.render.cells import blocks, remarks
 from leaderboards.render.schema import VERSION
@@ -36,13 +37,13 @@ def document(
     methods: Iterable[str] = (),
     sigmas: Iterable[float] = (),
 ) -> dict[str, Any]:
-    """The board in the form of `schema`: rows in the order of the table, comparable ones with the same `group`."""
+    """The board in the form of `schema`: rows in the order of the table. Margins stand beside votes at every σ."""
     board = load_board(dataset)
     methods, sigmas = set(methods), set(sigmas)
     found = [
         row_json(row)
         for row in rows(dataset, runs, "standard", published, sort=sort)
-        if (not methods or row.method in methods) and (not sigmas or row.sigma in sigmas)
+        if (not methods or row.method in methods) and (not sigmas or row.sigma is None or row.sigma in sigmas)
     ]
     about = {name: value for name, value in asdict(board).items() if name not in ("classes", "images")}
     return {"schema": VERSION, "board": {"dataset": dataset, **about, "comparable": list(COMPARABLE)}, "rows": found}
@@ -75,7 +76,7 @@ def to_json(content: dict[str, Any]) -> str:
 
 def to_csv(frame: pd.DataFrame) -> str:
     """The table, with columns COLUMN_low, COLUMN_high (95 %) and COLUMN_spread (over seeds) where they are known."""
-    flat = frame.drop(columns=["intervals", "spread"]).assign(
+    flat = frame.drop(columns=["ranks", "intervals", "spread"]).assign(
         **{name: frame[name].map(lambda values: " ".join(map(str, values))) for name in ("seeds", "runs")}
     )
     uncertain: dict[str, list[float | None]] = {}

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+import pandas as pd
+
 from leaderboards.rows import Row
 from suite.store.result import Result
 
@@ -14,14 +16,16 @@ from suite.store.result import Result
 def labels(rows: Iterable[Row | Any], *, full: bool = False) -> dict[str, str]:
     """What to call each row, or line of a table, by its run_id; no two alike.
 
-    Method, architecture and what sets it apart: a run's seeds, a published row's variant. `full` adds the data, σ, n
-    and the number of images, for rows of different tables. Names that are still alike get the end of the run_id.
+    Method, architecture and what sets it apart: a run's seeds, a published row's variant. `full` adds the data, σ and n
+    (of a margin that it is one) and the number of images, for rows of different tables. Names that are still alike get
+    the end of the run_id.
     """
     found: dict[str, str] = {}
     for row in rows:
         parts = [str(row.method), str(row.arch)]
         if full:
-            parts += [str(row.data), f"σ = {row.sigma:g}", f"n = {row.n}", f"{row.images} images"]
+            noise = ["margin"] if row.kind == "margin" else [f"σ = {row.sigma:g}", f"n = {row.n}"]
+            parts += [str(row.data), *noise, f"{row.images} images"]
         found[row.run_id] = ", ".join([*parts, distinction(row)])
     often = Counter(found.values())
     return {run_id: f"{name} ({digests(run_id)})" if often[name] > 1 else name for run_id, name in found.items()}
@@ -33,8 +37,10 @@ def digests(run_id: str) -> str:
 
 
 def deployment(row: Row | Result | Any) -> str:
-    """What the user of a row runs: "pass", or "vote of 100 passes"."""
-    return f"vote of {row.n0} passes" if row.deployed == "vote" else row.deployed or ""
+    """What the user of a row runs: "pass", or "vote of 100 passes"; empty where it is not known."""
+    if row.deployed == "vote":
+        return f"vote of {row.n0} passes"
+    return "" if pd.isna(row.deployed) else row.deployed
 
 
 def distinction(row: Row | Any) -> str:

@@ -9,7 +9,7 @@ from leaderboards.rows import SHARED
 from suite.protocols.protocol import Column, columns
 from suite.store.result import Result
 
-VERSION = 2  # 1 had `inference` where 2 has `deployed`
+VERSION = 3  # 2 had no `kind` and `holds`, and a sigma in every row; 1 had `inference` where 2 has `deployed`
 TEXT = {"type": "string"}
 NUMBER = {"type": ["number", "null"]}
 DEVIATION = {"type": ["number", "null"], "minimum": 0}
@@ -17,16 +17,19 @@ INTERVAL = {"oneOf": [{"type": "null"}, {"type": "array", "items": {"type": "num
 DESCRIPTIONS = {
     "data": "the variant of the data set that the images came from",
     "variant": "what sets a published row apart from others of its method",
-    "sigma": "noise of the certificate, pixels in [0,1]",
+    "kind": "what is certified: vote, the vote under noise, with probability 1 - alpha per image; margin, the single "
+    "pass of a Lipschitz network, with certainty",
+    "deployed": "what the row's user runs: a single pass, or a vote of n0 passes",
+    "holds": "whether the certificates are of what the row deploys: a vote's radius is not guaranteed of a single pass",
+    "sigma": "noise of the certificate, pixels in [0,1]; null for a margin, which has none",
     "top": "a draw counts if its class is among the top this many",
     "images": "how many test images are certified",
     "every": "step between their indices in the test set",
     "n0": "selection draws; 0: the class of a single pass",
     "n": "estimation draws; with adaptive sampling the most",
-    "alpha": "failure probability of each certificate",
+    "alpha": "failure probability of each certificate; 0 for a margin",
     "decided": "the radii at which adaptive sampling decided whether images are certified; null: any radius",
     "read": "where the numbers come from: records, or a paper's table or plot",
-    "deployed": "what the row's user runs: a single pass, or a vote of n0 passes",
     "claim": "what the certificate guarantees, and of which classifier",
     "run_id": "the first run's, or a published row's name",
 }
@@ -69,16 +72,18 @@ def board_schema() -> dict[str, Any]:
         "sigma": {"description": "the board's usual noise", **NUMBER},
         "sort": {"description": "what rows are sorted by", **TEXT},
         "comparable": {
-            "description": "rows that differ in one of these do not compare", "type": "array", "items": TEXT,
+            "description": "votes that differ in one of these do not compare; a margin, which has no noise, compares "
+            "with all votes that it shares read, data, top, images and every with",
+            "type": "array", "items": TEXT,
         },
     })  # fmt: skip
 
 
 def row_schema(known: dict[str, Column]) -> dict[str, Any]:
-    fields = Result.model_json_schema()["properties"]
+    fields = Result.model_json_schema()["properties"] | {"holds": {"type": ["boolean", "null"]}}
     measured = {key: column for key, column in known.items() if not column.of}
     return closed({
-        "group": {"description": "title of the comparable rows that this one stands among", **TEXT},
+        "group": {"description": "what the row shares with all rows whose certificates have the same terms", **TEXT},
         **{name: field_schema(name, fields[name]) for name in SHARED},
         "seeds": {
             "description": "of the runs that the row is the mean over", "type": "array", "items": {"type": "integer"},

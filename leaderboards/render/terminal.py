@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from leaderboards.estimates import bounds_of
-from leaderboards.render.cells import blocks, certificates, legend, notes, number, percent, references
+from leaderboards.render.cells import blocks, certificates, legend, notes, number, percent, references, yes_no
 from leaderboards.render.cells import bounds as interval_text
 from leaderboards.render.labels import deployment
 from suite.protocols.protocol import Column, columns
@@ -39,12 +40,16 @@ def result_table(result: Result) -> Table:
 def certificate_lines(result: Result) -> Iterator[tuple[str, str | Text]]:
     """How certificates were made, what share of images they hold for at each radius, and what they say."""
     images, n, alpha, sigma = result.images or 0, result.n or 0, result.alpha or 0.0, result.sigma or 0.0
-    yield "certified", f"{images} images, n = {n}, α = {alpha:g}, σ = {sigma:g}"
-    largest = largest_radius(n, alpha, sigma)
+    votes = result.kind == "vote"
+    terms = f"vote, n = {n:,}, α = {alpha:g}, σ = {sigma:g}" if votes else "margin of one pass, no noise"
+    yield "certified", f"{images:,} images, {terms}"
+    yield "holds for what is deployed", yes_no(result.holds)
+    largest = largest_radius(n, alpha, sigma) if votes else math.inf
     for radius, value in result.certified_accuracy.items():
         if float(radius) <= largest and value is not None:
             yield f"certified accuracy at r = {radius}", share_text(value, images)
-    yield "largest radius that n draws allow", f"{largest:.4f}"
+    if votes:
+        yield "largest radius that n draws allow", f"{largest:.4f}"
     yield "the certificate says", Text(result.claim)
 
 
@@ -86,9 +91,11 @@ def plain_table(entries: list[dict[str, Any]]) -> Table:
     """A table of what the entries have in common; settings as name=value."""
     table = Table(*entries[0], box=SIMPLE)
     for entry in entries:
-        cells = (
-            " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
-            for value in entry.values()
-        )
-        table.add_row(*map(Text, cells))
+        table.add_row(*(Text(plain_text(value)) for value in entry.values()))
     return table
+
+
+def plain_text(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{name}={own}" for name, own in value.items())
+    return yes_no(value) if value is None or isinstance(value, bool) else str(value)

@@ -8,12 +8,19 @@ from typing import Any
 import pandas as pd
 
 from leaderboards.board import count_names
-from leaderboards.render.cells import count_text, visible
+from leaderboards.render.cells import count_text, visible, yes_no
 from leaderboards.render.labels import deployment, distinction
+from leaderboards.render.schema import DESCRIPTIONS
 from suite.protocols.protocol import Column, columns
 
-FIRST = {"rank": "#", "method": "method", "arch": "arch", "variant": "variant", "seeds": "seeds"}
-LAST = {"deployed as": "deployed as", "source": "source", "date": "date", "command": "command"}
+FIRST = {
+    "rank": "#", "method": "method", "arch": "arch", "variant": "variant", "kind": "kind", "deployed": "deployed",
+    "holds": "holds", "seeds": "seeds",
+}  # fmt: skip
+LAST = {"source": "source", "date": "date", "command": "command"}
+HELP = {name: DESCRIPTIONS[name] for name in ("kind", "deployed", "holds")} | {
+    "command": "the shell line that makes the row again"
+}
 
 
 def wide_columns(group: pd.DataFrame) -> dict[str, Column]:
@@ -29,7 +36,7 @@ def wide_name(name: str, column: Column) -> str:
 def wide_table(group: pd.DataFrame) -> pd.DataFrame:
     """A group of comparable rows as a reader sees it: shares in percent, and only columns that some row has."""
     metrics = visible(group, compact=False)
-    named = group.assign(**{"deployed as": [deployment(row) for _, row in group.iterrows()]})
+    named = group.assign(deployed=[deployment(row) for _, row in group.iterrows()], holds=group["holds"].map(yes_no))
     table = pd.DataFrame({heading: named[name].map(plain_cell) for name, heading in FIRST.items()})
     for name, column in metrics.items():
         if column.of:
@@ -46,7 +53,7 @@ def wide_table(group: pd.DataFrame) -> pd.DataFrame:
 def plain_cell(value: Any) -> Any:
     """A list as text, and empty text as nothing."""
     text = ", ".join(map(str, value)) if isinstance(value, list) else value
-    return None if text == "" else text
+    return None if text in ("", "–") else text
 
 
 def count_line(row: Any) -> str:

@@ -21,12 +21,12 @@ T = TypeVar("T")
 
 
 def methods(format: Output = Format.table) -> None:
-    """List the methods and their settings."""
+    """List the methods: what each deploys, and its settings."""
     from methods import METHODS, Method
 
     def describe(name: str, kind: type[Method[Any]]) -> dict[str, Any]:
         settings = {name: field.default for name, field in kind.Parameters.model_fields.items()}
-        return {"name": name, "summary": kind.summary, "settings": settings}
+        return {"name": name, "summary": kind.summary, "deployed": kind.deployed, "settings": settings}
 
     show_list(list_registry(METHODS, describe, format), format)
 
@@ -39,6 +39,17 @@ def protocols(format: Output = Format.table) -> None:
         return {"name": name, "summary": PROTOCOLS.summary(name), "needs": ", ".join(protocol.needs)}
 
     show_list(list_registry(PROTOCOLS, describe, format), format)
+
+
+def architectures(format: Output = Format.table) -> None:
+    """List the architectures: their default width, and whether a network has a Lipschitz bound, for margins."""
+    from suite.networks.architectures import ARCHITECTURES, Architecture
+
+    def describe(name: str, found: Architecture) -> dict[str, Any]:
+        own = {"width": found.width, "lipschitz": found.lipschitz}
+        return {"name": name, "summary": ARCHITECTURES.summary(name)} | own
+
+    show_list(list_registry(ARCHITECTURES, describe, format), format)
 
 
 def list_registry(

@@ -36,12 +36,13 @@ def leaderboard(
     board_root: BoardRoot = None,
     sort: Annotated[str | None, typer.Option(help="acr, clean or a radius [default: the board's]")] = None,
     method: Annotated[list[str] | None, typer.Option(help="only this method's rows; may be repeated")] = None,
-    sigma: Annotated[list[float] | None, typer.Option(help="only rows at this noise; may be repeated")] = None,
+    sigma: Annotated[list[float] | None, typer.Option(help="only votes at this noise, and margins; repeatable")] = None,
     format: Annotated[BoardFormat, typer.Option(help="how to print it; schema: of the JSON")] = BoardFormat.table,
     file: Annotated[Path | None, typer.Option("--out", help="write to this file instead")] = None,
 ) -> None:
     """Print or export the board of a data set: runs and published rows, comparable ones in one table, best first."""
     from leaderboards import read_results, table
+    from leaderboards.board import select_rows
     from leaderboards.published import PUBLISHED
     from leaderboards.render import export
     from leaderboards.render.schema import schema
@@ -63,9 +64,9 @@ def leaderboard(
             f"no finished run on '{dataset}' in {runs}; begin one: suite run --method heat --dataset {dataset}"
         )
     known = frame
-    frame = frame[frame["method"].isin(method or frame["method"]) & frame["sigma"].isin(sigma or frame["sigma"])]
+    frame = select_rows(frame, method=method or (), sigma=sigma or ())
     if frame.empty:
-        methods, sigmas = sorted(known["method"].unique()), sorted(known["sigma"].unique())
+        methods, sigmas = sorted(known["method"].unique()), sorted(known["sigma"].dropna().unique())
         raise UserError(f"no such row; methods: {', '.join(methods)}; sigma: {', '.join(map(str, sigmas))}")
     if format is BoardFormat.table and file is None:
         for block in leaderboard_tables(frame, paper_convention):

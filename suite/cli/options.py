@@ -32,6 +32,11 @@ Track = Annotated[bool, typer.Option(help="log to MLflow ($MLFLOW_TRACKING_URI, 
 Paper = Annotated[bool, typer.Option(help="certified accuracy as in the paper: abstentions dropped, R > r")]
 BoardRoot = Annotated[Path | None, typer.Option(help="where published rows are kept [default: in the package]")]
 Profile = Annotated[str | None, typer.Option(help="demo, quick or paper [default: what fits the machine]")]
+Kind = Annotated[
+    str | None, typer.Option(help="of certificate, vote or margin [default: margin for a pass of a Lipschitz network]")
+]
+Deployed = Annotated[str | None, typer.Option(help="pass or vote: what the row stands for [default: the method's own]")]
+ARCH = "see 'suite architectures'; -wN sets the width"
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any other setting")]
 BatchSize = Annotated[int, typer.Option(min=1, max=100_000, help="images in a pass; changes the speed only")]
 RUNS = Path("runs")

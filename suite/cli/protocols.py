@@ -7,7 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from suite.cli.options import RUNS, BatchSize, DataRoot, Device, Format, Output, Runs, Settings, Track, parse_setting
+from suite.cli.options import (
+    ARCH,
+    RUNS,
+    BatchSize,
+    DataRoot,
+    Deployed,
+    Device,
+    Format,
+    Kind,
+    Output,
+    Runs,
+    Settings,
+    Track,
+    parse_setting,
+)
 from suite.cli.runs import carry_out, show_result
 from suite.errors import UserError
 
@@ -18,45 +32,70 @@ RunId = Annotated[str | None, typer.Argument(metavar="[RUN]", help="a run of you
 Checkpoint = Annotated[
     str | None, typer.Option(help="or a state_dict, safetensors or pickle (its code is never run), with --arch …")
 ]
-Arch = Annotated[str | None, typer.Option(help="resnet8/20/56/110[-wWIDTH], resnet18/34/50, cnn")]
+Arch = Annotated[str | None, typer.Option(help=ARCH)]
 ItsDataset = Annotated[str | None, typer.Option("--dataset", help="digits, cifar10, …, or a folder's path")]
-Sigma = Annotated[float | None, typer.Option(help="noise, pixels in [0,1]")]
+Sigma = Annotated[float | None, typer.Option(help="noise, pixels in [0,1]; a margin has none")]
 Mean = Annotated[str | None, typer.Option(help="R,G,B to subtract [default: the data set's]")]
 Std = Annotated[str | None, typer.Option(help="R,G,B to divide by [default: the data set's]")]
-Deployed = Annotated[str, typer.Option(help="pass or vote: what the checkpoint's row stands for")]
 Count = Annotated[int | None, typer.Option(help="how many test images")]
 
 
 def subject(
     run: str | None, checkpoint: str | None, arch: str | None, dataset: str | None, sigma: float | None,
-    mean: str | None, std: str | None, deployed: str,
+    mean: str | None, std: str | None, kind: str | None, deployed: str | None,
 ) -> dict[str, Any]:  # fmt: skip
-    """What a protocol's command is about, as settings: a run of the store, or somebody's checkpoint."""
+    """What a protocol's command is about, as settings: a run of the store, or somebody's checkpoint.
+
+    A run that is deployed otherwise than before, or with noise, has the kind of certificate that follows from that.
+    """
     if (run is None) == (checkpoint is None):
-        raise UserError("name a run, or a --checkpoint with --arch, --dataset and --sigma")
+        raise UserError("name a run, or a --checkpoint with --arch, --dataset and, for a vote, --sigma")
+    named = {"certify.kind": kind, "certify.deployed": deployed}
+    asked = {name: value for name, value in named.items() if value is not None}
     if run is not None:
-        return {"run": run}
-    missing = [f"--{name}" for name, value in (("arch", arch), ("dataset", dataset), ("sigma", sigma)) if value is None]
+        anew = {"certify.kind": None} if deployed else {}
+        return {"run": run} | anew | asked | ({} if sigma is None else {"sigma": sigma})
+    missing = [f"--{name}" for name, value in (("arch", arch), ("dataset", dataset)) if value is None]
     if missing:
         raise UserError(f"a --checkpoint needs {' and '.join(missing)} as well")
     constants = {"mean": mean and mean.split(","), "std": std and std.split(",")}
-    own = {"method": "checkpoint", "file": checkpoint, "deployed": deployed}
-    return own | {"arch": arch, "dataset": dataset, "sigma": sigma} | {k: v for k, v in constants.items() if v}
+    own = {"method": "checkpoint", "file": checkpoint, "arch": arch, "dataset": dataset, "sigma": sigma}
+    return own | asked | {name: value for name, value in constants.items() if value}
 
 
 def examine(about: dict[str, Any], protocols: list[str], given: dict[str, Any], machine: Machine, form: Format) -> None:
     """Put a run or a checkpoint through protocols, with changed settings where some are given, and print its row."""
-    from suite.pipeline import reopen
-
-    given = {name: value for name, value in given.items() if value is not None}
-    known = about if "run" not in about else reopen(about["run"], machine).model_dump(mode="json")
-    results = carry_out([known | given | {"protocols": protocols}], machine, train="run" not in about)
+    given = about | {name: value for name, value in given.items() if value is not None}
+    run = given.pop("run", None)
+    known = known_settings(run, given.get("sigma"), machine) if run else {}
+    results = carry_out([known | given | {"protocols": protocols}], machine, train=not run)
     show_result(results[0], form)
+
+
+def known_settings(run: str, sigma: float | None, machine: Machine) -> dict[str, Any]:
+    """The settings of a run of the store, of which the noise may be another: `sigma`.
+
+    Raises UserError where there is no such run, or where its model was trained for its own σ.
+    """
+    from methods import METHODS
+    from suite.pipeline import reopen
+    from suite.protocols.certify import OF_A_VOTE
+
+    spec = reopen(run, machine)
+    if sigma not in (None, spec.sigma) and METHODS.get(spec.method).uses_sigma:
+        raise UserError(
+            f"{spec.name} was trained for sigma = {spec.sigma:g}: 'suite run --sigma {sigma:g}' with its other "
+            "settings trains a model for that one"
+        )
+    known = spec.model_dump(mode="json")
+    if spec.certify.kind == "margin":  # which has none of these; a vote gets its profile's
+        known["certify"] = {name: value for name, value in known["certify"].items() if name not in OF_A_VOTE}
+    return known
 
 
 def certify(
     run: RunId = None, checkpoint: Checkpoint = None, arch: Arch = None, dataset: ItsDataset = None,
-    sigma: Sigma = None, mean: Mean = None, std: Std = None, deployed: Deployed = "pass",
+    sigma: Sigma = None, mean: Mean = None, std: Std = None, kind: Kind = None, deployed: Deployed = None,
     n0: Annotated[int | None, typer.Option(help="selection draws (vote only)")] = None,
     n: Annotated[int | None, typer.Option(help="estimation draws; with adaptive sampling at most")] = None,
     alpha: Annotated[float | None, typer.Option(help="failure probability")] = None,
@@ -70,7 +109,7 @@ def certify(
     """Certify a run's model again, or somebody else's, which then gets a row of its own."""
     from suite.pipeline import Machine
 
-    about = subject(run, checkpoint, arch, dataset, sigma, mean, std, deployed)
+    about = subject(run, checkpoint, arch, dataset, sigma, mean, std, kind, deployed)
     given: dict[str, Any] = {"n0": n0, "n": n, "alpha": alpha, "sampling": sampling}
     given |= {"certify.noise": noise, "certify.precision": precision, "images": images}
     given |= {"radii": radii and radii.split(",")} | dict(map(parse_setting, settings or ()))
@@ -83,7 +122,7 @@ def protocol_command(name: str) -> Callable[..., None]:
 
     def command(
         run: RunId = None, checkpoint: Checkpoint = None, arch: Arch = None, dataset: ItsDataset = None,
-        sigma: Sigma = None, mean: Mean = None, std: Std = None, deployed: Deployed = "pass",
+        sigma: Sigma = None, mean: Mean = None, std: Std = None, kind: Kind = None, deployed: Deployed = None,
         images: Count = None,
         settings: Annotated[
             list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a setting, the protocol's unless dotted")
@@ -93,7 +132,7 @@ def protocol_command(name: str) -> Callable[..., None]:
     ) -> None:  # fmt: skip
         from suite.pipeline import Machine
 
-        about = subject(run, checkpoint, arch, dataset, sigma, mean, std, deployed)
+        about = subject(run, checkpoint, arch, dataset, sigma, mean, std, kind, deployed)
         own = dict(map(parse_setting, settings or ())) | ({"images": images} if images is not None else {})
         given = {key if "." in key else f"{name}.{key}": value for key, value in own.items()}
         machine = Machine(data_root=data_root, runs=runs, device=device, batch_size=batch_size, track=track)

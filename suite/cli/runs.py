@@ -10,12 +10,15 @@ import typer
 
 from suite.cli.boards import BoardFormat, leaderboard
 from suite.cli.options import (
+    ARCH,
     RUNS,
     BatchSize,
     DataRoot,
     Dataset,
+    Deployed,
     Device,
     Format,
+    Kind,
     Output,
     Profile,
     Runs,
@@ -33,13 +36,15 @@ def run(
     method: Annotated[str, typer.Option(help="see 'suite methods'")],
     dataset: Dataset,
     profile: Profile = None,
-    arch: Annotated[str | None, typer.Option(help="resnet8/20/56/110[-wWIDTH], resnet18/34/50, cnn")] = None,
-    sigma: Annotated[float | None, typer.Option(help="noise, pixels in [0,1]")] = None,
+    arch: Annotated[str | None, typer.Option(help=ARCH)] = None,
+    sigma: Annotated[float | None, typer.Option(help="noise, pixels in [0,1]; a margin has none")] = None,
     init: Annotated[str | None, typer.Option(help="a checkpoint of your own to start from")] = None,
     seed: Annotated[int | None, typer.Option(help="of weights, batches and noise")] = None,
     epochs: Annotated[float | None, typer.Option(help="passes over the training images")] = None,
     lr: Annotated[float | None, typer.Option(help="learning rate")] = None,
     kappa: Annotated[int | None, typer.Option(help="heat: random projections per image")] = None,
+    kind: Kind = None,
+    deployed: Deployed = None,
     n0: Annotated[int | None, typer.Option(help="certify: selection draws")] = None,
     n: Annotated[int | None, typer.Option(help="certify: estimation draws")] = None,
     alpha: Annotated[float | None, typer.Option(help="certify: failure probability")] = None,
@@ -66,7 +71,7 @@ def run(
         "profile": profile, "arch": arch, "sigma": sigma, "init": init, "seed": seed, "epochs": epochs, "lr": lr,
         "kappa": kappa, "n0": n0, "n": n, "alpha": alpha, "images": images, "protocols": protocols,
         "sampling": sampling, "radii": radii and radii.split(","), "certify.noise": noise,
-        "certify.precision": precision,
+        "certify.precision": precision, "certify.kind": kind, "certify.deployed": deployed,
     }  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
     given |= {"method": method, "dataset": dataset} | dict(parse_setting(text) for text in settings or ())

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ import pandas as pd
 from pydantic import Field
 
 from methods import METHODS
+from suite.boards.board import load_board
 from suite.protocols.protocol import Column, Protocol, Record, Subject, stack
 from suite.ranges import Draws, Images
 from suite.spec.sections import Frozen
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from suite.protocols.protocol import Example
     from suite.spec.model_spec import ModelSpec
     from suite.spec.run_spec import RunSpec
+
+OF_WHAT = "of a single pass, presuming that it is a Gaussian average, or of a vote's average, as an estimate"
 
 
 class LBound(Frozen):
@@ -109,16 +113,25 @@ def claim(spec: RunSpec) -> str:
 
 
 def metrics(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
-    """The radii of the correctly classified images, as in the paper's Table 5, and the averaging error of all."""
+    """The radii of the correctly classified images, as in the paper's Table 5, with the share of all images that are
+    correct with R >= r at the board's radii, and the averaging error of all."""
     right = records[records["correct"] == 1]
     distance = records["distance"].to_numpy()
     low, high = mean_interval(distance) or (None, None)
+    radii = load_board(Path(spec.dataset).name).radii
+
+    def accuracy(radius: pd.Series[float] | None) -> dict[str, float]:
+        return {} if radius is None else {str(r): float((radius >= r).sum() / len(records)) for r in radii}
+
+    probit = right.get("probit_radius")
     return {
         "lbound": {
             "images": len(records),
             "misclassified": len(records) - len(right),
             **radius_metrics(right["radius"]),
-            **{name: radius_metrics(right.get(f"{name}_radius")) for name in ("probit", "soft")},
+            "certified_accuracy": accuracy(right["radius"]),
+            "probit": radius_metrics(probit) | {"certified_accuracy": accuracy(probit)},
+            "soft": radius_metrics(right.get("soft_radius")),
             "claim": claim(spec),
         },
         "averaging": {
@@ -163,6 +176,16 @@ PROTOCOL = Protocol(
             "probit_radius", "lbound.probit.median", "probit", "L-bound, probit form", "pixels", ".3f",
             "median radius of Theorem 3 in normal quantiles, which is never smaller, under the same premise",
             larger_is_better=True, compact=False,
+        ),
+        Column(
+            "lbound_accuracy", "lbound.certified_accuracy", "L", "L-bound, certified", "share", ".1f",
+            f"share of images that are correct with R >= r by Theorem 3, {OF_WHAT}",
+            larger_is_better=True, compact=False, by_radius=True,
+        ),
+        Column(
+            "probit_accuracy", "lbound.probit.certified_accuracy", "P", "probit form, certified", "share", ".1f",
+            f"share of images that are correct with R >= r by Theorem 3 in normal quantiles, {OF_WHAT}",
+            larger_is_better=True, compact=False, by_radius=True,
         ),
         Column(
             "soft_radius", "lbound.soft.median", "soft", "certified average", "pixels", ".3f",

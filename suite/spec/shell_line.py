@@ -13,9 +13,13 @@ from suite.spec.profiles import PROFILES
 from suite.spec.run_spec import RunSpec
 from suite.spec.sections import PROTOCOLS
 
-CERTIFY = tuple(f"certify.{name}" for name in ("n0", "n", "alpha", "images", "sampling", "radii", "noise", "precision"))
+CERTIFY = tuple(
+    f"certify.{name}"
+    for name in ("kind", "deployed", "n0", "n", "alpha", "images", "sampling", "radii", "noise", "precision")
+)
+DECISIVE = ("certify.deployed", "certify.kind")  # what is usual for other settings of certify follows from these
 RUN = ("arch", "sigma", "seed", "training.epochs", "training.lr", "parameters.kappa", *CERTIFY)
-CHECKPOINT = ("parameters.mean", "parameters.std", "parameters.deployed", *CERTIFY)
+CHECKPOINT = ("parameters.mean", "parameters.std", *CERTIFY)
 WORD = re.compile(r"(?!(true|false|null|NaN|Infinity)$)[A-Za-z_./~][\w./~-]*")
 
 
@@ -30,7 +34,8 @@ def command(spec: RunSpec, protocols: Sequence[str]) -> str:
     options: tuple[str, ...] = RUN
     if certifies := spec.method == "checkpoint" and set(protocols) == {"accuracy", "certify"}:
         words = ["certify", "--checkpoint", given["file"], "--dataset", spec.dataset, "--arch", spec.arch]
-        words += ["--sigma", str(spec.sigma), *setting("profile", spec.profile)]
+        words += [] if spec.sigma is None else ["--sigma", str(spec.sigma)]
+        words += setting("profile", spec.profile)
         changed = {name: value for name, value in changed.items() if name not in ("arch", "sigma")}
         options = CHECKPOINT
     else:
@@ -57,8 +62,11 @@ def what_differs(spec: RunSpec) -> tuple[dict[str, Any], dict[str, Any]]:
         given |= {"init": spec.start.parameters["file"], "start.sha256": spec.start.parameters["sha256"]}
     automatic = PROFILES[spec.profile]["training"].get("precision") == "auto"
     wanted = dict(settings(spec.model_dump(mode="json")))
+    wanted = {DECISIVE[0]: wanted.pop(DECISIVE[0])} | wanted
+    if spec.sigma is None:  # which follows from a margin
+        del wanted["sigma"]
     changed: dict[str, Any] = {}
-    for _, section in groupby(wanted, key=lambda name: name.rpartition(".")[0]):
+    for _, section in groupby(wanted, key=lambda name: name if name in DECISIVE else name.rpartition(".")[0]):
         usual = dict(settings(RunSpec(**given, **changed).model_dump(mode="json")))
         for name in section:
             left_to_machine = automatic and name.endswith("training.precision")

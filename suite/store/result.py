@@ -92,6 +92,16 @@ class Result(BaseModel):
         return hash(self.run_id)
 
     @property
+    def holds(self) -> bool | None:
+        """Whether the certificates are of what the row deploys; None where its deployment is not known.
+
+        A vote's radius is proven for the vote under noise, and not for a single pass of the same network.
+        """
+        if self.kind == "margin":
+            return True
+        return None if self.deployed is None else self.deployed == "vote"
+
+    @property
     def is_certified(self) -> bool:
         """Whether it has certificates: only such a run stands on a board."""
         return self.acr is not None

@@ -1,0 +1,80 @@
+"""What compares with what: the tables that a board falls into, the rank of each row in them, and their titles.
+
+Votes stand together where all of COMPARABLE is the same. A margin has no noise, so it compares with every table of
+votes on the same images by the same rule, and stands in each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+
+from leaderboards.rows import COMPARABLE
+from suite.store.result import EARLIER
+
+ALIKE = ("read", "data", "top", "images", "every")  # what a margin shares with the votes that it is compared with
+
+
+def ranks(frame: pd.DataFrame, keys: Sequence[Any]) -> list[dict[int, int]]:
+    """For each line of a table its rank in each group of votes that it stands in, by that group's number.
+
+    `keys` order all lines, whatever they compare with; the best has the smallest.
+    """
+    found: list[dict[int, int]] = [{} for _ in keys]
+    alike = frame.groupby(list(ALIKE), sort=False, dropna=False).ngroup()
+    margins = frame["kind"] == "margin"
+    for number, (_, votes) in enumerate(frame[~margins].groupby(list(COMPARABLE), sort=False, dropna=False)):
+        own = frame.index[margins & (alike == alike[votes.index[0]])]
+        for rank, line in enumerate(sorted([*votes.index, *own], key=keys.__getitem__), start=1):
+            found[line][number] = rank
+    return found
+
+
+def groups(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The comparable rows of a table, each group with its title and without the radii that none of its rows reaches.
+
+    Lines may have been left out of the table: ranks are those among all. A margin stands in every group of votes that
+    it compares with, and where none of these is left, in one of margins alone.
+    """
+    votes = frame[frame["kind"] == "vote"]
+    shown = {number for own in votes["ranks"] for number in own}
+    for _, own in frame.groupby(list(COMPARABLE), sort=False, dropna=False):
+        first = own.iloc[0]
+        name = title(first)
+        if first["kind"] == "vote":
+            [number] = first["ranks"]
+            group = frame[[number in places for places in frame["ranks"]]]
+            group = group.assign(rank=[places[number] for places in group["ranks"]]).sort_values("rank")
+            name += "; margins have no noise" if (group["kind"] == "margin").any() else ""
+        else:
+            group = own[[shown.isdisjoint(places) for places in own["ranks"]]]
+        by_radius = [column for column in map(str, group) if column.rpartition(" ")[2].startswith("r=")]
+        if len(group):
+            yield name, group.drop(columns=[column for column in by_radius if not (group[column] > 0).any()])
+
+
+def title(row: Any) -> str:
+    """What the rows of a group have in common; `row` is any of them: a `Row`, a line of a table, or a result."""
+    margin = row.kind == "margin"
+    parts = [f"top-{row.top}"] if margin else [f"σ = {row.sigma:g}", f"top-{row.top}"]
+    if pd.notna(row.images):
+        parts.append(f"{row.images} images")
+    if pd.notna(row.every) and row.every > 1:
+        parts.append(f"every {row.every}th")
+    if pd.notna(row.n):
+        parts.append(f"n {'=' if row.sampling == 'fixed' else '≤'} {row.n}")
+    if row.sampling == EARLIER:
+        parts.append(EARLIER)
+    if pd.notna(row.alpha) and not margin:
+        parts.append(f"α = {row.alpha:g}")
+    if row.noise == "discrete":
+        parts.append("discrete noise")
+    if row.precision == "bf16":
+        parts.append(row.precision)
+    if row.read != "log":
+        parts.append(f"read off a paper's {row.read}, without records")
+    if margin:
+        parts.append("no noise")
+    return f"{row.data}: {', '.join(parts)}"
