@@ -28,17 +28,17 @@ class View:
     """Images (C, H, W) of pixels in [0,1], but for `noisy`, which noise takes outside of it, and what they are called.
 
     `adversarial` is None where PGD found nothing; `distance` is its ℓ2 norm, 0 for an image that is misclassified as it
-    is. `votes` counts the answers to noisy copies by class. An answer is the class of a single pass, but for
-    `answer_adversarial`: that of what the row deploys.
+    is. `votes` counts the answers to noisy copies by class; a run without noise has none, and no `noisy`. An answer is
+    the class of a single pass, but for `answer_adversarial`: that of what the row deploys.
     """
 
     label: int
     clean: Tensor
-    noisy: Tensor
+    noisy: Tensor | None
     adversarial: Tensor | None
     distance: float | None
     answer: int
-    answer_noisy: int
+    answer_noisy: int | None
     answer_adversarial: int | None
     votes: dict[int, int]
 
@@ -72,9 +72,10 @@ def view(model: nn.Module, spec: RunSpec, data: Dataset, index: int, *, n: int =
     records, on the device it ran on. Raises UserError for an index outside the test set.
     """
     x, label, sigma = picture(data, index), int(data.test.labels[index]), spec.sigma or 0.0
-    noisy = x + sigma * torch.cat(list(draws(spec.seed, "view", index, n, like=x)))
-    fast = folded(model, x)
-    voted = top_classes(fast, noisy)[:, 0].tolist()
+    noisy, voted = None, []
+    if spec.sigma is not None:
+        noisy = x + sigma * torch.cat(list(draws(spec.seed, "view", index, n, like=x)))
+        voted = top_classes(folded(model, x), noisy)[:, 0].tolist()
     noise = keyed_noise(
         x[None], [index], draws_per_image("attack", spec), sigma=sigma, seed=spec.seed, purpose="attack"
     )
@@ -97,11 +98,11 @@ def view(model: nn.Module, spec: RunSpec, data: Dataset, index: int, *, n: int =
     return View(
         label=label,
         clean=x,
-        noisy=noisy[0],
+        noisy=None if noisy is None else noisy[0],
         adversarial=found[0] if success else None,
         distance=distances(found, x[None])[0] if success else None,
         answer=int(top_classes(model, x[None])[0, 0]),
-        answer_noisy=voted[0],
+        answer_noisy=voted[0] if voted else None,
         answer_adversarial=int(target.see(found, row).classes[0, 0]) if success else None,
         votes=dict(Counter(voted)),
     )

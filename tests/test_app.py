@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import json
 import os
@@ -14,10 +15,11 @@ from typing import Any
 import pandas as pd
 import pytest
 from helpers.cli import TINY
+from helpers.rows import margin, result, store
 from markdown_it import MarkdownIt
 
 from app.common import plain
-from leaderboards import table
+from leaderboards import groups, table
 from leaderboards.board import over_sigma, select_rows
 from leaderboards.curves import curve
 from leaderboards.published.kept import records_file
@@ -30,7 +32,7 @@ from leaderboards.render.plots import (
     training_plot,
     votes_plot,
 )
-from leaderboards.render.wide import count_line, wide_table
+from leaderboards.render.wide import HELP, count_line, wide_table
 from suite import RunSpec, run
 from suite.cli import main as cli
 from suite.pipeline import Machine
@@ -83,7 +85,14 @@ def test_text_of_others_is_no_markdown(text: str) -> None:
 
 
 def test_rows_are_called_apart() -> None:
-    row: dict[str, Any] = {"method": "heat", "arch": "cnn", "source": "run", "seeds": [0], "variant": ""}
+    row: dict[str, Any] = {
+        "method": "heat",
+        "arch": "cnn",
+        "kind": "vote",
+        "source": "run",
+        "seeds": [0],
+        "variant": "",
+    }
     others = [
         row | {"run_id": "heat-1"},
         row | {"run_id": "heat-2"},
@@ -98,6 +107,8 @@ def test_rows_are_called_apart() -> None:
     full = row | {"run_id": "c", "data": "Digits", "sigma": 0.25, "n": 100, "images": 30}
     named = labels([SimpleNamespace(**full)], full=True)
     assert named == {"c": "heat, cnn, Digits, σ = 0.25, n = 100, 30 images, seed 0"}
+    named = labels([SimpleNamespace(**full | {"kind": "margin", "sigma": None, "n": None})], full=True)
+    assert named == {"c": "heat, cnn, Digits, margin, 30 images, seed 0"}
 
 
 def test_a_legend_leaves_out_what_all_names_say() -> None:
@@ -126,6 +137,18 @@ def test_a_row_shows_its_audit_and_the_command_that_makes_it_again(tmp_path: Pat
     assert own["audit"] == "19/80"
     assert own["command"].startswith("suite run --method heat --dataset cifar10 --profile quick")
     assert "audit" not in wide_table(select_rows(frame, source=["published"]))
+
+
+def test_the_table_says_what_is_certified_and_what_is_deployed(tmp_path: Path) -> None:
+    store(tmp_path, result(), result("baseline"), margin())
+    [(_, group)] = groups(table("digits", tmp_path, published=None))
+    shown = wide_table(group).set_index("method")[["kind", "deployed", "holds"]]
+    assert shown.loc["lipschitz"].tolist() == ["margin", "pass", "yes"]
+    assert shown.loc["randomized-smoothing"].tolist() == ["vote", "vote of 100 passes", "yes"]
+    assert shown.loc["baseline"].tolist() == ["vote", "pass", "no"]
+    assert HELP["holds"].endswith("a vote's radius is not guaranteed of a single pass")
+    plotted = wide_table(table("cifar10", tmp_path, "paper").query("read == 'plot'"))
+    assert set(plotted).isdisjoint({"deployed", "holds"})
 
 
 def test_the_envelope_takes_one_row_at_each_sigma(tmp_path: Path) -> None:
@@ -242,6 +265,64 @@ def test_two_rows_on_their_images(runs: Path, tmp_path: Path, monkeypatch: pytes
     known = {"both": sum(right[4:]), "only A": sum(right[:4]), "only B": 0, "neither": len(right) - sum(right)}
     assert counts == known
     assert app.dataframe[1].value["idx"].tolist() == [line["idx"] for line, had in zip(lines[:4], right[:4], strict=True) if had]  # noqa: E501  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Votes at two σ and a margin on the same images of the digits; the vote at 0.1 is deployed as a vote."""
+    path = tmp_path_factory.mktemp("both")
+    small: dict[str, Any] = {"dataset": "digits", "epochs": 0.2, "n": 50, "images": 12, "attack.max_norm": 0.5}
+    machine = Machine(runs=path, track=False)
+    for own in ({"sigma": 0.25}, {"sigma": 0.1, "deployed": "vote", "n0": 10}):
+        run(RunSpec(method="baseline", **small, **own), machine)
+    run(RunSpec(method="lipschitz", arch="lipschitz-small-w8", **small), machine)
+    return path
+
+
+def test_margins_and_votes_on_the_pages(both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = Pages(both, monkeypatch)
+    titles = [
+        "Digits: σ = 0.25, top-1, 12 images, n = 50, α = 0.001",
+        "Digits: σ = 0.1, top-1, 12 images, n = 50, α = 0.001",
+    ]
+    marks = {
+        f"curves-{hashlib.sha256(f'{title}; margins have no noise'.encode()).hexdigest()[:4]}": "true"
+        for title in titles
+    }
+    app = pages("leaderboard", board="digits", **marks, envelope="true")
+    tables = [table.value.set_index("method") for table in app.dataframe]
+    assert [sorted(shown.index) for shown in tables] == [["baseline", "lipschitz"]] * 2
+    assert [shown.loc["lipschitz", "holds"] for shown in tables] == ["yes"] * 2
+    assert [shown.loc["baseline", "holds"] for shown in tables] == ["no", "yes"]
+    drawn = [chart for chart in app.get("plotly_chart") if "lipschitz" in chart.proto.spec]
+    assert len(drawn) == 2  # and none of the envelope
+    app = pages("leaderboard", board="digits", kind="margin")
+    [shown] = app.dataframe
+    assert shown.value["kind"].tolist() == ["margin"]
+    assert [heading.value for heading in app.subheader] == [plain("Digits: top-1, 12 images, no noise")]
+    app = pages("leaderboard", board="digits", sigma="0.1")
+    [shown] = app.dataframe
+    assert sorted(shown.value["method"]) == ["baseline", "lipschitz"]
+
+
+def test_a_margin_is_compared_with_a_vote(both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = (next(both.glob(name)).name for name in ("lipschitz-*", "baseline-*0.25*"))
+    app = Pages(both, monkeypatch)("compare", **{"rows-of": "digits", "a": a, "b": b, "r": "0.01"})
+    assert not said(app)
+    captions = " ".join(caption.value for caption in app.caption).replace("\\", "")
+    assert "They differ in kind: margin and vote." in captions
+    assert "They differ in sigma: – and 0.25." in captions
+    assert app.dataframe[0].value["images"].sum() == 12
+
+
+def test_an_image_of_a_run_without_noise(both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = next(both.glob("lipschitz-*")).name
+    app = Pages(both, monkeypatch)("run", run=name, images="true", image="3")
+    assert not said(app)
+    texts = " ".join(text.value for text in app.text)
+    assert "one pass says" in texts
+    assert "σ =" not in texts
+    assert "This run has no noise" in " ".join(caption.value for caption in app.caption)
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from leaderboards.published import PUBLISHED
 from leaderboards.published.kept import run_folder
 from leaderboards.render.labels import labels
 from leaderboards.render.plots import certified_accuracy_plot, difference_plot
+from leaderboards.render.wide import value_text
 from leaderboards.rows import board_rows
 from suite.store import read as browse
 
@@ -44,10 +45,10 @@ with warn_user():
     if shared.empty:
         st.info("The two rows have no image in common: nothing can be paired.")
         st.stop()
-    for what in ("n", "alpha", "sigma", "top"):
+    for what in ("kind", "deployed", "n", "alpha", "sigma", "top"):
         values = [getattr(row, what) for row in (a, b)]
         if values[0] != values[1]:
-            st.caption(plain(f"They differ in {what}: {values[0]:g} and {values[1]:g}."))
+            st.caption(plain(f"They differ in {what}: {' and '.join(map(value_text, values))}."))
     largest = float(max(shared["radius_a"].max(), shared["radius_b"].max()))
     curves = {f"{letter}: {found[name].method}, {found[name].arch}": common.curve(found[name], convention)
               for letter, name in zip("AB", picked, strict=True)}  # fmt: skip

@@ -16,13 +16,11 @@ from leaderboards.compare import decided_by_all
 from leaderboards.curves import ATTACKS, attack_curve, upper_envelope
 from leaderboards.render.labels import labels
 from leaderboards.render.plots import attack_plot, certified_accuracy_plot
-from leaderboards.render.wide import count_line, formats, wide_table
+from leaderboards.render.wide import HELP, count_line, formats, wide_table
 from suite.statistics.bounds import Convention
 
-FORMATS = {
-    "method": st.column_config.TextColumn(width=160),
-    "command": st.column_config.TextColumn(width=240, help="the shell line that makes the row again"),
-}
+WIDTHS: dict[str, int] = {"method": 160, "command": 240}
+FORMATS = {name: st.column_config.TextColumn(width=WIDTHS.get(name), help=HELP.get(name)) for name in (*HELP, "method")}
 
 
 def show_group(title: str, group: pd.DataFrame, convention: Convention, first: bool) -> None:
@@ -123,8 +121,8 @@ if frame.empty:
     st.stop()
 with st.expander("Filters"):
     chosen = {}
-    names = {"method": "Method", "arch": "Architecture", "source": "Source", "sigma": "σ"}
-    for place, (column, name) in zip(st.columns(4), names.items(), strict=True):
+    names = {"method": "Method", "arch": "Architecture", "kind": "Kind", "source": "Source", "sigma": "σ"}
+    for place, (column, name) in zip(st.columns(len(names)), names.items(), strict=True):
         values = sorted(frame[column].dropna().unique().tolist())
         chosen[column] = place.multiselect(name, values, key=column, placeholder="all", **BIND)
 kept = select_rows(frame, **chosen)

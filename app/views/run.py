@@ -38,7 +38,8 @@ def show_images(run: Run, folder: Path) -> None:
     name = data.classes
     with st.container(horizontal=True):
         show_image(look.clean, f"clean: {name[look.label]}; one pass says {name[look.answer]}")
-        show_image(look.noisy, f"σ = {run.spec['sigma']:g}: one pass says {name[look.answer_noisy]}")
+        if look.noisy is not None and look.answer_noisy is not None:
+            show_image(look.noisy, f"σ = {run.spec['sigma']:g}: one pass says {name[look.answer_noisy]}")
         if look.adversarial is None or look.distance is None or look.answer_adversarial is None:
             st.text(f"PGD found no adversarial image within {run.spec['attack']['max_norm']:g}.")
         elif look.distance == 0:
@@ -49,6 +50,9 @@ def show_images(run: Run, folder: Path) -> None:
                 look.adversarial,
                 f"PGD at distance {look.distance:.4f}{inside}: the row says {name[look.answer_adversarial]}",
             )
+    if not look.votes:
+        st.caption("This run has no noise: its certificates are margins of the single pass.")
+        return
     alt = f"Votes of {DRAWS} noisy copies by class"
     show_plot(votes_plot(look.votes, name, look.label), f"votes {folder.name} {index}", alt)
     st.caption(f"{DRAWS} noisy copies; fresh draws, other ones than the certificate's.")
