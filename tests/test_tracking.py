@@ -77,6 +77,7 @@ def test_a_result_that_changed_replaces_the_old_one(runs: Path) -> None:
     experiment = client.get_experiment_by_name("suite/digits")
     [logged] = client.search_runs([experiment.experiment_id])
     assert logged.data.metrics["abc"] == 1.5
+    assert (logged.data.tags["suite.kind"], logged.data.tags["suite.deployed"]) == ("vote", "pass")
 
 
 @pytest.mark.slow

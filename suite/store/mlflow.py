@@ -14,6 +14,7 @@ import pandas as pd
 
 from suite.errors import UserError, first_line, require
 from suite.progress import console
+from suite.store.result import upgrade
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -67,7 +68,7 @@ def log(folder: Path, client: MlflowClient, runs: Path) -> str:
     same result is left as it is, any other is replaced.
     """
     content = (folder / "result.json").read_bytes()
-    result, stamp = json.loads(content), hashlib.sha256(content).hexdigest()
+    result, stamp = upgrade(json.loads(content)), hashlib.sha256(content).hexdigest()
     where = open_experiment(client, f"suite/{result['dataset']}", runs)
     environment = json.loads((folder / "environment.json").read_text())
     names = filter(None, (folder.name, environment.get("formerly")))  # the name that an earlier version gave it
@@ -77,7 +78,8 @@ def log(folder: Path, client: MlflowClient, runs: Path) -> str:
             return str(there.info.run_id)
         client.delete_run(there.info.run_id)
     tags = {"suite.run_id": folder.name, "suite.result": stamp, "suite.claim": result.get("claim", "")}
-    tags |= {f"suite.{name}": str(result[name]) for name in ("method", "dataset", "data", "arch", "profile")}
+    about = ("method", "dataset", "data", "arch", "profile", "kind", "deployed")
+    tags |= {f"suite.{name}": str(result[name]) for name in about if name in result}
     run_id = str(client.create_run(where, run_name=folder.name, tags=tags).info.run_id)
     log_params(client, run_id, flatten(json.loads((folder / "spec.json").read_text())))
     history = json.loads((folder / "training.json").read_text())
