@@ -145,7 +145,7 @@ def settings(named: Named, runs: Path, published: Path) -> Section:
         "Epochs of a model that starts from another are those of both. The columns of the paper are the suite's "
         "profile for it, which has the one-epoch recipe of HeatSmoothing; the experiments behind the paper's plots on "
         "CIFAR-10 took five timesteps of 200 epochs.",
-        f"Kind: {DESCRIPTIONS['kind']}. Holds: {DESCRIPTIONS['holds']}.",
+        f"Kind says {DESCRIPTIONS['kind']}. Holds says {DESCRIPTIONS['holds']}.",
         f"Machine: {'; '.join(sorted(machines))}.",
     )
     return Section("How the rows were made", 2, text, pd.DataFrame(lines))
