@@ -15,7 +15,7 @@ from suite.errors import UserError
 
 out = Console()
 if not out.is_terminal:
-    out = Console(width=160)  # a file or a pipe has no width of its own
+    out = Console(width=200)  # a file or a pipe has no width of its own
 
 
 class Format(StrEnum):
