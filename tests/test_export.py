@@ -144,11 +144,11 @@ def test_both_kinds_are_marked_in_every_format(both: Path) -> None:
     text = export.to_markdown(frame, paper_convention=False)
     assert text.count("###") == 1
     assert "α = 0.001; margins have no noise" in text
-    assert "| 1 | lipschitz | lipschitz-small-w16 | margin | pass | yes |" in text
+    assert "| 1 | lipschitz | lipschitz-small | margin | pass | yes |" in text
     assert "| randomized-smoothing | cnn | vote | vote | yes |" in text
     assert "| baseline | cnn | vote | pass | no |" in text
     assert "- holds: whether the certificates are of what the row deploys" in text
-    assert "1 & lipschitz & lipschitz-small-w16 & margin & pass & yes &" in export.to_latex(
+    assert "1 & lipschitz & lipschitz-small & margin & pass & yes &" in export.to_latex(
         frame, paper_convention=False
     )
     read = pd.read_csv(io.StringIO(export.to_csv(frame))).set_index("method")
@@ -160,7 +160,7 @@ def test_both_kinds_are_marked_in_every_format(both: Path) -> None:
     assert page.cells.count("margin") == 1
     [plots] = [json.loads(text) for text in page.script if text.startswith("{")]
     lines = {line["name"]: line for line in plots["group0"][0]["lines"]}
-    drawn = lines["1 lipschitz, lipschitz-small-w16"]
+    drawn = lines["1 lipschitz, lipschitz-small"]
     assert (drawn["x"][-1], drawn["accuracy"][0], len(drawn["x"])) == (pytest.approx(1.02 * 0.9), 80, 101)
     assert len(lines) == 3
 
