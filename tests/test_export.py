@@ -148,9 +148,7 @@ def test_both_kinds_are_marked_in_every_format(both: Path) -> None:
     assert "| randomized-smoothing | cnn | vote | vote | yes |" in text
     assert "| baseline | cnn | vote | pass | no |" in text
     assert "- holds: whether the certificates are of what the row deploys" in text
-    assert "1 & lipschitz & lipschitz-small & margin & pass & yes &" in export.to_latex(
-        frame, paper_convention=False
-    )
+    assert "1 & lipschitz & lipschitz-small & margin & pass & yes &" in export.to_latex(frame, paper_convention=False)
     read = pd.read_csv(io.StringIO(export.to_csv(frame))).set_index("method")
     assert read[["kind", "deployed", "holds"]].loc["lipschitz"].tolist() == ["margin", "pass", True]
     assert read.loc["baseline", "holds"] == False  # noqa: E712
