@@ -13,8 +13,8 @@ from pydantic import Field, create_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.method import Method, Settings, Step
-from methods.noise_draws import draw_noise, logits_at
+from methods.method import Step
+from methods.noise_draws import Draws, DrawSettings
 from methods.smoothadv import SALMAN_CIFAR
 
 LAMBDA_FIELD: dict[str, Any] = {
@@ -25,14 +25,13 @@ LAMBDA_FIELD: dict[str, Any] = {
 }
 
 
-class ConsistencySettings(Settings):
+class ConsistencySettings(DrawSettings):
     """The settings of the regulariser, in the paper's symbols."""
 
-    m: int = Field(2, ge=1, le=1_000, description="m, noise draws per image")
     eta: float = Field(0.5, ge=0, le=1e6, description="η, weight of the entropy (not the noise)")
 
 
-class Consistency(Method[ConsistencySettings]):
+class Consistency(Draws[ConsistencySettings]):
     """min E (1/m) Σ_i cross-entropy(v(x + η_i), y) + λ·(1/m) Σ_i KL(F̂ ‖ F_i) + η·H(F̂), with m draws η_i ~ N(0, σ²I)::
 
         F_i = softmax v(x + η_i),   F̂ = (1/m) Σ_i F_i,   KL(p ‖ q) = Σ_k p_k log(p_k/q_k),   H(p) = −Σ_k p_k log p_k
@@ -43,8 +42,6 @@ class Consistency(Method[ConsistencySettings]):
     """
 
     summary = "several noisy answers are drawn to one confident answer (Jeong and Shin 2020); voted"
-    deployed = "vote"
-    uses_sigma = True
 
     # `lambda` is a word of Python's own: a field may be called so, but not declared in a class
     Parameters: ClassVar[type[ConsistencySettings]] = create_model(
@@ -62,18 +59,12 @@ class Consistency(Method[ConsistencySettings]):
     }  # fmt: skip
 
     @property
-    def passes(self) -> float:
-        return 3.0 * self.parameters.m
-
-    @property
-    def weight(self) -> float:
-        """λ."""
-        given: float | None = getattr(self.parameters, "lambda")
-        return (20.0 if self.sigma <= 0.25 else 10.0) if given is None else given
+    def paper_weight(self) -> float:
+        return 20.0 if self.sigma <= 0.25 else 10.0
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, step: Step) -> Tensor:
         p = self.parameters
-        log_f = logits_at(model, x, draw_noise(x, p.m, self.sigma, step.generator)).log_softmax(dim=2)
+        log_f = self.draw_logits(model, x, step).log_softmax(dim=2)
         log_mean = log_f.logsumexp(dim=0) - math.log(p.m)  # log F̂, which does not underflow where F̂ does
         mean = log_mean.exp()
         divergence = (mean * (log_mean - log_f.mean(dim=0))).sum(dim=1)

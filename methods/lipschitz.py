@@ -63,10 +63,10 @@ class Margin(Method[P]):
     needs_lipschitz = True
 
     def begin(self, model: nn.Module, start: nn.Module | None = None) -> None:
-        self.bound = lipschitz_bound(model)
+        self.bound, self.head = lipschitz_bound(model), head_of(model)
 
     def margin_loss(self, model: nn.Module, x: Tensor, classes: Tensor, rho: float) -> Tensor:
-        worst = worst_logits(model(x), classes, head_of(model), rho * self.bound)
+        worst = worst_logits(model(x), classes, self.head, rho * self.bound)
         return F.cross_entropy(worst, classes)
 
 

@@ -22,7 +22,7 @@ class LipschitzHeat(Margin[LipschitzSettings]):
     summary = "1-Lipschitz features that learn a baseline's answers, label-free; one pass, certified by its margin"
     uses_labels = False
     starts_from = "baseline"
-    start_answers = True
+    start_is_teacher = True
 
     Parameters = LipschitzSettings
 

@@ -14,8 +14,8 @@ from pydantic import Field, create_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.method import Method, Settings, Step
-from methods.noise_draws import draw_noise, logits_at
+from methods.method import Step
+from methods.noise_draws import Draws, DrawSettings
 
 ZHAI_CIFAR = {
     "arch": "resnet110",
@@ -36,7 +36,7 @@ LAMBDA_FIELD: dict[str, Any] = {
 }  # fmt: skip
 
 
-class MacerSettings(Settings):
+class MacerSettings(DrawSettings):
     """The settings of Algorithm 1, in the paper's symbols, but for the draws (the paper's k)."""
 
     m: int = Field(16, ge=1, le=1_000, description="m, noise draws per image (the paper's k)")
@@ -45,7 +45,7 @@ class MacerSettings(Settings):
     warmup: float = Field(0.0, ge=0, le=100_000, description="epochs before the robustness loss sets in")
 
 
-class Macer(Method[MacerSettings]):
+class Macer(Draws[MacerSettings]):
     """min E −log (1/m) Σ_i softmax(z_i)_y + λ·(σ/2)·max(0, γ − (Φ⁻¹(p₁) − Φ⁻¹(p₂)))·1{p₁ is class y's} (Algorithm 1)::
 
         z_i = v(x + η_i), η_i ~ N(0, σ²I);   p₁ ≥ p₂ the two largest of (1/m) Σ_i softmax(β z_i)
@@ -64,8 +64,6 @@ class Macer(Method[MacerSettings]):
     """
 
     summary = "ascent of the certified radius (MACER, Zhai et al. 2020); voted"
-    deployed = "vote"
-    uses_sigma = True
 
     # `lambda` is a word of Python's own: a field may be called so, but not declared in a class
     Parameters: ClassVar[type[MacerSettings]] = create_model("Parameters", __base__=MacerSettings, **LAMBDA_FIELD)
@@ -83,18 +81,12 @@ class Macer(Method[MacerSettings]):
     }  # fmt: skip
 
     @property
-    def passes(self) -> float:
-        return 3.0 * self.parameters.m
-
-    @property
-    def weight(self) -> float:
-        """λ."""
-        given: float | None = getattr(self.parameters, "lambda")
-        return (4.0 if 0.25 < self.sigma <= 0.5 else 12.0) if given is None else given
+    def paper_weight(self) -> float:
+        return 4.0 if 0.25 < self.sigma <= 0.5 else 12.0
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, step: Step) -> Tensor:
         p = self.parameters
-        z = logits_at(model, x, draw_noise(x, p.m, self.sigma, step.generator))
+        z = self.draw_logits(model, x, step)
         nll = F.nll_loss(z.log_softmax(dim=2).logsumexp(dim=0) - math.log(p.m), y)
         if step.epoch < p.warmup:
             return nll

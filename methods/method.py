@@ -40,7 +40,7 @@ class Method(ABC, Generic[P]):
     - `uses_sigma` whether training depends on σ; if not, models are shared between runs that differ in σ;
     - `trains` whether there is training at all; if not, `begin` makes the model;
     - `starts_from` the method whose trained model it starts from, or None to start at random weights;
-    - `start_answers` whether it takes that model's answers alone, with an architecture and random weights of its own;
+    - `start_is_teacher` whether it takes that model's answers alone, and has an architecture and weights of its own;
     - `needs_lipschitz` whether its network has to have a Lipschitz bound;
     - `stands_for` the stochastic method whose vote its single pass is to replace, if there is one;
     - `Parameters` its own settings, as `self.parameters`;
@@ -57,7 +57,7 @@ class Method(ABC, Generic[P]):
     uses_labels: ClassVar[bool] = True
     uses_sigma: ClassVar[bool] = False
     starts_from: ClassVar[str | None] = None
-    start_answers: ClassVar[bool] = False
+    start_is_teacher: ClassVar[bool] = False
     needs_lipschitz: ClassVar[bool] = False
     stands_for: ClassVar[str | None] = None
     recipes: ClassVar[dict[str, dict[str, Any]]] = {}

@@ -2,8 +2,52 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from typing import TypeVar
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
+
+from methods.method import Method, Settings, Step
+
+
+class DrawSettings(Settings):
+    """How many draws there are."""
+
+    m: int = Field(2, ge=1, le=1_000, description="m, noise draws per image")
+
+
+D = TypeVar("D", bound=DrawSettings)
+
+
+class Draws(Method[D]):
+    """A vote trained at m draws of the run's noise, all in one pass, by a loss with the weight λ.
+
+    A subclass says by `paper_weight` what λ is where the setting `lambda` is not given.
+    """
+
+    deployed = "vote"
+    uses_sigma = True
+
+    @property
+    def passes(self) -> float:
+        return 3.0 * self.parameters.m
+
+    @property
+    def weight(self) -> float:
+        """λ."""
+        given: float | None = getattr(self.parameters, "lambda")
+        return self.paper_weight if given is None else given
+
+    @property
+    @abstractmethod
+    def paper_weight(self) -> float:
+        """The paper's λ at this σ."""
+
+    def draw_logits(self, model: nn.Module, x: Tensor, step: Step) -> Tensor:
+        """v(x + η_i), shape (m, B, K), at fresh draws."""
+        return logits_at(model, x, draw_noise(x, self.parameters.m, self.sigma, step.generator))
 
 
 def draw_noise(x: Tensor, m: int, sigma: float, generator: torch.Generator) -> Tensor:

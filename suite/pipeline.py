@@ -158,7 +158,7 @@ def obtain(
         if not folder.checkpoint.exists():
             method = spec.build_method()
             start = obtain(spec.start, data, machine).to(device).eval() if spec.start else None
-            if start and not method.start_answers:
+            if start and not method.start_is_teacher:
                 model.load_state_dict(start.state_dict())
             model.to(device)
             method.begin(model, start)
@@ -229,7 +229,7 @@ def announce(spec: RunSpec, data: Dataset, machine: Machine) -> None:
             model(batch).sum().item()
             times.append((time.perf_counter() - begun) / len(batch))
     passes = sum(work(spec, data, machine).values())
-    noise = "no noise" if spec.sigma is None else f"σ = {spec.sigma:g}"
+    noise = "no noise" if not spec.sigma else f"σ = {spec.sigma:g}"
     console.print(
         f"{spec.method} on {data.title} ({data.source}), {spec.arch}, {noise}, "
         f"profile '{spec.profile}' on {device.type}: about {duration(passes * min(times))}",

@@ -73,7 +73,7 @@ def view(model: nn.Module, spec: RunSpec, data: Dataset, index: int, *, n: int =
     """
     x, label, sigma = picture(data, index), int(data.test.labels[index]), spec.sigma or 0.0
     noisy, voted = None, []
-    if spec.sigma is not None:
+    if spec.noise_sigma:
         noisy = x + sigma * torch.cat(list(draws(spec.seed, "view", index, n, like=x)))
         voted = top_classes(folded(model, x), noisy)[:, 0].tolist()
     noise = keyed_noise(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from helpers.cli import call
+from helpers.cli import call, succeed
 from torch import Tensor, nn
 
 from methods import METHODS
@@ -83,7 +85,7 @@ def test_the_worst_logits_are_those_where_another_class_has_come_nearest() -> No
     for j in (0, 2, 3):
         way = head.weight[j] - head.weight[1]
         there = head(point + 0.25 * way / way.norm())
-        assert float(worst[0, j] - worst[0, 1]) == pytest.approx(float(there[0, j] - there[0, 1]), rel=1e-12)
+        assert (worst[0, j] - worst[0, 1]).item() == pytest.approx((there[0, j] - there[0, 1]).item(), rel=1e-12)
 
 
 class Answers(nn.Module):
@@ -138,6 +140,23 @@ def test_a_margin_row_does_not_depend_on_settings_of_the_noise() -> None:
     assert vote.name != plain.name
 
 
+def test_a_method_that_trains_with_noise_keeps_it_where_margins_have_none(tmp_path: Path) -> None:
+    given = {"method": "randomized-smoothing", "dataset": "digits", "arch": "lipschitz-small-w8", "sigma": 0.5}
+    vote, margin = make_spec(**given), make_spec(**given, deployed="pass", protocols="all")
+    assert (vote.certify.kind, margin.certify.kind) == ("vote", "margin")
+    assert (margin.sigma, margin.noise_sigma, vote.noise_sigma) == (0.5, None, 0.5)
+    assert margin.model == vote.model
+    assert margin.build_method().sigma == 0.5
+    assert margin.protocols == ("accuracy", "certify", "attack", "timing", "audit")
+    line = ["run", "--method", "randomized-smoothing", "--dataset", "digits", "--arch", "lipschitz-small-w8"]
+    line += ["--sigma", "0.5", "--deployed", "pass", "--epochs", "0.2", "--images", "5", "--no-track"]
+    row = json.loads(succeed(*line, "--runs", str(tmp_path), "--format", "json"))
+    assert (row["kind"], row["sigma"], row["trained_sigma"]) == ("margin", None, 0.5)
+    assert "--sigma 0.5" in row["command"]
+    baseline = make_spec(method="baseline", dataset="digits", arch="lipschitz-small-w8", sigma=0.5)
+    assert baseline.sigma is None
+
+
 @pytest.mark.parametrize(
     ("method", "own", "other"), [("heat", "pass", "vote"), ("randomized-smoothing", "vote", "pass")]
 )
@@ -154,9 +173,7 @@ def test_what_a_row_deploys_is_a_setting_and_its_own_default_moves_nothing(metho
     assert turned.records_digest("accuracy") == usual.records_digest("accuracy")
 
 
-def test_a_pass_of_a_vote_trained_model_is_certified_as_a_pass(tmp_path: Any) -> None:
-    import json
-
+def test_a_pass_of_a_vote_trained_model_is_certified_as_a_pass(tmp_path: Path) -> None:
     line = ["run", "--method", "randomized-smoothing", "--dataset", "digits", "--no-track", "--epochs", "1"]
     line += ["--images", "10", "--n", "100", "--runs", str(tmp_path), "--format", "json"]
     rows = [json.loads(call(*line, *more).out) for more in ([], ["--set", "deployed=pass"])]

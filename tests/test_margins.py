@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -213,8 +214,6 @@ SMALL = ["--dataset", "digits", "--no-track", "--images", "20", "--epochs", "2"]
 
 
 def test_a_run_of_margins_needs_no_noise_and_no_protocol_asks_for_it(tmp_path: Path) -> None:
-    import json
-
     line = ["run", "--method", "lipschitz", *SMALL, "--protocols", "all", "--runs", str(tmp_path), "--format", "json"]
     small = ["--set", "attack.images=8", "--set", "audit.images=8"]
     small += ["--set", 'audit.searches=["pgd","ddn","fmn"]']

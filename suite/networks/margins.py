@@ -38,7 +38,7 @@ class Bounded(Protocol):
 
 
 def bounded_network(model: nn.Module) -> Bounded:
-    """The network in a model. Raises UserError unless it declares a bound, has a linear head, and is finite."""
+    """The network in a model. Raises UserError unless it declares a bound and has a linear head."""
     network = model.get_submodule("network")
     if not callable(getattr(network, "lipschitz_bound", None)):
         raise UserError(
@@ -49,9 +49,6 @@ def bounded_network(model: nn.Module) -> Bounded:
     if not isinstance(head, nn.Linear):
         said = f"is a {type(head).__name__}" if head is not None else "is not there"
         raise UserError(f"a margin certificate needs a linear head: `head`, the last layer of the network, {said}")
-    for name, tensor in model.state_dict().items():
-        if not torch.isfinite(tensor).all():
-            raise UserError(f"the weights of the model are not finite ({name}), so nothing can be certified")
     return cast(Bounded, network)
 
 
@@ -63,8 +60,11 @@ def head_of(model: nn.Module) -> nn.Linear:
 def lipschitz_bound(model: nn.Module) -> float:
     """L of a model's features for pixels in [0,1]: that of its network, over the least divisor of its first layer.
 
-    Raises UserError where there is none, or where it is no positive number.
+    Raises UserError where there is none, where it is no positive number, or where weights are not finite.
     """
+    for name, tensor in model.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise UserError(f"the weights of the model are not finite ({name}), so nothing can be certified")
     declared = float(bounded_network(model).lipschitz_bound())
     if not (math.isfinite(declared) and declared > 0):
         raise UserError(f"the network declares a Lipschitz bound of {declared}; it has to be a positive number")

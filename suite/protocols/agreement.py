@@ -171,5 +171,5 @@ PROTOCOL = Protocol(
         ),
     ),
     reads=("certify.every", "certify.precision"),
-    needs_sigma=True,
+    needs_noise=True,
 )  # fmt: skip

@@ -69,7 +69,7 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
         raise UserError(f"{spec.audit.n} votes can confirm nothing at alpha = {spec.certify.alpha:g}: raise audit.n")
     searches = searches_of(spec)
     certificates = subject.records("certify").set_index("idx")
-    bounds = pd.DataFrame() if m or spec.sigma is None else subject.records("lbound")
+    bounds = pd.DataFrame() if m or not spec.noise_sigma else subject.records("lbound")
     bound, probit = (
         dict(zip(bounds["idx"], bounds[column], strict=True)) if column in bounds else {}
         for column in ("radius", "probit_radius")

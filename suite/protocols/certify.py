@@ -14,7 +14,6 @@ A certificate of the kind `margin` is about the single pass, and certain: `suite
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -28,7 +27,8 @@ from methods import METHODS
 from suite.boards.board import load_board
 from suite.errors import UserError
 from suite.protocols.accuracy import CLEAN
-from suite.protocols.protocol import Column, Protocol, Record, Subject, stack
+from suite.protocols.certify_margins import margin_claim, margins
+from suite.protocols.protocol import Column, Protocol, Record, Subject
 from suite.ranges import Draws, Images
 from suite.spec.sections import Frozen
 from suite.statistics.bounds import average_certified_radius, certified_accuracy, largest_radius, smallest_n
@@ -108,44 +108,6 @@ def indices(spec: RunSpec, total: int) -> range:
 def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     """The certificates that a run asks for, of its kind."""
     return margins(subject, images) if subject.spec.certify.kind == "margin" else votes(subject, images)
-
-
-def margins(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
-    """Certificates of the single pass. allowance: e of `suite.networks.margins`, and bound: L, for pixels in [0,1].
-
-    Raises UserError for a network that declares no bound, or one that an attack shows to be too small.
-    """
-    import torch
-
-    from suite.networks.margins import check_bound, exact, head_of, lipschitz_bound, margin_radii, rounding_allowance
-    from suite.smoothing.voting import top_classes
-
-    model, k = subject.model, subject.spec.certify.top
-    bound, twin, allowance = lipschitz_bound(model), exact(model), None
-    for numbers, x, labels in stack(images, subject.batch_size, subject.device):
-        begun = time.perf_counter()
-        if allowance is None:
-            check_bound(model, x[:8])
-            allowance, begun = rounding_allowance(model, twin, tuple(x.shape[1:])), time.perf_counter()
-        classes = top_classes(model, x, k)
-        with torch.inference_mode():
-            radii = margin_radii(twin(x.double()), classes, head_of(model), bound, allowance)
-        seconds = (time.perf_counter() - begun) / len(x)
-        for index, label, chosen, radius in zip(
-            numbers, labels.tolist(), classes.tolist(), radii.tolist(), strict=True
-        ):
-            yield {
-                "idx": index,
-                "label": label,
-                "predict": chosen[0],
-                "radius": radius,
-                "correct": int(label in chosen),
-                "time": round(seconds, 6),
-                "chosen": chosen,
-                "bound": bound,
-                "allowance": allowance,
-                "claim": margin_claim(),
-            }
 
 
 def votes(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
@@ -229,14 +191,6 @@ def image_radii(records: pd.DataFrame) -> NDArray[np.float64]:
     """Per image R where it is classified correctly, −1 where wrongly, NaN where abstained."""
     radii = np.where(records["correct"] == 1, records["radius"], -1.0)
     return np.where(records["predict"] == -1, np.nan, radii)
-
-
-def margin_claim() -> str:
-    """What a margin guarantees."""
-    return (
-        "the single pass that this row deploys keeps its answer within the radius: proven from its weights, without "
-        "exception, with an allowance for the rounding of its float32 numbers"
-    )
 
 
 def vote_claim(sigma: float, alpha: float, n0: int, noise: str = "gaussian") -> str:

@@ -195,5 +195,5 @@ PROTOCOL = Protocol(
         ),
     ),
     reads=("certify.every", "certify.top", "certify.alpha", "certify.deployed"),
-    needs_sigma=True,
+    needs_noise=True,
 )  # fmt: skip

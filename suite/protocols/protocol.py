@@ -89,7 +89,7 @@ class Protocol:
     - `columns` how its metrics are seen on a board;
     - `reads` settings of other sections, by dotted name, that its records depend on;
     - `needs` the protocols whose records it reads;
-    - `needs_sigma` whether it is about noise: a run of margin certificates, which has none, goes without;
+    - `needs_noise` whether it is about noise: a run of margin certificates, which have none, goes without;
     - `group_size` how many successive images go through the model as one batch, for a batch size, where the last digits
       of a record depend on that: such a group is made as a whole, also when a run goes on in the middle of it;
     - `version` to be raised when the same settings make other records, or when a setting's default changes.
@@ -104,7 +104,7 @@ class Protocol:
     columns: tuple[Column, ...] = ()
     reads: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
-    needs_sigma: bool = False
+    needs_noise: bool = False
     group_size: Callable[[RunSpec, int], int] = lambda spec, batch_size: 1
     version: int = 1
 

@@ -38,7 +38,7 @@ class Timing(Frozen):
 
 def indices(spec: RunSpec, total: int) -> range:
     """Without noise there is no vote."""
-    return range(len(MEASUREMENTS) if spec.sigma is not None else 2)
+    return range(len(MEASUREMENTS) if spec.noise_sigma else 2)
 
 
 def plan(spec: RunSpec, index: int) -> tuple[int, int, int, int]:

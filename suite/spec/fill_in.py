@@ -33,17 +33,18 @@ def fill_in(given: dict[str, Any]) -> dict[str, Any]:
         raise UserError(f"{kind.__name__} {one_line(error)}") from error
     if kind.starts_from or settings.get("start"):
         settings["start"] = start_settings(kind.starts_from, settings)
-    everything = settings.get("protocols") in ("all", ("all",), ["all"])
+    asked = settings.get("protocols", ())
     if "protocols" in settings:
-        settings["protocols"] = protocol_names(settings["protocols"])
+        settings["protocols"] = protocol_names(asked)
     for name in [*PROTOCOLS.builtin, *settings.get("protocols", ()), *settings]:
         protocol = PROTOCOLS.get(name) if name in PROTOCOLS.paths() else None
         if protocol and protocol.settings:
             settings[name] = protocol.resolve(settings.get(name, {}), settings)
     if settings["certify"]["kind"] == "margin":
-        settings["sigma"] = None  # nothing in such a row has noise
-        if everything:
-            settings["protocols"] = tuple(n for n in settings["protocols"] if not PROTOCOLS.get(n).needs_sigma)
+        if not kind.uses_sigma:
+            settings["sigma"] = None
+        if is_all(asked):
+            settings["protocols"] = tuple(n for n in settings["protocols"] if not PROTOCOLS.get(n).needs_noise)
     return settings
 
 
@@ -61,14 +62,19 @@ def under(given: dict[str, Any]) -> dict[str, Any]:
 
 def protocol_names(given: Any) -> tuple[str, ...]:
     """The protocols asked for: names, or one text of them with commas, or `all`, which is all that load."""
-    names = tuple(given.split(",")) if isinstance(given, str) else tuple(given)
-    return tuple(PROTOCOLS.loadable()) if names == ("all",) else names
+    if is_all(given):
+        return tuple(PROTOCOLS.loadable())
+    return tuple(given.split(",")) if isinstance(given, str) else tuple(given)
+
+
+def is_all(given: Any) -> bool:
+    return given == "all" or tuple(given) == ("all",)
 
 
 def start_settings(method: str | None, settings: dict[str, Any]) -> dict[str, Any]:
     """Another model on the same data, arch and seed, by `method`'s own recipe: the one that a run starts from."""
     names = ["dataset", "profile", "data", "seed", "sigma"]
-    if not METHODS.get(settings["method"]).start_answers:
+    if not METHODS.get(settings["method"]).start_is_teacher:
         names.append("arch")  # its weights are where training begins
     shared: dict[str, Any] = {name: settings[name] for name in names if name in settings}
     own = {name: value for name, value in (settings.get("start") or {}).items() if value is not None}

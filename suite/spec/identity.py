@@ -59,7 +59,7 @@ def records_content(spec: RunSpec, name: str, *, seeds: bool = True, defaults: b
 def needs_of(spec: RunSpec, name: str) -> list[str]:
     """The protocols whose records a protocol of a run reads: without noise, not those that need it."""
     needs = PROTOCOLS.get(name).needs
-    return [needed for needed in needs if spec.sigma is not None or not PROTOCOLS.get(needed).needs_sigma]
+    return [needed for needed in needs if spec.noise_sigma or not PROTOCOLS.get(needed).needs_noise]
 
 
 def section_content(spec: RunSpec, path: str, *, seeds: bool, defaults: bool) -> dict[str, Any]:

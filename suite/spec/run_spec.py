@@ -59,15 +59,19 @@ class RunSpec(ModelSpec):
 
     @model_validator(mode="after")
     def _needs_sigma(self) -> Self:
-        if self.sigma is None:
-            if self.certify.kind == "vote":
+        if self.certify.kind == "vote":
+            if self.sigma is None:
                 raise ValueError("a run needs the sigma that it certifies a vote at")
-            for protocol in self.protocols:
-                if PROTOCOLS.get(protocol).needs_sigma:
-                    raise UserError(
-                        f"{protocol} needs the noise of a vote, and this run has none: --kind vote --sigma …"
-                    )
+            return self
+        for protocol in self.protocols:
+            if PROTOCOLS.get(protocol).needs_noise:
+                raise UserError(f"{protocol} needs the noise of a vote, and this run has none: --kind vote --sigma …")
         return self
+
+    @property
+    def noise_sigma(self) -> float | None:
+        """σ of the noise that votes are certified under; None for margins, whatever noise trained their network."""
+        return self.sigma if self.certify.kind == "vote" else None
 
     @property
     def deployed(self) -> Literal["pass", "vote"]:
