@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -11,6 +12,7 @@ import eagerpy
 import foolbox
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from methods import METHODS, Method, Step
 from suite.data import Dataset, InMemory, load
@@ -111,3 +113,12 @@ def with_training(images: Tensor, labels: Tensor) -> Dataset:
 def tiny() -> nn.Module:
     torch.manual_seed(0)
     return build("cnn", 10, (1, 8, 8), (0.3053,), (0.3758,))
+
+
+def passes_counted(model: nn.Module, x: Tensor, work: Callable[[], object]) -> float:
+    """What `work` costs, in forward passes of x by the model, by counted operations."""
+    with FlopCounterMode(display=False) as forward:
+        model(x)
+    with FlopCounterMode(display=False) as whole:
+        work()
+    return float(whole.get_total_flops() / forward.get_total_flops())
