@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from itertools import pairwise
@@ -11,12 +12,15 @@ from typing import Any
 import pytest
 import torch
 
+from leaderboards.published import PUBLISHED
+from leaderboards.published.kept import KEPT
 from methods import METHODS
 from suite.cli import main as cli
 from suite.cli import runs
 from suite.pipeline import reopen
 from suite.spec.run_spec import RunSpec, make_spec
 from suite.spec.shell_line import command
+from suite.store.read import read_spec
 
 
 class Stop(Exception):
@@ -79,6 +83,20 @@ def test_models_within_a_run_are_made_again(method: str, monkeypatch: pytest.Mon
     for change in changes:
         spec = make_spec(method=method, dataset="cifar10", profile="quick", **change)
         assert read(command(spec, spec.protocols), monkeypatch)[0].digest == spec.digest
+
+
+@pytest.mark.parametrize("folder", sorted((PUBLISHED / KEPT).iterdir()), ids=lambda folder: folder.name)
+def test_the_lines_of_kept_rows_make_their_models(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a recipe has changed since, or a method has a new setting."""
+    result, spec = json.loads((folder / "result.json").read_bytes()), read_spec(folder)
+    again, protocols = read(result["command"], monkeypatch)
+    assert again.on(spec.data).model == spec.model
+    assert again.certify == spec.certify
+    assert protocols == tuple(result["protocols"])
+    stored = json.loads((folder / "spec.json").read_bytes())
+    assert spec.parameters.items() >= stored["parameters"].items()
+    assert spec.parameters.get("label_smoothing", 0) == 0
+    assert spec.start is None or spec.start.parameters.get("label_smoothing", 0) == 0
 
 
 def test_the_line_is_short_and_the_same_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 
 import pandas as pd
 
+from methods import METHODS
 from suite.errors import UserError
 from suite.spec.run_spec import RunSpec
+from suite.spec.sections import Training
 from suite.store.files import read_json
 
 
@@ -88,7 +90,20 @@ def read_spec(folder: Path) -> RunSpec:
     try:
         content = read_json(file)
         if isinstance(content, dict) and "schema" not in content:
-            return RunSpec(**content)  # before schema 4 a spec was stored as RunSpec takes it
+            return RunSpec(**with_defaults(content))  # before schema 4 a spec was stored as RunSpec takes it
         return RunSpec.from_json(content)
     except (ValueError, TypeError, AttributeError, UserError) as error:
         raise UserError(f"{file} is not the spec of a run: {error}".splitlines()[0]) from error
+
+
+def with_defaults(model: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a model that was stored whole; those that came later have their defaults, not a recipe's."""
+    kind = METHODS.get(model["method"])
+    found = model | {
+        "parameters": kind.Parameters(**model["parameters"]).model_dump(mode="json"),
+        "training": Training(**model["training"]).model_dump(mode="json"),
+    }
+    if model.get("start"):
+        found["start"] = with_defaults(model["start"])
+    against = model.get("agreement", {}).get("against")
+    return found | ({"agreement": model["agreement"] | {"against": with_defaults(against)}} if against else {})
