@@ -39,7 +39,7 @@ class Madry(Method[MadrySettings]):
 
     recipes: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {"parameters": {"steps": 3}},
-        # as long as 7 epochs of the baseline; ε is about the largest radius that 1,000 draws at σ = 0.1 can certify
+        # as long as 7 epochs of the baseline
         "quick": {"training": {"epochs": 3}, "parameters": {"epsilon": 0.25, "steps": 2}},
         "paper/cifar10": PAPER_CIFAR,
         "paper/cifar100": PAPER_CIFAR,

@@ -57,7 +57,7 @@ class SmoothAdv(Method[SmoothAdvSettings]):
 
     recipes: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {"parameters": {"steps": 2, "warmup": 5}},
-        # as long as 7 epochs of the baseline; ε is about the largest radius that 1,000 draws at σ = 0.1 can certify
+        # as long as 7 epochs of the baseline
         "quick": {"training": {"epochs": 3}, "parameters": {"epsilon": 0.25, "steps": 2, "m": 1, "warmup": 1}},
         "paper/cifar10": SALMAN_CIFAR,
         "paper/cifar100": SALMAN_CIFAR,
