@@ -7,6 +7,7 @@ says by `lipschitz_bound` how much farther apart its outputs can be than its inp
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from suite.errors import UserError
-from suite.networks.architectures import Architecture, Shape
+from suite.networks.architecture import Architecture, Shape
 
 
 class Layer(nn.Module):
@@ -45,14 +46,16 @@ class SLL(Layer):
        WWᵀ is at most that of the whole, restricted, and T stays enough.
 
     With a factor 2/t in the place of 2/T it is x + c(L(x) − x) for a 1-Lipschitz L and c = max T/t, if that is above 1;
-    its bound is c + |1 − c| = 2c − 1. In evaluation the factors are numbers of float32 that were rounded down from
-    float64, so c ≤ 1.
+    its bound is c + |1 − c| = 2c − 1. In evaluation the factors are the numbers of float32 below those of float64, so
+    c ≤ 1.
     """
 
     factors: Tensor
 
     def __init__(self, channels: int, hidden: int, kernel: int = 3):
         super().__init__()
+        if kernel % 2 == 0:
+            raise ValueError("SLL needs a kernel of an odd size, so that its image keeps its size")
         self.weight = nn.Parameter(torch.empty(hidden, channels, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(hidden))
         self.log_q = nn.Parameter(torch.zeros(hidden))
@@ -73,10 +76,9 @@ class SLL(Layer):
 
     @torch.no_grad()
     def _set_factors(self) -> None:
-        exact = 2 / self.divisors(torch.float64)
-        rounded = exact.to(self.weight.dtype)
-        down = torch.nextafter(rounded, torch.zeros_like(rounded))
-        self.factors.copy_(torch.where(rounded.double() > exact, down, rounded))
+        divisors = self.divisors(torch.float64)
+        rounded = torch.where(divisors > 0, 2 / divisors, 0.0).to(self.weight.dtype)  # 0: a filter of zeros
+        self.factors.copy_(torch.nextafter(rounded, torch.zeros_like(rounded)))
 
     def train(self, mode: bool = True) -> SLL:
         if not mode:
@@ -101,7 +103,7 @@ class SLL(Layer):
     @torch.no_grad()
     def lipschitz_bound(self) -> float:
         c = float((self.divisors(torch.float64) * self.factors.double() / 2).max())
-        return max(1.0, 2 * c - 1)
+        return max(1.0, 2 * c - 1) if math.isfinite(c) else math.inf
 
 
 class Unshuffle(Layer):
@@ -157,10 +159,11 @@ class LipschitzNetwork(nn.Module):
 def lipschitz(depth: int, classes: int, shape: Shape, width: int) -> nn.Module:
     """2×2 squares to channels, `width` channels, `depth` SLL layers; again, with 4 × `width`; a pool, and the head."""
     channels, height, side = shape
-    if height % 4 or side % 4 or 4 * channels > width:
+    if width < 4 * channels:
+        raise UserError(f"a Lipschitz network for {channels} channels needs a width of at least {4 * channels} (-wN)")
+    if height % 4 or side % 4 or min(height, side) < 8:
         raise UserError(
-            f"a Lipschitz network of width {width} takes images of at most {width // 4} channels whose sides are "
-            f"multiples of 4, not {channels}×{height}×{side}"
+            f"a Lipschitz network takes images whose sides are multiples of 4, at least 8, not {height}×{side}"
         )
     layers: list[Layer] = [Unshuffle(), Widen(width), *(SLL(width, width) for _ in range(depth))]
     layers += [Unshuffle(), *(SLL(4 * width, 2 * width) for _ in range(depth)), Pool()]

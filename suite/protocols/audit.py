@@ -58,7 +58,7 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     - distance: of the nearest image with another answer (None: none was found), search: what found it;
     - ratio: distance / radius, and violated: whether it is below 1;
     - lbound_radius, lbound_distance, lbound_ratio, lbound_violated: the same of the L-bound, for a single pass;
-    - probit_radius and so on: what was found inside the L-bound or farther, beside its probit form.
+    - probit_radius and so on: the same of the L-bound's probit form.
     """
     import torch
 
@@ -77,13 +77,16 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     for numbers, x, labels in stack(images, images_per_batch("audit", spec, subject.batch_size), subject.device):
         sets = [(classes * k)[:k] for classes in certificates.loc[numbers, "chosen"]]  # n₀ votes may name fewer than k
         chosen = torch.tensor(sets, device=subject.device)
-        radius, other = certificates.loc[numbers, "radius"].tolist(), [bound.get(index, 0.0) for index in numbers]
-        if k == 1:
-            both = [max(pair) for pair in zip(radius, other, strict=True)]
-            found = lbound_found = examine(subject, numbers, x, chosen, both, whole=False, searches=searches)
+        radius = certificates.loc[numbers, "radius"].tolist()
+        other = [bound.get(index, 0.0) for index in numbers]
+        farther = [max(reach, probit.get(index) or 0.0) for index, reach in zip(numbers, other, strict=True)]
+        set_stays = spec.certify.kind == "margin"  # of the top k, as the L-bound has it; a vote's certificate is of one
+        if k == 1 or set_stays:
+            farthest = [max(pair) for pair in zip(radius, farther, strict=True)]
+            found = lbound_found = examine(subject, numbers, x, chosen, farthest, whole=set_stays, searches=searches)
         else:
             found = examine(subject, numbers, x, chosen, radius, whole=False, searches=searches)
-            lbound_found = examine(subject, numbers, x, chosen, other, whole=True, searches=searches)
+            lbound_found = examine(subject, numbers, x, chosen, farther, whole=True, searches=searches)
         for row, (index, label) in enumerate(zip(numbers, labels.tolist(), strict=True)):
             yield {
                 "idx": index,
@@ -96,7 +99,7 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
                 "probit_radius": probit.get(index),
                 **{
                     f"probit_{name}": value
-                    for name, value in finding_fields(probit.get(index, 0), lbound_found[row]).items()
+                    for name, value in finding_fields(probit.get(index) or 0.0, lbound_found[row]).items()
                 },
                 "claim": claim(spec),
             }
@@ -203,4 +206,5 @@ PROTOCOL = Protocol(
     ),
     needs=("certify", "lbound"),
     group_size=partial(images_per_batch, "audit"),
+    version=2,  # 1 searched up to the radius and the L-bound alone
 )  # fmt: skip

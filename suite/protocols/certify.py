@@ -27,7 +27,7 @@ from methods import METHODS
 from suite.boards.board import load_board
 from suite.errors import UserError
 from suite.protocols.accuracy import CLEAN
-from suite.protocols.certify_margins import margin_claim, margins
+from suite.protocols.certify_margins import margins
 from suite.protocols.protocol import Column, Protocol, Record, Subject
 from suite.ranges import Draws, Images
 from suite.spec.sections import Frozen
@@ -132,7 +132,10 @@ def votes(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
         device=subject.device,
     )
     for record in found:
-        yield record | {"claim": vote_claim(spec.sigma or 0.0, settings.alpha, record["n0"], settings.noise)}
+        yield record | {
+            "kind": "vote",
+            "claim": vote_claim(spec.sigma or 0.0, settings.alpha, record["n0"], settings.noise),
+        }
 
 
 def metrics(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
@@ -142,7 +145,7 @@ def metrics(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
     row = certified_metrics(records, radii)
     if c.kind == "margin":
         unknown = dict.fromkeys(("n0", "n", "alpha", "sampling", "noise", "precision"))
-        return row | unknown | {"kind": "margin", "alpha": 0.0, "claim": margin_claim()}
+        return row | unknown | {"kind": "margin", "alpha": 0.0, "claim": str(records["claim"].iloc[0])}
     row |= vote_terms(sigma=sigma, n0=int(records["n0"].iloc[0]), n=c.n, alpha=c.alpha, noise=c.noise)
     if c.sampling == "adaptive":
         row["decided"] = [0.0, *(r for r in c.radii if r < largest_radius(c.n, c.alpha, sigma))]

@@ -19,11 +19,21 @@ def margins(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     """
     import torch
 
-    from suite.networks.margins import check_bound, exact, head_of, lipschitz_bound, margin_radii, rounding_allowance
+    from suite.networks.margins import (
+        check_bound,
+        exact,
+        features,
+        head_of,
+        is_proven,
+        lipschitz_bound,
+        margin_radii,
+        rounding_allowance,
+    )
     from suite.smoothing.voting import top_classes
 
     model, k = subject.model, subject.spec.certify.top
     bound, head, twin, allowance = lipschitz_bound(model), head_of(model), exact(model), None
+    claim = margin_claim(is_proven(model), bound)
     for numbers, x, labels in stack(images, subject.batch_size, subject.device):
         begun = time.perf_counter()
         if allowance is None:
@@ -31,7 +41,7 @@ def margins(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
             allowance, begun = rounding_allowance(model, twin, tuple(x.shape[1:])), time.perf_counter()
         classes = top_classes(model, x, k)
         with torch.inference_mode():
-            radii = margin_radii(twin(x.double()), classes, head, bound, allowance)
+            radii = margin_radii(features(twin, x.double())[1], classes, head, bound, allowance)
         seconds = (time.perf_counter() - begun) / len(x)
         for index, label, chosen, radius in zip(
             numbers, labels.tolist(), classes.tolist(), radii.tolist(), strict=True
@@ -44,15 +54,20 @@ def margins(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
                 "correct": int(label in chosen),
                 "time": round(seconds, 6),
                 "chosen": chosen,
+                "kind": "margin",
                 "bound": bound,
                 "allowance": allowance,
-                "claim": margin_claim(),
+                "claim": claim,
             }
 
 
-def margin_claim() -> str:
-    """What a margin guarantees."""
+def margin_claim(proven: bool, bound: float) -> str:
+    """What a margin guarantees, with a bound that is proven from the weights, or one that the network declares."""
+    if proven:
+        premise = "by the Lipschitz constant that is proven from its weights"
+    else:
+        premise = f"provided that it declares its Lipschitz constant, {bound:.4g}, rightly; an attack did not refute it"
     return (
-        "the single pass that this row deploys keeps its answer within the radius: proven from its weights, without "
-        "exception, with an allowance for the rounding of its float32 numbers"
+        f"the single pass that this row deploys keeps its answer within the radius, {premise}; the allowance for the "
+        "rounding of its float32 numbers is measured, not proven"
     )
