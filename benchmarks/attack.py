@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from suite.attacks.target import norm
 from suite.data import load
 from suite.networks.architectures import build
-from suite.networks.weights import adopt_foreign
+from suite.networks.checkpoints import adopt
 from suite.protocols.protocol import Subject
 from suite.spec.run_spec import PROTOCOLS, make_spec
 
@@ -148,7 +148,7 @@ def main() -> None:
         print(f"no checkpoint at {given.checkpoint}: give a ResNet-20 for CIFAR-10 with --checkpoint")
         return
     model = build("resnet20", 10, (3, 32, 32), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    adopt_foreign(model, given.checkpoint)
+    adopt(model, given.checkpoint)
     model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     test = load("cifar10", given.data_root).test
     x, y = test[torch.arange(2 * given.images)].float() / 255, test.labels[: 2 * given.images]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,15 +12,23 @@ from torch import Tensor, nn
 
 from methods.method import Method, Settings, Step
 from suite.errors import UserError
-from suite.networks.weights import adopt_foreign, file_digest
+from suite.networks.checkpoint_files import fetch
+from suite.networks.checkpoints import adopt
+from suite.networks.weights import file_digest
+from suite.progress import console
 from suite.ranges import Mean, Std, check
+
+SUFFIXES = (".safetensors", ".tar", ".pth", ".pt", ".th", ".ckpt", ".bin", ".pkl", ".t7", ".model")
+USUAL = ("model", "pytorch_model", "checkpoint", "ckpt", "best", "last", "weights", "state_dict", "")
 
 
 class CheckpointSettings(Settings):
     """The file, and what its author's code did outside of the network."""
 
-    file: str = Field("", description="the checkpoint")
+    file: str = Field("", description="the checkpoint; hf://owner/repo/FILE for one on the Hugging Face hub")
     sha256: str = Field("", description="of the file; filled in, and checked when it is read again")
+    entry: str = Field("", description="which dict of tensors in the file, where several fit")
+    name: str = Field("", description="what its row is called; default: what the file is called")
     mean: tuple[Mean, ...] | None = Field(None, description="per channel, pixels in [0,1]; default: the data set's")
     std: tuple[Std, ...] | None = Field(None, description="likewise")
     deployed: Literal["pass", "vote"] = Field("pass", description="what its row stands for")
@@ -29,7 +38,7 @@ class CheckpointSettings(Settings):
     def _identify(cls, given: Any) -> Any:
         if not given.get("file"):
             raise UserError("a checkpoint needs its file: --set file=PATH")
-        return given if given.get("sha256") else given | {"sha256": file_digest(Path(given["file"]))}
+        return given if given.get("sha256") else given | {"sha256": file_digest(fetch(given["file"]))}
 
 
 class Checkpoint(Method[CheckpointSettings]):
@@ -43,14 +52,15 @@ class Checkpoint(Method[CheckpointSettings]):
     def __init__(self, parameters: CheckpointSettings, sigma: float):
         super().__init__(parameters, sigma)
         self.deployed = parameters.deployed
-        self.label = Path(parameters.file).stem
+        self.label = parameters.name or name_of(parameters.file)
 
     def begin(self, model: nn.Module, start: nn.Module | None = None) -> None:
         p = self.parameters
-        path = Path(p.file)
+        path = fetch(p.file)
         if file_digest(path) != p.sha256:
             raise UserError(f"{path} is not the file that this run was made with: its SHA-256 differs from {p.sha256}")
-        adopt_foreign(model, path)
+        for line in adopt(model, path, entry=p.entry, other_names=getattr(model, "other_names", ())):
+            say(f"{path.name}: {line}")
         normalize = model.get_submodule("normalize")
         for name, constants, kind in (("mean", p.mean, list[Mean]), ("std", p.std, list[Std])):
             buffer = normalize.get_buffer(name)
@@ -63,3 +73,18 @@ class Checkpoint(Method[CheckpointSettings]):
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, step: Step) -> Tensor:
         """There is none: a checkpoint is not trained."""
         raise TypeError("a checkpoint is not trained")
+
+
+def name_of(file: str) -> str:
+    """What a file is called, without its suffixes, or its folder where it is called as most are."""
+    path = Path(file)
+    name = path.name
+    while suffix := next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), ""):
+        name = name[: -len(suffix)]
+    return path.parent.name if name.lower() in USUAL and path.parent.name else name
+
+
+@cache
+def say(line: str) -> None:
+    """A line for the user, once in a process."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)

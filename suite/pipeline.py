@@ -14,8 +14,10 @@ from torch import nn
 
 from suite import data as datasets
 from suite.data import Dataset
+from suite.data.facts import FACTS
 from suite.errors import UserError
 from suite.networks.allocator import keep_memory
+from suite.networks.architecture import Shape
 from suite.networks.architectures import build
 from suite.progress import console, duration, progress
 from suite.protocols.protocol import Subject, examples
@@ -43,6 +45,7 @@ class Machine:
     device: str = "auto"
     batch_size: int = 256  # of the protocols
     track: bool = True  # log finished runs to MLflow
+    trust: bool = False  # run the code of architectures that fetch some
 
     @property
     def torch_device(self) -> torch.device:
@@ -75,7 +78,10 @@ def run(
     keep_memory()
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.allow_tf32 = False  # fp32 is to mean fp32 on every device
+    if spec.dataset in FACTS:
+        check_checkpoints(spec.model, *FACTS[spec.dataset], machine)
     data = data or datasets.load(spec.dataset, machine.data_root)
+    check_checkpoints(spec.model, len(data.classes), data.shape, machine)
     spec = spec.on(data.fingerprint)
     if spec.certify.top >= len(data.classes):
         raise UserError(f"the top-{spec.certify.top} rule needs more than the {len(data.classes)} classes here")
@@ -96,6 +102,15 @@ def run(
 
         track(folder.path, machine.runs)
     return folder
+
+
+def check_checkpoints(spec: ModelSpec, classes: int, shape: Shape, machine: Machine) -> None:
+    """Raise UserError, before anything is read or made, where other people's weights do not fit the network."""
+    if not spec.build_method().trains:
+        middle = (0.5,) * shape[0]
+        spec.build_method().begin(build(spec.arch, classes, shape, middle, middle, trust=machine.trust))
+    elif spec.start:
+        check_checkpoints(spec.start, classes, shape, machine)
 
 
 def reopen(name: str, machine: Machine) -> RunSpec:
@@ -144,7 +159,7 @@ def obtain(
     """The trained model of a spec: loaded if any run has trained it, else trained now, from what it starts from."""
     folder, device = Folder(machine.runs / "models" / spec.name, spec), machine.torch_device
     torch.manual_seed(key(spec.seed, "weights"))
-    model = build(spec.arch, len(data.classes), data.shape, data.mean, data.std)
+    model = build(spec.arch, len(data.classes), data.shape, data.mean, data.std, trust=machine.trust)
     if user and user.checkpoint.exists():
         user.load_model(model)
         return model
@@ -220,7 +235,7 @@ def work(spec: RunSpec, data: Dataset, machine: Machine) -> dict[str, float]:
 def announce(spec: RunSpec, data: Dataset, machine: Machine) -> None:
     """Say what is about to happen, on what, and about how long it takes: from one timed pass."""
     device = machine.torch_device
-    model = build(spec.arch, len(data.classes), data.shape, data.mean, data.std).to(device).eval()
+    model = build(spec.arch, len(data.classes), data.shape, data.mean, data.std, trust=machine.trust).to(device).eval()
     batch = torch.rand(128, *data.shape, device=device).contiguous(memory_format=torch.channels_last)
     times = []
     with torch.inference_mode():

@@ -28,7 +28,7 @@ from suite.attacks.fmn import fmn
 from suite.attacks.pgd import first_success_pgd
 from suite.attacks.target import Seen, Target, bisected, distances, keyed_noise
 from suite.networks.architectures import build
-from suite.networks.weights import adopt_foreign
+from suite.networks.checkpoints import adopt
 from suite.smoothing.noise import draws
 from suite.spec.run_spec import make_spec
 
@@ -50,7 +50,7 @@ def public_resnet20(root: Path, total: int) -> tuple[nn.Module, Tensor, Tensor]:
     model = (
         build("resnet20", 10, (3, 32, 32), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).eval().requires_grad_(False)
     )
-    adopt_foreign(model, SHARED / "weights" / "resnet20-12fca82f.th")
+    adopt(model, SHARED / "weights" / "resnet20-12fca82f.th")
     lines = next(pq.ParquetFile(root / "cifar10" / "test-00000-of-00001.parquet").iter_batches(2 * total)).to_pylist()
     pixels = [np.asarray(Image.open(io.BytesIO(line["img"]["bytes"]))) for line in lines]
     x = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from methods.method import Step
 from suite import UserError
 from suite.data import load
-from suite.networks.architectures import ARCHITECTURES, Architecture, Normalize, build
+from suite.networks.architecture import Architecture
+from suite.networks.architectures import ARCHITECTURES, Normalize, build
 from suite.networks.margins import (
     FACTOR,
     check_bound,

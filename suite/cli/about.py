@@ -43,7 +43,8 @@ def protocols(format: Output = Format.table) -> None:
 
 def architectures(format: Output = Format.table) -> None:
     """List the architectures: their default width, and whether a network has a Lipschitz bound, for margins."""
-    from suite.networks.architectures import ARCHITECTURES, Architecture
+    from suite.networks.architecture import Architecture
+    from suite.networks.architectures import ARCHITECTURES
 
     def describe(name: str, found: Architecture) -> dict[str, Any]:
         own = {"width": found.width, "lipschitz": found.lipschitz}

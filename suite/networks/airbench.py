@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import nn
 
 from suite.errors import UserError
-from suite.networks.architectures import Architecture, Shape
+from suite.networks.architecture import Architecture, Shape
 
 SMALLEST = 17  # pixels that three halvings leave one of
 

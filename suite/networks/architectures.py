@@ -5,32 +5,19 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from suite.errors import UserError
+from suite.networks.architecture import Architecture, Shape
+from suite.networks.code import is_reference
+from suite.networks.references import find_reference
 from suite.registry import Registry
 
-Shape = tuple[int, int, int]  # C, H, W
 WIDEST = 1024
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A family of networks. `network(classes, shape, width)` builds an untrained one behind the normalising layer.
-
-    `width` is the default one, in channels, that a name ending in -wN replaces; None where there is only one width.
-    `lipschitz` says that its networks have a Lipschitz bound (`suite.networks.lipschitz`); they get pixels that are
-    centred and not divided by a standard deviation, so that distances stay those of pixels.
-    """
-
-    network: Callable[[int, Shape, int], nn.Module]
-    width: int | None = None
-    lipschitz: bool = False
-
 
 ARCHITECTURES: Registry[Architecture] = Registry(
     "architecture",
@@ -38,12 +25,25 @@ ARCHITECTURES: Registry[Architecture] = Registry(
     {
         "cnn": "suite.networks.cnn:CNN",
         "airbench": "suite.networks.airbench:AIRBENCH",
-        **{f"resnet{depth}": f"suite.networks.resnet:RESNET{depth}" for depth in (8, 20, 56, 110)},
-        **{f"resnet{depth}": f"suite.networks.torchvision_resnet:RESNET{depth}" for depth in (18, 34, 50)},
+        "resnet{D}": "suite.networks.resnet:OPTION_A",
+        "resnet{D}-b": "suite.networks.resnet:OPTION_B",
+        **{f"resnet{depth}": f"suite.networks.torchvision_resnet:RESNET{depth}" for depth in (18, 34, 50, 101, 152)},
+        "preact-resnet18": "suite.networks.preact_resnet:WITHOUT_LAST_NORM",
+        "preact-resnet18-bn": "suite.networks.preact_resnet:WITH_LAST_NORM",
+        "wide-resnet-{D}-{K}": "suite.networks.wide_resnet:WIDE_RESNET",
+        "vit-tiny": "suite.networks.vit:VIT_TINY",
         **{f"lipschitz-{size}": f"suite.networks.lipschitz:{size.upper()}" for size in ("small", "medium", "large")},
     },
-    of="suite.networks.architectures:Architecture",
+    of="suite.networks.architecture:Architecture",
 )
+
+
+class Classifier(nn.Sequential):
+    """A network behind the layer that normalises its images; what others call its parts is kept for their weights."""
+
+    def __init__(self, normalize: nn.Module, network: nn.Module, other_names: tuple[tuple[str, str], ...] = ()):
+        super().__init__(OrderedDict(normalize=normalize, network=network))
+        self.other_names = other_names
 
 
 class Normalize(nn.Module):
@@ -62,12 +62,18 @@ class Normalize(nn.Module):
 
 
 def find_architecture(arch: str) -> tuple[Architecture, int]:
-    """'resnet20-w32' → the architecture 'resnet20', and 32. Raises UserError for a name that is no architecture."""
+    """'resnet20-w32' → the architecture of CIFAR ResNets at depth 20, and the width 32.
+
+    Raises UserError for a name that is no architecture, and for a reference (`suite.networks.references`) to what is
+    not there.
+    """
+    if is_reference(arch):
+        return find_reference(arch), 0
     name, width = arch, ""
     match = re.fullmatch(r"(.+)-w(\d+)", arch)
     if match and arch not in ARCHITECTURES.paths():
         name, width = match[1], match[2]
-    found = ARCHITECTURES.get(name)
+    found = find_member(name)
     if not width:
         return found, found.width or 0
     if found.width is None or not 1 <= int(width) <= WIDEST:
@@ -76,19 +82,61 @@ def find_architecture(arch: str) -> tuple[Architecture, int]:
     return found, int(width)
 
 
+def find_member(name: str) -> Architecture:
+    """The architecture of that name, with its numbers set. Raises UserError where there is none."""
+    families = [known for known in ARCHITECTURES.paths() if "{" in known]
+    if name in ARCHITECTURES.paths() and name not in families:
+        return ARCHITECTURES.get(name)
+    for family in families:
+        if match := re.fullmatch(re.sub(r"\{\w+\}", r"(\\d+)", family), name):
+            found, numbers = ARCHITECTURES.get(family), tuple(map(int, match.groups()))
+            found.check(*numbers)
+            return replace(found, network=partial(build_member, found, numbers))
+    near = [written for known in ARCHITECTURES.paths() if (written := spelled_like(known, name))]
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    raise UserError(
+        f"unknown architecture '{name}': {hint}known: {', '.join(sorted(ARCHITECTURES.paths()))}; more by "
+        "timm:NAME, torchvision:NAME or hub:REPO:NAME, and a network of your own by FILE.py:NAME or MODULE:NAME "
+        "(or from Python, by suite.evaluate)"
+    )
+
+
+def build_member(found: Architecture, numbers: tuple[int, ...], classes: int, shape: Shape, width: int) -> nn.Module:
+    return found.network(classes, shape, width, *numbers)
+
+
+def spelled_like(known: str, name: str) -> str:
+    """`known` with the numbers of `name`, if only hyphens and capitals differ: 'WideResNet_28_10'; else empty."""
+    numbers = re.findall(r"\d+", name)
+    written = re.sub(r"\{\w+\}", lambda _: numbers.pop(0) if numbers else "N", known)
+    same = re.sub(r"[\W_]", "", name.lower().replace("wrn", "wideresnet")) == re.sub(r"\W", "", written)
+    return written if same else ""
+
+
 def is_lipschitz(arch: str) -> bool:
     """Whether networks of this architecture have a Lipschitz bound. Raises UserError for an unknown one."""
     return find_architecture(arch)[0].lipschitz
 
 
-def build(arch: str, classes: int, shape: Shape, mean: tuple[float, ...], std: tuple[float, ...]) -> nn.Module:
+def build(
+    arch: str,
+    classes: int,
+    shape: Shape,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    *,
+    trust: bool = False,
+) -> nn.Module:
     """An untrained network.
 
-    `arch` is a name of ARCHITECTURES, for some with a width, as in `resnet20-w32`. `shape` is (C, H, W). The state has
-    the keys `normalize.*` and `network.*`. Raises UserError for an unknown architecture, and for images it cannot take.
+    `arch` is a name of ARCHITECTURES, with its numbers and for some with a width, as in `resnet20-w32`, or a reference.
+    `shape` is (C, H, W). The state has the keys `normalize.*` and `network.*`. Raises UserError for an unknown
+    architecture, for images it cannot take, and without `trust` for one that runs code which it fetches.
     """
     architecture, width = find_architecture(arch)
+    if architecture.runs_code and not trust:
+        raise UserError(f"{arch} runs code of other people's on this machine: --trust if you know what it does")
     std = (1.0,) * len(std) if architecture.lipschitz else std
     network = architecture.network(classes, shape, width)
-    model = nn.Sequential(OrderedDict(normalize=Normalize(mean, std), network=network))
+    model = Classifier(Normalize(mean, std), network, architecture.other_names)
     return model.to(memory_format=torch.channels_last)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from suite.networks.architectures import Architecture, Shape
+from suite.networks.architecture import Architecture, Shape
 
 
 def cnn(classes: int, shape: Shape, width: int) -> nn.Module:

@@ -7,7 +7,7 @@ from functools import partial
 from torch import nn
 
 from suite.errors import UserError
-from suite.networks.architectures import Architecture, Shape
+from suite.networks.architecture import Architecture, Shape
 
 
 def torchvision_resnet(name: str, classes: int, shape: Shape, width: int) -> nn.Module:
@@ -22,6 +22,7 @@ def torchvision_resnet(name: str, classes: int, shape: Shape, width: int) -> nn.
     return network
 
 
-RESNET18, RESNET34, RESNET50 = (
-    Architecture(partial(torchvision_resnet, name)) for name in ("resnet18", "resnet34", "resnet50")
+NAMES = (("linear", "fc"), ("shortcut", "downsample"))
+RESNET18, RESNET34, RESNET50, RESNET101, RESNET152 = (
+    Architecture(partial(torchvision_resnet, f"resnet{depth}"), other_names=NAMES) for depth in (18, 34, 50, 101, 152)
 )

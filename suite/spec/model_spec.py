@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from methods import METHODS
+from suite.networks.code import label
 from suite.ranges import Scale
 from suite.spec.identity import identify, model_content
 from suite.spec.sections import Frozen, Training
@@ -33,9 +35,10 @@ class ModelSpec(Frozen):
     @classmethod
     def _known_arch(cls, arch: str) -> str:
         from suite.networks.architectures import find_architecture
+        from suite.networks.code import pin
 
         find_architecture(arch)
-        return arch
+        return pin(arch)
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
@@ -68,4 +71,5 @@ class ModelSpec(Frozen):
         """The model's folder: readable, and unique by its digest."""
         sigma = "" if self.sigma is None else f"-sigma{self.sigma:g}"
         digest = identify(model_content(self))  # that of the model, also in a run
-        return f"{self.method}-{Path(self.dataset).name}-{self.arch}{sigma}-seed{self.seed}-{digest}"
+        network = re.sub("[:/]+", "-", label(self.arch))
+        return f"{self.method}-{Path(self.dataset).name}-{network}{sigma}-seed{self.seed}-{digest}"
