@@ -16,7 +16,7 @@ from suite.data.images import InMemory, Streamed, fingerprint
 from suite.errors import UserError
 from suite.registry import Registry
 
-__all__ = ["DATASETS", "Dataset", "Images", "InMemory", "Streamed", "fingerprint", "load"]
+__all__ = ["DATASETS", "Dataset", "Images", "InMemory", "Streamed", "fingerprint", "is_folder", "load"]
 
 
 DATASETS: Registry[Callable[[Path, bool], Dataset]] = Registry(
@@ -24,8 +24,11 @@ DATASETS: Registry[Callable[[Path, bool], Dataset]] = Registry(
     "suite.datasets",
     {
         "digits": "suite.data.digits:load",
-        "cifar10": "suite.data.cifar:load_cifar10",
-        "cifar100": "suite.data.cifar:load_cifar100",
+        "mnist": "suite.data.mnist:MNIST.load",
+        "fashion-mnist": "suite.data.mnist:FASHION_MNIST.load",
+        "svhn": "suite.data.svhn:SVHN.load",
+        "cifar10": "suite.data.cifar:CIFAR10.load",
+        "cifar100": "suite.data.cifar:CIFAR100.load",
         "imagenet": "suite.data.imagenet:load",
     },
 )
@@ -39,8 +42,12 @@ def load(name: str, root: Path | None = None, *, download: bool = True) -> Datas
     Raises UserError for an unknown name, or where the files are missing, broken or unreadable.
     """
     root = root or Path(os.environ.get("SUITE_DATA") or "data")
-    is_path = os.sep in name or "/" in name or (name not in DATASETS.paths() and Path(name).is_dir())
     try:
-        return load_folder(Path(name)) if is_path else DATASETS.get(name)(root, download)
+        return load_folder(Path(name)) if is_folder(name) else DATASETS.get(name)(root, download)
     except OSError as error:
         raise UserError(f"cannot read {error.filename or name}: {error.strerror or error}") from error
+
+
+def is_folder(name: str) -> bool:
+    """Whether `name` stands for a folder of one's own, and not for a registered data set."""
+    return os.sep in name or "/" in name or (name not in DATASETS.paths() and Path(name).is_dir())
