@@ -11,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from suite.data.dataset import Dataset, Images
-from suite.data.folder import load_folder
+from suite.data.folder import holds_dataset, load_folder
 from suite.data.images import InMemory, Streamed, fingerprint
+from suite.data.layouts import NotFound
+from suite.data.say import say
 from suite.errors import UserError
 from suite.registry import Registry
 
@@ -38,12 +40,22 @@ def load(name: str, root: Path | None = None, *, download: bool = True) -> Datas
     """The dataset called `name`, or the one in the folder at the path `name`.
 
     A registered name wins over a folder of that name: write ./cifar10 for the folder. Registered datasets are
-    looked for under `root`, by default $SUITE_DATA or else ./data, and downloaded there if `download`.
+    looked for under `root`, by default $SUITE_DATA or else ./data, and downloaded there if `download`. Where a built-in
+    one is not there and a folder of its name holds a dataset, that is loaded, and it is said.
     Raises UserError for an unknown name, or where the files are missing, broken or unreadable.
     """
     root = root or Path(os.environ.get("SUITE_DATA") or "data")
     try:
-        return load_folder(Path(name)) if is_folder(name) else DATASETS.get(name)(root, download)
+        if is_folder(name):
+            return load_folder(Path(name))
+        beside = name in DATASETS.builtin and holds_dataset(Path(name))
+        try:
+            return DATASETS.get(name)(root, download and not beside)
+        except NotFound:
+            if not beside:
+                raise
+            say(f"{name} is not in {root}, so the folder {name} is taken as data of your own: ./{name} says so, too")
+            return load_folder(Path(name))
     except OSError as error:
         raise UserError(f"cannot read {error.filename or name}: {error.strerror or error}") from error
 

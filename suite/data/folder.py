@@ -29,7 +29,7 @@ def load_folder(folder: Path) -> Dataset:
     224x224. They have one channel if all are grey, else three.
     Raises UserError if a split is missing, empty or broken, or the splits differ in their classes.
     """
-    found = find(places(folder), [snapshot(folder)], label=None)
+    found = _find(folder)
     if found is None or found.train is None:
         raise UserError(
             f"no dataset in {folder}: it should hold {{train,test}}/CLASS/*.png or {{train,test}}-*.parquet "
@@ -65,6 +65,18 @@ def load_folder(folder: Path) -> Dataset:
         source=found.source,
         fingerprint=facts["fingerprint"],
     )
+
+
+def holds_dataset(folder: Path) -> bool:
+    """Whether there is something in a folder that `load_folder` loads, or refuses because it is broken."""
+    try:
+        return folder.is_dir() and _find(folder) is not None
+    except UserError:
+        return True
+
+
+def _find(folder: Path) -> Found | None:
+    return find(places(folder), [snapshot(folder)], label=None)
 
 
 def _prepare(found: Found) -> Kept:

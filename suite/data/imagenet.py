@@ -11,7 +11,7 @@ from suite.data.dataset import Dataset
 from suite.data.decode import SIDE
 from suite.data.image_folder import ImageFolder
 from suite.data.images import InMemory, Streamed, fingerprint
-from suite.data.layouts import find, seen_in
+from suite.data.layouts import NotFound, find, seen_in
 from suite.data.parquet import Parquet
 from suite.data.published import part_title
 from suite.data.shards import cached, places
@@ -34,7 +34,7 @@ def load(root: Path, download: bool) -> Dataset:
     image_folders = [own, own / "Data" / "CLS-LOC", own / "ILSVRC" / "Data" / "CLS-LOC"]
     found = find(shard_folders, image_folders, held_out=("validation", "val", "test"), needs_train=False)
     if found is None:
-        raise UserError(
+        raise NotFound(
             "no ImageNet found, and it cannot be downloaded: register at image-net.org, then put "
             f"{{train,validation}}-*.parquet into {own} or {own / 'data'} (Hugging Face), or "
             f"{own}/{{train,val}}/WNID/*.JPEG (image folders), or the images of val beside a file of their labels "

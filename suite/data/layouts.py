@@ -16,6 +16,10 @@ HELD_OUT = ("test", "val", "valid", "validation")
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".xz")
 
 
+class NotFound(UserError):
+    """Nothing is there that looks like the data set."""
+
+
 @dataclass(frozen=True)
 class Found:
     """The two splits of a dataset where `find` met them; `train` is None if only the other is there."""

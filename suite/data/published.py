@@ -20,7 +20,7 @@ from suite.data.dataset import Dataset
 from suite.data.decode import Encoded, decode_all
 from suite.data.image_folder import ImageFolder
 from suite.data.images import InMemory, fingerprint
-from suite.data.layouts import Found, find
+from suite.data.layouts import Found, NotFound, find
 from suite.data.parquet import Parquet
 from suite.data.shards import FIRST, cached, places, snapshot
 from suite.errors import UserError
@@ -83,7 +83,7 @@ class Published:
                 "(image folders)"
             )
             if not download:
-                raise UserError(f"no {self.title} found, and downloading is off: {looked}; put one of these there")
+                raise NotFound(f"no {self.title} found, and downloading is off: {looked}; put one of these there")
             folder = self._download(root, looked)
         if folder:
             kind, original = self._torchvision, self.original
