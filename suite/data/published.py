@@ -20,7 +20,7 @@ from suite.data.dataset import Dataset
 from suite.data.decode import Encoded, decode_all
 from suite.data.image_folder import ImageFolder
 from suite.data.images import InMemory, fingerprint
-from suite.data.layouts import Found, NotFound, find
+from suite.data.layouts import Found, NotFound, find, seen_in
 from suite.data.parquet import Parquet
 from suite.data.shards import FIRST, cached, places, snapshot
 from suite.errors import UserError
@@ -80,7 +80,7 @@ class Published:
             looked = (
                 f"looked for {self.original.folder}/ in {root} or {own} (torchvision), {{train,test}}-*.parquet in "
                 f"{', '.join(map(str, shard_folders))} (Hugging Face), and {own}/{{train,test}}/CLASS/*.png "
-                "(image folders)"
+                f"(image folders){seen_in(own)}"
             )
             if not download:
                 raise NotFound(f"no {self.title} found, and downloading is off: {looked}; put one of these there")

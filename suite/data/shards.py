@@ -24,7 +24,7 @@ def shards_of(folder: Path, split: str) -> list[Path]:
         shards = [path for path in visible(folder) if re.fullmatch(named, path.name)]
         within = folder / split
         if not shards and within.is_dir():
-            shards = [path for path in visible(within) if re.fullmatch(rf"[^.]*\d\.{kind}", path.name)]
+            shards = [path for path in visible(within) if re.fullmatch(rf"(?!cache-).*\.{kind}", path.name)]
             folder = within if shards else folder
         if shards:
             _check_complete(folder, shards, split, kind)
@@ -33,9 +33,12 @@ def shards_of(folder: Path, split: str) -> list[Path]:
 
 
 def _check_complete(folder: Path, shards: list[Path], split: str, kind: str) -> None:
-    total = re.search(r"-of-(\d+)", shards[-1].name)
-    if total and int(total[1]) != len(shards):
-        raise UserError(f"{folder} holds {len(shards)} of the {int(total[1])} {split}-*.{kind} files")
+    totals = [int(total[1]) for shard in shards if (total := re.search(r"-of-(\d+)", shard.name))]
+    if totals and totals[-1] > len(shards):
+        raise UserError(f"{folder} holds {len(shards)} of the {totals[-1]} {split}-*.{kind} files")
+    if totals and totals != [len(shards)] * len(shards):
+        names = ", ".join(shard.name for shard in shards[:4])
+        raise UserError(f"{folder} holds {len(shards)} files of the {split} split that do not belong together: {names}")
     counted = [int(shard.stem) for shard in shards if shard.stem.isdigit()]
     missing = sorted(set(range(max(counted, default=-1) + 1)) - set(counted))
     if missing:
