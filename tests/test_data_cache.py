@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -30,7 +31,7 @@ def decoded(monkeypatch):
     """Counts the splits that are decoded."""
     counted = []
     for module in "suite.data.published", "suite.data.folder":
-        real = sys.modules[module].decode_all
+        real = importlib.import_module(module).decode_all
         monkeypatch.setattr(f"{module}.decode_all", lambda *given, real=real: counted.append(1) or real(*given))
     return counted
 

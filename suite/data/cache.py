@@ -104,7 +104,7 @@ def _read(file: Path) -> Kept | None:
             about = opened.metadata()
             found = Kept({name: opened.get_tensor(name) for name in list(opened.keys())}, json.loads(about["facts"]))
         return found if found.checksum() == int(about["checksum"]) else None
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+    except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError):
         return None
 
 
