@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -188,6 +189,17 @@ def test_a_full_disk_costs_time_alone(tmp_path, cache, monkeypatch, when):
     settle()
     assert len(load("cifar10", tmp_path).test) == 2
     assert entries(cache) == []
+
+
+def test_the_same_files_by_another_path_and_from_another_place(tmp_path, cache, decoded, monkeypatch):
+    write_cifar_parquet(tmp_path / "data" / "cifar10")
+    settle()
+    load("cifar10", tmp_path / "data")
+    (tmp_path / "elsewhere").mkdir()
+    for place, root in (tmp_path, "data"), (tmp_path, "./data"), (tmp_path / "elsewhere", tmp_path / "data"):
+        monkeypatch.chdir(place)
+        load("cifar10", Path(root))
+    assert len(decoded) == 2
 
 
 def test_what_is_refused_is_not_kept(tmp_path, cache):

@@ -13,7 +13,7 @@ import re
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,17 +39,16 @@ class Kept:
         return found
 
 
-def recall(name: str, files: Iterable[Path], about: Any, make: Callable[[], Kept]) -> Kept:
+def recall(name: str, files: Sequence[str], about: Any, make: Callable[[], Kept]) -> Kept:
     """What `make` gives, kept for the next call with the same files (path, size, times) and the same `about`.
 
     `name` is for whoever looks into the folder.
     """
-    files = list(files)
     if not files:
         return make()
     before = identity(files)
     folder = cache_folder()
-    source = hashlib.sha256(str(files[0].absolute().parent).encode()).hexdigest()[:8]
+    source = hashlib.sha256(os.path.dirname(os.path.abspath(files[0])).encode()).hexdigest()[:8]
     own = f"{re.sub(r'[^A-Za-z0-9.]+', '-', name)}-{source}-"
     key = hashlib.sha256(json.dumps([VERSION, decoder(), about]).encode() + before.encode()).hexdigest()[:24]
     file = folder and folder / f"{own}{key}.safetensors"
@@ -72,12 +71,13 @@ def cache_folder() -> Path | None:
         return None
 
 
-def identity(files: Iterable[Path]) -> str:
+def identity(files: Iterable[str]) -> str:
     """A digest of where files are, how large, and when they changed."""
-    digest = hashlib.sha256()
+    digest, here = hashlib.sha256(), os.getcwd()
     for file in files:
         status = os.stat(file)
-        digest.update(f"{os.path.abspath(file)}\0{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\n".encode())
+        place = file if os.path.isabs(file) else f"{here}{os.sep}{file}"
+        digest.update(f"{place}\0{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\n".encode())
     return digest.hexdigest()
 
 
@@ -89,7 +89,7 @@ def decoder() -> str:
     return f"Pillow {PIL.__version__}, libjpeg {features.version_codec('jpg')}"
 
 
-def _newest(files: Iterable[Path]) -> float:
+def _newest(files: Iterable[str]) -> float:
     return max(max(status.st_mtime, status.st_ctime) for status in map(os.stat, files))
 
 

@@ -36,8 +36,9 @@ class ImageFolder:
         self.labels: Tensor = torch.tensor(labels, dtype=torch.int64)
 
     @property
-    def paths(self) -> list[Path]:
-        return [*map(Path, self.images), *self.extra]
+    def paths(self) -> list[str]:
+        """The files that the split depends on."""
+        return [*self.images, *map(str, self.extra)]
 
     def renumber(self, numbers: Sequence[int], classes: tuple[str, ...] | None) -> None:
         """Give label k the number `numbers[k]`; labels out of its range keep theirs."""
@@ -64,7 +65,7 @@ def read_split(folder: Path, top: Path, classes: tuple[str, ...] | None = None) 
     """
     below = [path for path in visible(folder) if path.is_dir()]
     is_flat = not below or ([path.name for path in below] == [FLAT] and FLAT not in (classes or ()))
-    images = sorted(_images(folder)) if is_flat else []
+    images = list(map(Path, _sorted(_images(folder)))) if is_flat else []
     if not images:
         return _class_folders(folder, below)
     file = find_label_file(folder, top)
@@ -100,10 +101,10 @@ def _class_folders(root: Path, folders: Sequence[Path]) -> ImageFolder:
     paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        found = sorted(_images(by_name[name]))
+        found = _sorted(_images(by_name[name]))
         if not found:
             raise UserError(f"{by_name[name]} holds no images: remove it, or put the images of that class there")
-        paths += map(str, found)
+        paths += found
         labels += [label] * len(found)
     return ImageFolder(root, paths, labels, classes)
 
@@ -137,16 +138,21 @@ def _listed(folder: Path, images: Sequence[Path], file: Path, classes: tuple[str
     return ImageFolder(folder, [str(path) for path, _ in known], labels, tuple(numbers) or None, [file, *extra])
 
 
-def _images(folder: Path) -> Iterator[Path]:
+def _sorted(paths: Iterable[str]) -> list[str]:
+    """Paths in the order of their parts."""
+    return sorted(paths, key=lambda path: path.replace(os.sep, "\0"))
+
+
+def _images(folder: Path) -> Iterator[str]:
     """The images in a folder and those below it, hidden ones left out."""
     seen = set()
     for place, below, files in os.walk(folder, followlinks=True):
         here = os.path.realpath(place)
         below[:] = [] if here in seen else [name for name in below if not name.startswith(".")]
         if here not in seen:
-            yield from (Path(place, name) for name in files if _is_image(name))
+            yield from (f"{place}{os.sep}{name}" for name in files if _is_image(name))
         seen.add(here)
 
 
 def _is_image(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")

@@ -33,7 +33,8 @@ class Found:
         return [self.train, self.test] if self.train else [self.test]
 
     @property
-    def paths(self) -> list[Path]:
+    def paths(self) -> list[str]:
+        """The files that the two depend on."""
         return [path for split in self.splits for path in split.paths]
 
     @property

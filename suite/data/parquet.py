@@ -43,18 +43,18 @@ class Parquet:
     """
 
     def __init__(self, shards: list[Path], label_column: str | None):
-        self.paths, self.wanted = shards, label_column
+        self.shards, self.wanted = shards, label_column
         self.latest: tuple[int, Any] = (-1, None)  # images are mostly read in order
 
     @cached_property
     def contents(self) -> Contents:
-        with _opened(self.paths[0]) as file:
-            label_column = self.wanted or _find_labels(self.paths[0], file.schema)
+        with _opened(self.shards[0]) as file:
+            label_column = self.wanted or _find_labels(self.shards[0], file.schema)
             classes = _class_names(file.schema, label_column)
         found = Contents([], [], {}, label_column, torch.empty(0), classes)
         labels: list[Tensor] = []
         total = 0
-        for shard in self.paths:
+        for shard in self.shards:
             with _opened(shard) as file:
                 found.image_columns[shard] = _image_column(shard, file.schema, guess=self.wanted is None)
                 labels.append(_labels(shard, file, label_column))
@@ -66,6 +66,11 @@ class Parquet:
                 total += first
         found.labels = torch.cat(labels)
         return found
+
+    @property
+    def paths(self) -> list[str]:
+        """The files that the split depends on."""
+        return list(map(str, self.shards))
 
     @property
     def labels(self) -> Tensor:
@@ -100,7 +105,7 @@ class Parquet:
         return f"{shard} row {first + index - self.contents.starts[group]}"
 
     def files(self) -> list[tuple[str, int]]:
-        return [(shard.name, shard.stat().st_size) for shard in self.paths]
+        return [(shard.name, shard.stat().st_size) for shard in self.shards]
 
 
 def renumbered(labels: Tensor, numbers: Sequence[int]) -> Tensor:

@@ -88,7 +88,7 @@ class Published:
         if folder:
             kind, original = self._torchvision, self.original
             read = lambda: self._keep(*original.read(folder, kind()), variant="")  # noqa: E731
-            files, source = original.there(folder) or [folder], f"torchvision's files in {folder}"
+            files, source = list(map(str, original.there(folder) or [folder])), f"torchvision's files in {folder}"
         else:
             assert found is not None
             whole = found
