@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboards.comparable import ranks
+from leaderboards.comparable import ranks, tell_apart
 from leaderboards.estimates import CURVES
 from leaderboards.published import PUBLISHED, paper_rows, published_rows
 from leaderboards.published.kept import results
@@ -28,7 +28,7 @@ def board_results(dataset: str, runs: Path, published: Path | None = PUBLISHED) 
     `published` is where those lie, and runs that were kept; None leaves both out.
     """
     found = [result for result in results(runs, published) if result.dataset == dataset]
-    return found + (published_rows(dataset, published) if published else [])
+    return tell_apart(found + (published_rows(dataset, published) if published else []))
 
 
 def rows(

@@ -1,7 +1,8 @@
 """What compares with what: the tables that a board falls into, the rank of each row in them, and their titles.
 
 Votes stand together where all of COMPARABLE is the same. A margin has no noise, so it compares with every table of
-votes on the same images by the same rule, and stands in each of them.
+votes on the same images by the same rule, and stands in each of them. Folders of one's own that have one name are told
+apart by what is in them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from leaderboards.rows import COMPARABLE
-from suite.store.result import EARLIER
+from suite.store.result import EARLIER, Result
 
 ALIKE = ("read", "data", "top", "images", "every")  # what a margin shares with the votes that it is compared with
 
@@ -30,6 +31,22 @@ def ranks(frame: pd.DataFrame, keys: Sequence[Any]) -> list[dict[int, int]]:
         for rank, line in enumerate(sorted([*votes.index, *own], key=keys.__getitem__), start=1):
             found[line][number] = rank
     return found
+
+
+def tell_apart(results: Sequence[Result]) -> list[Result]:
+    """The results, with a mark in the title of their data where folders of other content have the same name.
+
+    A registered data set goes by its title, and so does a result that does not say which folder it is of.
+    """
+    folders: dict[str, set[str]] = {}
+    for result in results:
+        folders.setdefault(result.data, set()).update([result.fingerprint] if result.fingerprint else [])
+    return [
+        result.model_copy(update={"data": f"{result.data} ({result.fingerprint[:8]})"})
+        if result.fingerprint and len(folders[result.data]) > 1
+        else result
+        for result in results
+    ]
 
 
 def groups(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

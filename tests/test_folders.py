@@ -58,12 +58,12 @@ def test_a_folder_in_the_working_directory_needs_no_separator(tmp_path, monkeypa
     assert "no dataset in mien" in message("./mien")
 
 
-def test_grey_images_become_rgb_and_deep_ones_are_refused(tmp_path):
+def test_grey_images_keep_their_one_channel_and_deep_ones_are_refused(tmp_path):
     grey = pixels(2, 8, 8)[..., 0]
     for split in ("train", "test"):
         write_folder(tmp_path, split, grey, [0, 1], ["x", "y"])
     train = load(str(tmp_path)).train
-    assert torch.equal(train[torch.tensor([1])], torch.from_numpy(grey[1]).expand(1, 3, 8, 8))
+    assert torch.equal(train[torch.tensor([1])], torch.from_numpy(grey[1]).expand(1, 1, 8, 8))
     deep = tmp_path / "test" / "y" / "1.png"
     Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(deep)
     assert f"{deep} has more than 8 bits" in message(tmp_path)

@@ -11,12 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from suite.data.dataset import Dataset, Images
-from suite.data.folder import load_folder
+from suite.data.folder import holds_dataset, load_folder
 from suite.data.images import InMemory, Streamed, fingerprint
+from suite.data.layouts import NotFound
+from suite.data.say import say
 from suite.errors import UserError
 from suite.registry import Registry
 
-__all__ = ["DATASETS", "Dataset", "Images", "InMemory", "Streamed", "fingerprint", "load"]
+__all__ = ["DATASETS", "Dataset", "Images", "InMemory", "Streamed", "fingerprint", "is_folder", "load"]
 
 
 DATASETS: Registry[Callable[[Path, bool], Dataset]] = Registry(
@@ -24,8 +26,11 @@ DATASETS: Registry[Callable[[Path, bool], Dataset]] = Registry(
     "suite.datasets",
     {
         "digits": "suite.data.digits:load",
-        "cifar10": "suite.data.cifar:load_cifar10",
-        "cifar100": "suite.data.cifar:load_cifar100",
+        "mnist": "suite.data.mnist:MNIST.load",
+        "fashion-mnist": "suite.data.mnist:FASHION_MNIST.load",
+        "svhn": "suite.data.svhn:SVHN.load",
+        "cifar10": "suite.data.cifar:CIFAR10.load",
+        "cifar100": "suite.data.cifar:CIFAR100.load",
         "imagenet": "suite.data.imagenet:load",
     },
 )
@@ -35,12 +40,26 @@ def load(name: str, root: Path | None = None, *, download: bool = True) -> Datas
     """The dataset called `name`, or the one in the folder at the path `name`.
 
     A registered name wins over a folder of that name: write ./cifar10 for the folder. Registered datasets are
-    looked for under `root`, by default $SUITE_DATA or else ./data, and downloaded there if `download`.
+    looked for under `root`, by default $SUITE_DATA or else ./data, and downloaded there if `download`. Where a built-in
+    one is not there and a folder of its name holds a dataset, that is loaded, and it is said.
     Raises UserError for an unknown name, or where the files are missing, broken or unreadable.
     """
     root = root or Path(os.environ.get("SUITE_DATA") or "data")
-    is_path = os.sep in name or "/" in name or (name not in DATASETS.paths() and Path(name).is_dir())
     try:
-        return load_folder(Path(name)) if is_path else DATASETS.get(name)(root, download)
+        if is_folder(name):
+            return load_folder(Path(name))
+        beside = name in DATASETS.builtin and holds_dataset(Path(name))
+        try:
+            return DATASETS.get(name)(root, download and not beside)
+        except NotFound:
+            if not beside:
+                raise
+            say(f"{name} is not in {root}, so the folder {name} is taken as data of your own: ./{name} says so, too")
+            return load_folder(Path(name))
     except OSError as error:
         raise UserError(f"cannot read {error.filename or name}: {error.strerror or error}") from error
+
+
+def is_folder(name: str) -> bool:
+    """Whether `name` stands for a folder of one's own, and not for a registered data set."""
+    return os.sep in name or "/" in name or (name not in DATASETS.paths() and Path(name).is_dir())

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SIDE, RESIZED = 224, 256  # pixels; the usual ImageNet view
+GREY = ("1", "L", "LA")  # Pillow's modes of one channel; alpha is dropped, as of images in colour
 
 
 class Encoded(Protocol):
     """The encoded images of one split, and where they lie."""
 
-    labels: Tensor
+    @property
+    def labels(self) -> Tensor: ...
 
     def read(self, indices: Sequence[int]) -> list[bytes]: ...
 
@@ -74,26 +76,27 @@ def training_view(seed: int, smallest: float, image: Image, index: int) -> Image
     return seen
 
 
-def decode(source: Encoded, size: tuple[int, int], view: View, indices: list[int]) -> np.ndarray:
-    """Each image at `indices` through `view`, which gives it `size` (width, height): uint8 (B, 3, H, W).
+def decode(source: Encoded, size: tuple[int, int], view: View, channels: int, indices: list[int]) -> np.ndarray:
+    """Each image at `indices` through `view`, which gives it `size` (width, height): uint8 (B, `channels`, H, W).
 
     Raises UserError that names the place of an image that cannot be decoded.
     """
-    images = np.empty((len(indices), 3, size[1], size[0]), np.uint8)
+    images = np.empty((len(indices), channels, size[1], size[0]), np.uint8)
     for pixels, index, data in zip(images, indices, source.read(indices), strict=True):
-        pixels[:] = np.asarray(view(_rgb(data, source.where(index)), index)).transpose(2, 0, 1)
+        seen = np.asarray(view(_pixels(data, channels, source.where(index)), index))
+        pixels[:] = seen.transpose(2, 0, 1) if channels == 3 else seen
     return images
 
 
 def decode_ahead(
-    source: Encoded, size: tuple[int, int], view: View, index_batches: Sequence[Tensor]
+    source: Encoded, size: tuple[int, int], view: View, channels: int, index_batches: Sequence[Tensor]
 ) -> Iterator[Tensor]:
     """`decode` of each index batch, in order, by as many processes as there are cores for this one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     loader: torch.utils.data.DataLoader[Any] = torch.utils.data.DataLoader(
         [indices.tolist() for indices in index_batches],  # type: ignore[arg-type]
         batch_size=None,
-        collate_fn=partial(_attempt, source, size, view),
+        collate_fn=partial(_attempt, source, size, view, channels),
         num_workers=min(cores, len(index_batches)) if len(index_batches) > 1 else 0,
         generator=torch.Generator(),  # its own, or it would draw from the caller's
     )
@@ -103,15 +106,24 @@ def decode_ahead(
         yield torch.from_numpy(images)
 
 
-def decode_all(source: Encoded, size: tuple[int, int]) -> Tensor:
-    """Every image: uint8 (N, 3, H, W). Raises DifferentSize unless each has `size` (width, height)."""
+def decode_all(source: Encoded, size: tuple[int, int], channels: int = 3) -> Tensor:
+    """Every image: uint8 (N, `channels`, H, W). Raises DifferentSize unless each has `size` (width, height)."""
     view = partial(_unchanged, source, size)
-    return torch.cat(list(decode_ahead(source, size, view, torch.arange(len(source.labels)).split(1000))))
+    return torch.cat(list(decode_ahead(source, size, view, channels, torch.arange(len(source.labels)).split(1000))))
 
 
 def size_of(source: Encoded, index: int) -> tuple[int, int]:
     """Width and height in pixels of the image at `index`."""
-    return _rgb(source.read([index])[0], source.where(index)).size
+    return _opened(source.read([index])[0], source.where(index)).size
+
+
+def is_grey(source: Encoded) -> bool:
+    """Whether every image has one channel. Only their headers are read, and none after the first in colour."""
+    for indices in torch.arange(len(source.labels)).split(100):
+        for index, data in zip(indices.tolist(), source.read(indices.tolist()), strict=True):
+            if _opened(data, source.where(index)).mode not in GREY:
+                return False
+    return True
 
 
 def _unchanged(source: Encoded, size: tuple[int, int], image: Image, index: int) -> Image:
@@ -124,23 +136,37 @@ def _by(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
 
 
-def _attempt(source: Encoded, size: tuple[int, int], view: View, indices: list[int]) -> np.ndarray | UserError:
+def _attempt(
+    source: Encoded, size: tuple[int, int], view: View, channels: int, indices: list[int]
+) -> np.ndarray | UserError:
     # An error raised in a worker would reach the user as that worker's traceback. And arrays, unlike tensors,
     # come back through a pipe, not through shared memory, which is often too small in a container.
     try:
-        return decode(source, size, view, indices)
+        return decode(source, size, view, channels, indices)
     except UserError as error:
         return error
 
 
-def _rgb(data: bytes, where: str) -> Image:
+def _opened(data: bytes, where: str) -> Image:
     import PIL.Image
 
     try:
-        image = PIL.Image.open(io.BytesIO(data))
-        rgb = image.convert("RGB")
+        return PIL.Image.open(io.BytesIO(data))
     except Exception as error:  # Pillow's decoders raise whatever the broken bytes lead them to
+        raise UserError(f"{where} is not a readable image") from error
+
+
+def _pixels(data: bytes, channels: int, where: str) -> Image:
+    image = _opened(data, where)
+    try:
+        pixels = image.convert("RGB")
+    except Exception as error:
         raise UserError(f"{where} is not a readable image") from error
     if image.mode[0] in "IF":  # convert clips these at 255
         raise UserError(f"{where} has more than 8 bits per channel: convert it to 8 bits")
-    return rgb
+    if channels == 3:
+        return pixels
+    red, green, blue = pixels.split()
+    if image.mode not in GREY and not red.tobytes() == green.tobytes() == blue.tobytes():
+        raise UserError(f"{where} is in colour, and the images of this data set are grey")
+    return red

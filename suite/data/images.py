@@ -37,25 +37,26 @@ class InMemory:
 
 
 class Streamed:
-    """A split decoded from its files when asked for: uint8 (B, 3, 224, 224)."""
+    """A split decoded from its files when asked for: uint8 (B, C, 224, 224)."""
 
-    def __init__(self, source: Encoded):
-        self.source, self.labels = source, source.labels
+    def __init__(self, source: Encoded, channels: int = 3):
+        self.source, self.labels, self.channels = source, source.labels, channels
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, indices: Tensor) -> Tensor:
-        return torch.from_numpy(decode(self.source, (SIDE, SIDE), evaluation_view, indices.tolist()))
+        return torch.from_numpy(decode(self.source, (SIDE, SIDE), evaluation_view, self.channels, indices.tolist()))
 
     def batches(
         self, index_batches: Sequence[Tensor], *, crop_seed: int | None = None, smallest_crop: float = 0.08
     ) -> Iterator[Tensor]:
         view = evaluation_view if crop_seed is None else partial(training_view, crop_seed, smallest_crop)
-        return decode_ahead(self.source, (SIDE, SIDE), view, index_batches)
+        return decode_ahead(self.source, (SIDE, SIDE), view, self.channels, index_batches)
 
     def identify(self, digest: Any) -> None:
         digest.update(repr(self.source.files()).encode())
+        digest.update(b"grey" if self.channels == 1 else b"")
         digest.update(self.labels.numpy())
 
 

@@ -1,50 +1,23 @@
-"""The layouts that images come in: Hugging Face's parquet shards, or a folder of image files per class."""
+"""The layouts that images come in: Hugging Face's shards, or image files."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-import torch
-
+from suite.data.image_folder import ImageFolder, has_labels, read_split
 from suite.data.parquet import Parquet
+from suite.data.shards import FIRST, shards_of
 from suite.errors import UserError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
-HELD_OUT = ("test", "val", "validation")
+HELD_OUT = ("test", "val", "valid", "validation")
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".xz")
 
 
-class ImageFolder:
-    """CLASS/*.png and the like; the classes are the folders' names, sorted."""
-
-    def __init__(self, root: Path):
-        folders = [path for path in _visible(root) if path.is_dir()]
-        self.root = root
-        self.classes: tuple[str, ...] | None = tuple(path.name for path in folders)
-        self.paths: list[str] = []
-        labels: list[int] = []
-        for label, folder in enumerate(folders):
-            found = [str(path) for path in _visible(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
-            if not found:
-                raise UserError(f"{folder} holds no images: remove it, or put the images of that class there")
-            self.paths += found
-            labels += [label] * len(found)
-        self.labels = torch.tensor(labels, dtype=torch.int64)
-
-    def read(self, indices: Sequence[int]) -> list[bytes]:
-        try:
-            return [Path(self.paths[index]).read_bytes() for index in indices]
-        except OSError as error:
-            raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
-
-    def where(self, index: int) -> str:
-        return self.paths[index]
-
-    def files(self) -> list[tuple[str, int]]:
-        paths = map(Path, self.paths)
-        return [(path.relative_to(self.root).as_posix(), path.stat().st_size) for path in paths]
+class NotFound(UserError):
+    """Nothing is there that looks like the data set."""
 
 
 @dataclass(frozen=True)
@@ -55,51 +28,111 @@ class Found:
     test: ImageFolder | Parquet
     source: str
 
+    @property
+    def splits(self) -> list[ImageFolder | Parquet]:
+        return [self.train, self.test] if self.train else [self.test]
+
+    @property
+    def paths(self) -> list[str]:
+        """The files that the two depend on."""
+        return [path for split in self.splits for path in split.paths]
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The names of the classes: of the split that has them."""
+        return next((split.classes for split in self.splits if split.classes), None)
+
+    def check(self) -> None:
+        """Raises UserError if a split is empty or the two have other classes.
+
+        Where they name the same classes in another order, the test labels get the numbers of the training split.
+        """
+        for name, split in ("train", self.train), ("test", self.test):
+            if split is not None and not len(split.labels):
+                raise UserError(f"{self.source}: the {name} split is empty")
+        ours, theirs = self.splits[0].classes, self.test.classes
+        if ours and theirs and ours != theirs:
+            differ = sorted(set(ours) ^ set(theirs))
+            if differ:
+                raise UserError(f"{self.source}: train and test differ in the classes {', '.join(differ)}")
+            self.test.renumber([ours.index(name) for name in theirs], ours)
+
     def check_classes(self, count: int) -> None:
         """Raises UserError if a split has another number of class folders, or labels outside 0..count-1."""
-        for split in (self.train, self.test):
-            if split is None:
-                continue
+        for split in self.splits:
             if split.classes is not None and len(split.classes) != count:
                 raise UserError(f"{self.source} has {len(split.classes)} classes, not {count}")
             wrong = ((split.labels < 0) | (split.labels >= count)).nonzero()
             if len(wrong):
                 index = int(wrong[0])
                 label = int(split.labels[index])
-                raise UserError(f"{split.where(index)} has the label {label}, outside 0..{count - 1}")
+                hint = "; the labels seem to begin at 1" if split.labels.min() == 1 else ""
+                raise UserError(f"{split.where(index)} has the label {label}, outside 0..{count - 1}{hint}")
 
 
 def find(
-    shard_folders: Sequence[Path],
-    image_folder: Path,
+    shard_folders: Iterable[Path],
+    image_folders: Sequence[Path],
     *,
-    label: str = "label",
+    label: str | None = "label",
     held_out: Sequence[str] = HELD_OUT,
     needs_train: bool = True,
 ) -> Found | None:
-    """The first of `shard_folders` that holds parquet shards, or else `image_folder` if it has split folders.
+    """The first of `shard_folders` that holds shards, or else of `image_folders` that has split folders.
 
-    `held_out` are the names that the other split may have; the first found wins. Raises UserError if what is
-    there lacks a split, or is broken.
+    `held_out` are the names that the other split may have; the first found wins, but for one without labels. Raises
+    UserError if what is there lacks a split, or is broken.
     """
-    for place in shard_folders:
-        train_shards = _shards(place, "train")
-        test_shards = next(filter(None, (_shards(place, split) for split in held_out)), None)
-        if train_shards or test_shards:
+    shard_folders = list(dict.fromkeys(shard_folders))
+    for place in filter(Path.is_dir, shard_folders):
+        train_shards = shards_of(place, "train")
+        others = [shards for split in held_out if (shards := shards_of(place, split))]
+        if train_shards or others:
+            _check_alone(place, shard_folders)
             train = Parquet(train_shards, label) if train_shards else None
-            test = Parquet(test_shards, label) if test_shards else None
-            return _complete(f"parquet in {place}", train, test, held_out, needs_train)
-    train_folder = image_folder / "train"
-    test_folder = next(filter(Path.is_dir, (image_folder / split for split in held_out)), None)
-    if not train_folder.is_dir() and not test_folder:
-        return None
-    return _complete(
-        f"image folders in {image_folder}",
-        ImageFolder(train_folder) if train_folder.is_dir() else None,
-        ImageFolder(test_folder) if test_folder else None,
-        held_out,
-        needs_train,
-    )
+            source = f"{(train_shards or others[0])[0].suffix[1:]} in {place}"
+            return _complete(source, train, _with_labels(others, label), held_out, needs_train)
+    for folder in image_folders:
+        train_folder = folder / "train"
+        test_folders = [folder / split for split in held_out if (folder / split).is_dir()]
+        if train_folder.is_dir() or test_folders:
+            images = read_split(train_folder, folder) if train_folder.is_dir() else None
+            classes = images.classes if images else None
+            labelled = [place for place in test_folders if has_labels(place, folder, classes)]
+            test = next((read_split(place, folder, classes) for place in labelled or test_folders), None)
+            return _complete(f"image folders in {folder}", images, test, held_out, needs_train)
+    return None
+
+
+def seen_in(folder: Path) -> str:
+    """What a folder without a data set holds that may be meant for one, as the end of a message; empty if nothing."""
+    if not folder.is_dir():
+        return ""
+    files = [path for path in islice(folder.rglob("*"), 5000) if path.is_file()]
+    archives = sorted(path.name for path in files if path.suffix.lower() in ARCHIVES)
+    shards = sorted(str(path.relative_to(folder)) for path in files if path.suffix in (".parquet", ".arrow"))
+    said = f"; {archives[0]} lies there: unpack it" if archives else ""
+    if shards:
+        said += f"; {shards[0]} lies there: call it train.parquet or test.parquet, by its split"
+    return said
+
+
+def _check_alone(place: Path, shard_folders: Sequence[Path]) -> None:
+    """Raises UserError where several configurations of a data set lie side by side, and none is the usual one."""
+    beside = [other for other in shard_folders if other.parent == place.parent and other.name not in FIRST]
+    if place not in beside or place == shard_folders[0]:
+        return
+    several = [other.name for other in beside if other.is_dir() and shards_of(other, "train")]
+    if len(several) > 1:
+        raise UserError(f"{place.parent} holds several data sets: give the path of {' or '.join(several)}")
+
+
+def _with_labels(others: Sequence[list[Path]], label: str | None) -> Parquet | None:
+    """The first held-out split, but for one whose labels are all -1, which says that they are secret."""
+    splits = [Parquet(shards, label) for shards in others]
+    if len(splits) > 1:
+        splits = [split for split in splits if bool((split.labels != -1).any())] or splits
+    return splits[0] if splits else None
 
 
 def _complete(
@@ -113,25 +146,4 @@ def _complete(
         raise UserError(f"{source}: there is no train split")
     if test is None:
         raise UserError(f"{source}: there is no {' or '.join(held_out)} split beside train")
-    for name, split in ("train", train), ("test", test):
-        if split is not None and not len(split.labels):
-            raise UserError(f"{source}: the {name} split is empty")
-    if train is not None and train.classes != test.classes:
-        differ = sorted(set(train.classes or ()) ^ set(test.classes or ()))
-        raise UserError(f"{source}: train and test differ in the classes {', '.join(differ)}")
     return Found(train, test, source)
-
-
-def _shards(folder: Path, split: str) -> list[Path]:
-    """The parquet files of `split`. Raises UserError where their names say that some are missing."""
-    if not folder.is_dir():
-        return []
-    shards = [path for path in _visible(folder) if re.fullmatch(rf"{split}-.*\.parquet", path.name)]
-    total = re.search(r"-of-(\d+)", shards[-1].name) if shards else None
-    if total and int(total[1]) != len(shards):
-        raise UserError(f"{folder} holds {len(shards)} of the {int(total[1])} {split}-*.parquet files")
-    return shards
-
-
-def _visible(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))

@@ -1,4 +1,4 @@
-"""Parquet shards as Hugging Face writes them, read lazily."""
+"""Tables as Hugging Face writes them, parquet shards or arrow files, read lazily."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import json
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,89 +18,196 @@ from torch import Tensor
 from suite.errors import UserError
 
 IMAGE_COLUMNS = ("img", "image")
+LABEL_COLUMNS = ("fine_label", "labels", "target", "class")  # the first that is there
+NOT_LABELS = ("id", "idx", "index", "image_id", "__index_level_0__")  # integers that count rows
+
+
+@dataclass
+class Contents:
+    """What is known of a split's shards once they have been opened."""
+
+    groups: list[tuple[Path, int, int]]  # shard, row group, its first row
+    starts: list[int]  # the index of each group's first image
+    image_columns: dict[Path, str]
+    label_column: str
+    labels: Tensor
+    classes: tuple[str, ...] | None
 
 
 class Parquet:
     """One split: a column of images (structs with `bytes`) and one of integer labels, in one or more shards.
 
-    Labels are read at once, images a row group at a time. `classes` are the labels' names, where the first
-    shard carries Hugging Face's description of its columns.
+    The shards are opened at the first question: labels are then read at once, images a row group at a time. `classes`
+    are the labels' names, where the first shard carries Hugging Face's description of its columns. Where no
+    `label_column` is asked for, the columns are looked for.
     """
 
-    def __init__(self, shards: list[Path], label_column: str):
-        self.shards = shards
-        self.groups: list[tuple[Path, int, int, str]] = []  # shard, row group, its first row, column
-        self.starts: list[int] = []  # the index of each group's first image
+    def __init__(self, shards: list[Path], label_column: str | None):
+        self.shards, self.wanted = shards, label_column
         self.latest: tuple[int, Any] = (-1, None)  # images are mostly read in order
+
+    @cached_property
+    def contents(self) -> Contents:
+        with _opened(self.shards[0]) as file:
+            label_column = self.wanted or _find_labels(self.shards[0], file.schema)
+            classes = _class_names(file.schema, label_column)
+        found = Contents([], [], {}, label_column, torch.empty(0), classes)
         labels: list[Tensor] = []
         total = 0
-        for shard in shards:
+        for shard in self.shards:
             with _opened(shard) as file:
-                image_column = _image_column(shard, file.schema_arrow)
+                found.image_columns[shard] = _image_column(shard, file.schema, guess=self.wanted is None)
                 labels.append(_labels(shard, file, label_column))
                 first = 0
-                for number in range(file.num_row_groups):
-                    self.groups.append((shard, number, first, image_column))
-                    self.starts.append(total + first)
-                    first += file.metadata.row_group(number).num_rows
+                for number, rows in enumerate(file.rows):
+                    found.groups.append((shard, number, first))
+                    found.starts.append(total + first)
+                    first += rows
                 total += first
-        self.labels = torch.cat(labels)
-        with _opened(shards[0]) as file:
-            self.classes = _class_names(file.schema_arrow, label_column)
+        found.labels = torch.cat(labels)
+        return found
+
+    @property
+    def paths(self) -> list[str]:
+        """The files that the split depends on."""
+        return list(map(str, self.shards))
+
+    @property
+    def labels(self) -> Tensor:
+        return self.contents.labels
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        return self.contents.classes
+
+    def renumber(self, numbers: Sequence[int], classes: tuple[str, ...] | None) -> None:
+        """Give label k the number `numbers[k]`; labels out of its range keep theirs."""
+        self.contents.labels, self.contents.classes = renumbered(self.labels, numbers), classes
 
     def read(self, indices: Sequence[int]) -> list[bytes]:
         found: dict[int, bytes] = {}
         for index in sorted(set(indices)):
-            group = bisect_right(self.starts, index) - 1
+            group = bisect_right(self.contents.starts, index) - 1
             if group != self.latest[0]:
-                shard, number, _, column = self.groups[group]
+                shard, number, _ = self.contents.groups[group]
                 with _opened(shard) as file:
-                    # No threads: the workers that call this are forks.
-                    images = file.read_row_group(number, columns=[f"{column}.bytes"], use_threads=False)
+                    images = file.read(number, f"{self.contents.image_columns[shard]}.bytes")
                 self.latest = group, images.column(0)
-            image = self.latest[1][index - self.starts[group]].as_py()
+            image = self.latest[1][index - self.contents.starts[group]].as_py()
             if not image or image["bytes"] is None:
                 raise UserError(f"{self.where(index)} has no image bytes")
             found[index] = image["bytes"]
         return [found[index] for index in indices]
 
     def where(self, index: int) -> str:
-        group = bisect_right(self.starts, index) - 1
-        shard, _, first, _ = self.groups[group]
-        return f"{shard} row {first + index - self.starts[group]}"
+        group = bisect_right(self.contents.starts, index) - 1
+        shard, _, first = self.contents.groups[group]
+        return f"{shard} row {first + index - self.contents.starts[group]}"
 
     def files(self) -> list[tuple[str, int]]:
         return [(shard.name, shard.stat().st_size) for shard in self.shards]
 
 
+def renumbered(labels: Tensor, numbers: Sequence[int]) -> Tensor:
+    known = (labels >= 0) & (labels < len(numbers))
+    return torch.where(known, torch.tensor(numbers)[labels.clamp(0, len(numbers) - 1)], labels)
+
+
+class Shard(Protocol):
+    """An opened file: its schema, the rows of each group, and one column of a group, or of all (None)."""
+
+    schema: Any
+    rows: list[int]
+
+    def read(self, group: int | None, column: str) -> Any: ...
+
+
+class ParquetShard:
+    def __init__(self, file: Any):
+        self.file, self.schema = file, file.schema_arrow
+        self.rows = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+
+    def read(self, group: int | None, column: str) -> Any:
+        # No threads: the workers that call this are forks.
+        if group is None:
+            return self.file.read(columns=[column], use_threads=False)
+        return self.file.read_row_group(group, columns=[column], use_threads=False)
+
+
+class ArrowShard:
+    """A file of the `datasets` library's cache, or of its `save_to_disk`; nothing of it is copied."""
+
+    def __init__(self, mapped: Any):
+        import pyarrow
+
+        stream = pyarrow.ipc.open_stream(mapped)
+        self.schema, self.batches = stream.schema, list(stream)
+        self.rows = [batch.num_rows for batch in self.batches]
+
+    def read(self, group: int | None, column: str) -> Any:
+        import pyarrow
+
+        batches = self.batches if group is None else [self.batches[group]]
+        return pyarrow.Table.from_batches(batches, self.schema).select([column.removesuffix(".bytes")])
+
+
 @contextmanager
-def _opened(shard: Path) -> Iterator[Any]:
+def _opened(shard: Path) -> Iterator[Shard]:
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
+    kind = shard.suffix.removeprefix(".")
     try:
-        with ParquetFile(shard) as file:
-            yield file
+        if kind == "arrow":
+            yield ArrowShard(pyarrow.memory_map(str(shard)))
+        else:
+            with ParquetFile(shard) as file:
+                yield ParquetShard(file)
     except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"cannot read {shard} as parquet: {str(error).splitlines()[0]}") from error
+        raise UserError(f"cannot read {shard} as {kind}: {str(error).splitlines()[0]}") from error
 
 
-def _image_column(shard: Path, schema: Any) -> str:
+def _image_column(shard: Path, schema: Any, *, guess: bool) -> str:
     column = next((name for name in IMAGE_COLUMNS if name in schema.names), None)
+    with_bytes = [name for name in schema.names if _has_bytes(schema.field(name).type)]
+    if column is None and guess and len(with_bytes) == 1:
+        column = with_bytes[0]
     if column is None:
         wanted = " or ".join(IMAGE_COLUMNS)
         raise UserError(f"{shard} has no column {wanted}; it has {', '.join(schema.names)}")
-    kind = schema.field(column).type
-    if not hasattr(kind, "get_field_index") or kind.get_field_index("bytes") < 0:
+    if column not in with_bytes:
+        kind = schema.field(column).type
         raise UserError(f"{shard}: the column {column} should hold structs with bytes; it is of type {kind}")
     return column
 
 
-def _labels(shard: Path, file: Any, column: str) -> Tensor:
-    if column not in file.schema_arrow.names:
-        raise UserError(f"{shard} has no column {column}; it has {', '.join(file.schema_arrow.names)}")
-    labels = file.read(columns=[column], use_threads=False).column(0)
-    if not str(labels.type).startswith(("int", "uint")):
+def _has_bytes(kind: Any) -> bool:
+    return hasattr(kind, "get_field_index") and kind.get_field_index("bytes") >= 0
+
+
+def _find_labels(shard: Path, schema: Any) -> str:
+    """The column "label", or the one that holds classes or else integers; of several one with a usual name."""
+    if "label" in schema.names:
+        return "label"
+    described = [name for name in schema.names if _class_names(schema, name) is not None]
+    integers = [name for name in schema.names if _is_integer(schema.field(name).type) and name not in NOT_LABELS]
+    for candidates in described, integers:
+        named = [name for name in LABEL_COLUMNS if name in candidates]
+        if len(candidates) == 1 or named:
+            return named[0] if named else candidates[0]
+    several = f" (is it {' or '.join(described or integers)}? Call it label)" if described or integers else ""
+    raise UserError(f"{shard} has no column label; it has {', '.join(schema.names)}{several}")
+
+
+def _is_integer(kind: Any) -> bool:
+    return str(kind).startswith(("int", "uint"))
+
+
+def _labels(shard: Path, file: Shard, column: str) -> Tensor:
+    if column not in file.schema.names:
+        raise UserError(f"{shard} has no column {column}; it has {', '.join(file.schema.names)}")
+    labels = file.read(None, column).column(0)
+    if not _is_integer(labels.type):
         raise UserError(f"{shard}: the column {column} should hold integers; it is of type {labels.type}")
     if labels.null_count:
         raise UserError(f"{shard} row {labels.is_null().to_pylist().index(True)} has no label")

@@ -36,6 +36,7 @@ class Result(BaseModel):
     method: str
     dataset: str
     data: str = ""
+    fingerprint: str = Field(default="", description="of the data, where they are a folder of one's own")
     arch: str = ""
     variant: str = Field(default="", description="what sets a published row apart from others of its method")
     sigma: FiniteFloat | None = None
@@ -139,6 +140,7 @@ def make_result(spec: RunSpec, data_name: str, data_title: str, records: dict[st
         "method": method.label or spec.method,
         "dataset": data_name,
         "data": data_title,
+        "fingerprint": spec.data if _is_own(spec.dataset, data_name, data_title) else "",
         "arch": spec.arch,
         "sigma": spec.noise_sigma,
         "trained_sigma": spec.model.sigma,
@@ -153,3 +155,10 @@ def make_result(spec: RunSpec, data_name: str, data_title: str, records: dict[st
     for name, found in reversed(records.items()):  # accuracy, measured on the most images, comes last
         row |= PROTOCOLS.get(name).metrics(spec, found)
     return row
+
+
+def _is_own(dataset: str, name: str, title: str) -> bool:
+    """Whether the data were a folder of one's own; a built-in data set's title is never its name, and a folder's is."""
+    from suite.data import DATASETS, is_folder  # imports torch, which whoever reads results does not need
+
+    return is_folder(dataset) or (dataset in DATASETS.builtin and title == name)
