@@ -7,7 +7,7 @@ logits. Then u_A − u_j changes by at most L‖w_A − w_j‖₂‖δ‖₂ und
 
 (Tsuzuku, Sato and Sugiyama 2018, with the rows of the head as in Hu et al. 2023). Here u and R are computed in float64
 from the weights as they are, and e is an allowance for the rounding of the float32 pass, which is what is deployed. L
-is proven for the suite's own architectures; for other networks it is what they declare, which an attack tries to refute.
+is proven for the suite's own layers; of other networks it is what they declare, which an attack tries to refute.
 """
 
 from __future__ import annotations
