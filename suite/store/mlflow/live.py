@@ -71,11 +71,15 @@ class Background:
         if not self._thread.ident:
             self._thread.start()
 
-    def end(self) -> bool:
-        """Ask for the last step, and wait for it as long as a run may; whether it is done and well."""
-        self.start()
+    def finish(self) -> None:
+        """Ask for the last step, and do not wait for it."""
         self._ending.set()
-        patient, until = is_file(tracking_uri(self.runs)), time.monotonic() + LONGEST
+        self.start()
+
+    def end(self, at_most: float = LONGEST) -> bool:
+        """Ask for the last step, and wait for it as long as a run may; whether it is done and well."""
+        self.finish()
+        patient, until = is_file(tracking_uri(self.runs)), time.monotonic() + at_most
         while self._thread.is_alive() and time.monotonic() < until:
             begun = time.monotonic()
             limits = [] if patient or self._phase == "own" else [self.patience]
@@ -172,7 +176,8 @@ class LiveRun(Background):
 
     def _send_points(self, client: MlflowClient, run_id: str) -> None:
         points = self._points[:]
-        fresh = [point for point in points if point[2] not in self._have.get(point[0].rpartition("training.")[0], ())]
+        known = {f"{prefix}training.": steps for prefix, steps in self._have.items()}
+        fresh = [point for point in points if point[2] not in known.get(point[0].rpartition(".")[0] + ".", ())]
         log_metrics(client, run_id, [make_metric(*point) for point in fresh])
         del self._points[: len(points)]
 

@@ -117,7 +117,7 @@ def complete(client: MlflowClient, entry: Entry, there: Run | None, folder: Path
     ]
     log_metrics(client, run_id, [*fresh, *missing_losses(client, run_id, folder, content)])
     send_files(client, run, folder, with_model=entry.model and model is None)
-    set_tags(client, run, {"suite.result": content.stamp})
+    client.set_tag(run_id, "suite.result", content.stamp)
     client.set_terminated(run_id, "FINISHED")
     return str(run_id)
 
@@ -132,7 +132,8 @@ def find(client: MlflowClient, where: str, entry: Entry) -> Run | None:
     keys = [entry.key, *({"suite.run_id": name} for name in entry.formerly)]
     found: list[Run] = []
     for key in keys:
-        wanted = " AND ".join(f"tags.`{name}` = '{value}'" for name, value in key.items())
+        quoted = {name: f'"{value}"' if "'" in value else f"'{value}'" for name, value in key.items()}
+        wanted = " AND ".join(f"tags.`{name}` = {value}" for name, value in quoted.items())
         found += client.search_runs([where], wanted)
     found.sort(key=lambda run: (run.info.status != "FINISHED", run.info.start_time))
     for other in found[1:]:
@@ -165,10 +166,10 @@ def take_up(client: MlflowClient, entry: Entry, there: Run | None, content: Cont
     if there is None:
         where = open_experiment(client, entry.experiment, runs)
         nested = {"mlflow.parentRunId": entry.parent(client)} if entry.parent else {}
-        there = client.create_run(where, run_name=entry.name, tags={**own_tags(), **nested, **entry.key})
+        there = client.create_run(where, run_name=entry.name, tags=shortened({**own_tags(), **nested, **tags}))
     elif there.info.status != "RUNNING":
         client.update_run(there.info.run_id, status="RUNNING")
-    set_tags(client, there, tags)
+    set_tags(client, there, tags)  # of a new run they are there
     log_params(client, there.info.run_id, {k: v for k, v in params.items() if k not in there.data.params})
     if content.spec.get("data") and not (there.inputs and there.inputs.dataset_inputs):
         client.log_inputs(there.info.run_id, [data_input(content, entry.source)])
@@ -229,17 +230,21 @@ def send_files(client: MlflowClient, run: Run, folder: Path, *, with_model: bool
     for file in files:
         if have.get(file.name) != digests[file.name]:
             client.log_artifact(run.info.run_id, str(file))
-    set_tags(client, run, {"suite.files": json.dumps(digests)})
+    client.set_tag(run.info.run_id, "suite.files", json.dumps(digests))
 
 
 def set_tags(client: MlflowClient, run: Run, tags: Mapping[str, str]) -> None:
     """Set the tags that are not there as they should be, as many in one call as MLflow takes."""
     from mlflow.entities import RunTag
 
-    texts = {name: text[:LONGEST_TAG] for name, text in tags.items()}
-    fresh = [RunTag(name, text) for name, text in texts.items() if run.data.tags.get(name) != text]
+    fresh = [RunTag(name, text) for name, text in shortened(tags).items() if run.data.tags.get(name) != text]
     for first in range(0, len(fresh), TAGS):
         client.log_batch(run.info.run_id, tags=fresh[first : first + TAGS])
+
+
+def shortened(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags as long as MLflow takes them."""
+    return {name: text[:LONGEST_TAG] for name, text in tags.items()}
 
 
 def log_params(client: MlflowClient, run_id: str, params: Mapping[str, object]) -> None:
