@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import ssl
@@ -133,6 +134,7 @@ def connect(runs: Path) -> MlflowClient:
     require("--track", "track", "mlflow")
     from mlflow import MlflowClient
 
+    logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"])  # it may have been imported before
     uri = tracking_uri(runs)
     if uri.startswith("sqlite:///") and (path := uri.removeprefix("sqlite:///").partition("?")[0]):
         make_database(Path(path), runs / "mlartifacts", locked(runs, "database"))
