@@ -51,7 +51,7 @@ def runs(finished: Path, tmp_path: Path) -> Path:
 
 
 def folder_of(runs: Path) -> Path:
-    [file] = runs.glob("*/result.json")
+    [file] = runs.glob("*/spec.json")
     return file.parent
 
 
@@ -191,11 +191,11 @@ def test_a_run_is_updated_in_place_and_three_at_once_do_not_double_it(runs: Path
 @pytest.mark.slow
 def test_the_model_is_logged_once_with_its_signature_and_loads(runs: Path) -> None:
     folder = folder_of(runs)
-    twin = Path(shutil.copytree(folder, runs / "twin"))  # another run of the same model
     client = connect(runs)
     log(folder, client, runs)
-    log(twin, client, runs)
-    first, second = sorted(logged(runs, client), key=lambda each: each.info.start_time)
+    log(Path(shutil.copytree(folder, runs / "twin")), client, runs)  # another run of the same model
+    found = sorted(logged(runs, client), key=lambda each: each.info.start_time)
+    first, second = (client.get_run(each.info.run_id) for each in found)
     [output], [model_input] = first.outputs.model_outputs, second.inputs.model_inputs
     assert output.model_id == model_input.model_id
     weights = list((runs / "mlartifacts").rglob("model.safetensors"))

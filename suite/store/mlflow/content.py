@@ -64,7 +64,7 @@ def read_content(folder: Path) -> Content:
     raw = file.read_bytes() if file.exists() else b""
     result = upgrade(json.loads(raw)) if raw else {}
     tags, names = dict[str, str](), list[str]()
-    with suppress(UserError):  # of another version, or with a plugin that is not here: the files tell enough
+    with suppress(UserError, FileNotFoundError):  # of another version, or with a plugin that is not here
         found = read_spec(folder)
         names = [each.name for each in lineage(found.model)]
         tags |= {

@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -76,6 +76,11 @@ def reach(runs: Path, *, again: bool = False) -> None:
     when, reason = _silent.get(uri, (-RETRY, ""))
     if not again and time.monotonic() - when < RETRY:
         raise Unreachable(reason)
+    if not uri.startswith("http"):
+        with suppress(Exception):  # to import a driver takes seconds on a busy machine, which are not the server's
+            from sqlalchemy import make_url
+
+            make_url(uri).get_dialect().import_dbapi()
     answer: list[Exception | None] = []
 
     def ask() -> None:

@@ -138,7 +138,7 @@ def find(client: MlflowClient, where: str, entry: Entry) -> Run | None:
     found.sort(key=lambda run: (run.info.status != "FINISHED", run.info.start_time))
     for other in found[1:]:
         remove(client, other)
-    return found[0] if found else None
+    return client.get_run(found[0].info.run_id) if found else None  # a search leaves out the models
 
 
 def remove(client: MlflowClient, run: Run) -> None:
