@@ -18,7 +18,7 @@ from helpers.cli import call
 from suite.errors import UserError
 from suite.store.mlflow.database import is_whole, make_database
 from suite.store.mlflow.place import Unreachable, connect, explain, locked, open_experiment, reach, shown
-from suite.store.mlflow.send import sync
+from suite.store.mlflow.resend import sync
 
 pytest.importorskip("mlflow")
 SECRET = "s3cret-w0rd"

@@ -15,7 +15,7 @@ from helpers.known import records_file
 
 from suite import RunSpec, run
 from suite.pipeline import Machine
-from suite.store.mlflow import connect, log, sync, track
+from suite.store.mlflow import connect, log, sync
 from suite.store.mlflow.content import flatten, make_metrics
 
 mlflow = pytest.importorskip("mlflow")
@@ -76,7 +76,7 @@ def test_a_result_that_changed_replaces_the_old_one(runs: Path) -> None:
     [folder] = [file.parent for file in runs.glob("*/result.json")]
     content = (folder / "result.json").read_text()
     (folder / "result.json").write_text(content.replace('"acr"', '"abc": 1.5,\n  "acr"'))
-    assert track(folder, runs)
+    assert sync(runs) == (1, 1)
     client = connect(runs)
     experiment = client.get_experiment_by_name("suite/digits")
     [logged] = client.search_runs([experiment.experiment_id])

@@ -97,8 +97,8 @@ def sync(runs: Runs = RUNS, format: Output = Format.table) -> None:
     """Send to MLflow what it lacks of finished runs and studies: made without it, or while it was down."""
     if not find_spec("mlflow"):  # to import it takes seconds, and a server may not answer
         require("suite sync", "track", "mlflow")
-    from suite.store.mlflow import shown, tracking_uri
-    from suite.store.mlflow import sync as send
+    from suite.store.mlflow.place import shown, tracking_uri
+    from suite.store.mlflow.resend import sync as send
 
     there, finished = send(runs)
     whole = there == finished

@@ -17,8 +17,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from suite.spec.run_spec import RunSpec
 from suite.store.mlflow.content import flatten, make_metric, own_tags
 from suite.store.mlflow.live import LONGEST, Background, LiveRun, Patience, Status
-from suite.store.mlflow.place import connect, explain, open_experiment, shown, tracking_uri
-from suite.store.mlflow.send import Entry, find, log_metrics, log_params, set_tags, warn
+from suite.store.mlflow.place import connect, explain, open_experiment, shown, tracking_uri, warn
+from suite.store.mlflow.send import Entry, find, log_metrics, log_params, set_tags
 from suite.tuning.definition import definition_of
 from suite.tuning.results import best_trials, open_studies, run_line, tabulate_trials
 from suite.tuning.space import Params

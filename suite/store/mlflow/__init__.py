@@ -2,10 +2,22 @@
 
 - `place`: where MLflow is, whether it answers, and a client of it; `database`: the SQLite file of a store;
 - `content`: what a run's folder holds for MLflow; `model`: its network as a logged model;
-- `send`: one run there, found again and updated in place; `live`: from a thread, while the run goes on.
+- `send`: one run there, found again and updated in place; `live`: from a thread, while the run goes on; `resend`: the
+  runs of a store, after the fact.
 """
 
-from suite.store.mlflow.place import connect, open_experiment, shown, tracking_uri
-from suite.store.mlflow.send import log, sync, track
+from __future__ import annotations
 
-__all__ = ["connect", "log", "open_experiment", "shown", "sync", "track", "tracking_uri"]
+from importlib import import_module
+from typing import Any
+
+_PLACES = {
+    "connect": "place", "open_experiment": "place", "reach": "place", "shown": "place", "tracking_uri": "place",
+    "log": "send", "sync": "resend",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from suite.errors import UserError
 from suite.spec.sections import PROTOCOLS
 from suite.spec.shell_line import command
@@ -101,14 +99,14 @@ def params_of(spec: Mapping[str, Any], measured: Any) -> dict[str, str]:
     asked = {*spec.get("protocols", ()), *measured}
     idle = {name for name in PROTOCOLS.paths() if name not in asked}
     kept = {name: value for name, value in spec.items() if name not in idle and name not in ("schema", "protocols")}
-    return {name: str(value) for name, value in flatten(kept).items()} if kept else {}
+    return {name: str(value) for name, value in flatten(kept).items()}
 
 
 def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a result that were measured: not its settings, which a protocol's part may repeat."""
     settings = {name: _settings(name) for name in PROTOCOLS.loadable() if isinstance(result.get(name), Mapping)}
     found = {}
-    for path, value in flatten(result).items() if result else ():
+    for path, value in flatten(result).items():
         head, _, rest = path.partition(".")
         leaf = path.rpartition(".")[2]
         constant = leaf in CONSTANT or (rest and leaf in settings.get(head, ()))
@@ -166,10 +164,12 @@ def make_metric(name: str, value: float, step: int = 0, time: int | None = None,
     return Metric(name.replace("@", "."), float(value), time or now(), step, model_id=model)
 
 
-def flatten(tree: Mapping[str, object]) -> dict[str, object]:
+def flatten(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """A tree of settings with dotted names."""
-    [row] = pd.json_normalize(dict(tree)).to_dict("records")
-    return {str(name): value for name, value in row.items()}
+    found: dict[str, object] = {}
+    for name, value in tree.items():
+        found |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return found
 
 
 def _read(file: Path) -> dict[str, Any]:

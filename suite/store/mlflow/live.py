@@ -26,8 +26,9 @@ from suite.store.mlflow.place import (
     reach,
     shown,
     tracking_uri,
+    warn,
 )
-from suite.store.mlflow.send import Entry, complete, find, is_settled, log_metrics, run_entry, set_tags, take_up, warn
+from suite.store.mlflow.send import Entry, complete, find, is_settled, log_metrics, run_entry, set_tags, take_up
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

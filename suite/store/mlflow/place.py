@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from suite.errors import UserError, first_line, require
+from suite.progress import console
 from suite.store.mlflow.database import make_database
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PROBE = 2.0  # seconds that a server has to answer the first question of a process
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # so its pages open as those of training
 RETRY = 60.0  # seconds for which a server that did not answer is left alone
 USUAL = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -58,6 +60,11 @@ def explain(error: BaseException, runs: Path) -> str:
     if isinstance(error, UserError):
         return shown(text)
     return f"MLflow at {shown(uri)} did not take the run ({shown(text)})"
+
+
+def warn(text: str) -> None:
+    """A line about MLflow, which never stops a run."""
+    console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def is_file(uri: str) -> bool:
@@ -165,7 +172,8 @@ def open_experiment(client: MlflowClient, name: str, runs: Path) -> str:
         local = uri.startswith("sqlite:")
         with locked(runs, "database"):
             if not (found := client.get_experiment_by_name(name)):
-                return client.create_experiment(name, (runs / "mlartifacts").absolute().as_uri() if local else None)
+                files = (runs / "mlartifacts").absolute().as_uri() if local else None
+                return str(client.create_experiment(name, files, tags=KIND))
     if found.lifecycle_stage == "deleted":
         command = f"mlflow experiments restore --experiment-id {found.experiment_id}"
         command = command if "MLFLOW_TRACKING_URI" in os.environ else f"MLFLOW_TRACKING_URI={uri} {command}"

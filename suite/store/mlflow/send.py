@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite.progress import console
 from suite.store.files import read_json
 from suite.store.mlflow.content import Content, loss_points, make_metric, own_tags, read_content
 from suite.store.mlflow.model import log_model
-from suite.store.mlflow.place import connect, explain, locked, open_experiment, reach
+from suite.store.mlflow.place import locked, open_experiment
 from suite.store.result import upgrade
 
 if TYPE_CHECKING:
@@ -49,46 +48,6 @@ def run_entry(folder: Path, dataset: str, source: str = "") -> Entry:
     environment = read_json(folder / "environment.json") if (folder / "environment.json").exists() else {}
     formerly = tuple(filter(None, (environment.get("formerly"),)))
     return Entry(f"suite/{dataset}", folder.name, {"suite.run_id": folder.name}, formerly, source=source)
-
-
-def track(folder: Path, runs: Path) -> bool:
-    """Log one finished run; true if it is in MLflow now. A store that fails costs a warning, never the run."""
-    try:
-        log(folder, connect(runs), runs)
-    except Exception as error:  # whatever the store's client raises
-        warn(f"{folder.name} was not logged: {explain(error, runs)}")
-        return False
-    return True
-
-
-def sync(runs: Path) -> tuple[int, int]:
-    """Send every finished run under `runs` to MLflow: (how many are there now, how many finished runs there are).
-
-    Each reason why runs are not sent is said once, and a server that does not answer is asked once for all runs.
-    """
-    folders, there, reasons = [file.parent for file in sorted(runs.glob("*/result.json"))], 0, dict[str, int]()
-    try:
-        if folders:
-            reach(runs, again=True)
-            client = connect(runs)
-        for folder in folders:
-            try:
-                log(folder, client, runs)
-                there += 1
-            except Exception as error:  # whatever the store's client raises
-                reason = explain(error, runs)
-                reasons[reason] = reasons.get(reason, 0) + 1
-                reach(runs, again=True)
-    except Exception as error:
-        reasons = {explain(error, runs): len(folders) - there}
-    for reason, runs_lost in reasons.items():
-        warn(f"{runs_lost} of {len(folders)} runs not sent: {reason}")
-    return there, len(folders)
-
-
-def warn(text: str) -> None:
-    """A line about MLflow, which never stops a run."""
-    console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def log(folder: Path, client: MlflowClient, runs: Path) -> str:
