@@ -166,9 +166,9 @@ def make_metric(name: str, value: float, step: int = 0, time: int | None = None,
 
 def flatten(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """A tree of settings with dotted names."""
-    found: dict[str, object] = {}
+    found = {f"{prefix}{name}": value for name, value in tree.items() if not isinstance(value, Mapping)}
     for name, value in tree.items():
-        found |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+        found |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {}
     return found
 
 

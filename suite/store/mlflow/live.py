@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from suite.errors import first_line
-from suite.store.mlflow.content import lineage, loss_points, make_metric, now, read_content
+from suite.store.mlflow.content import lineage, loss_points, make_metric, make_metrics, now, read_content
 from suite.store.mlflow.model import WEIGHTS, log_model
 from suite.store.mlflow.place import (
     RETRY,
@@ -183,7 +183,7 @@ class LiveRun(Background):
         del self._points[: len(points)]
 
     def _end(self, client: MlflowClient, run: Run) -> None:
-        log_metrics(client, run.info.run_id, [make_metric(name, value) for name, value in self.metrics.items()])
+        log_metrics(client, run.info.run_id, make_metrics(self.metrics))
         set_tags(client, run, self.tags)
         client.set_terminated(run.info.run_id, self.status)
 
