@@ -189,7 +189,7 @@ def test_a_run_is_updated_in_place_and_three_at_once_do_not_double_it(runs: Path
 
 
 @pytest.mark.slow
-def test_the_model_is_logged_once_with_its_signature_and_loads(runs: Path) -> None:
+def test_the_model_is_logged_once_with_its_signature_and_loads(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = folder_of(runs)
     client = connect(runs)
     log(folder, client, runs)
@@ -202,7 +202,7 @@ def test_the_model_is_logged_once_with_its_signature_and_loads(runs: Path) -> No
     assert len(weights) == 1
     assert weights[0].samefile(folder / "model.safetensors")
 
-    mlflow.set_tracking_uri(f"sqlite:///{runs}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs}/mlflow.db")
     loaded = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
     assert loaded.metadata.signature.inputs.inputs[0].shape == (-1, 1, 8, 8)
     assert loaded.metadata.signature.outputs.inputs[0].shape == (-1, 10)
