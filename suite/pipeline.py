@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,10 @@ from suite.store.environment import environment
 from suite.store.files import write_json
 from suite.store.folder import Folder, RunFolder, run_protocols
 from suite.store.migrate import migrate
+from suite.store.mlflow.live import LiveRun, tracked
 from suite.store.read import read_spec
 from suite.store.result import make_result
-from suite.training import Watch, training_steps
+from suite.training import Report, Watch, training_steps
 from suite.training import train as fit
 
 
@@ -65,42 +67,43 @@ def run(
     train: bool = True,
     data: Dataset | None = None,
     watch: Watch | None = None,
+    log: LiveRun | None = None,
 ) -> RunFolder:
     """Carry out a run, or what is left of it, and return its folder; `result.json` there is its row.
 
     Interrupted at any point, the same call goes on where it stopped and ends with the same records. The row has the
     metrics of every protocol that the folder has all records of, asked for now or earlier. Without `train` a model that
     is not there is an error. `data` takes the place of the spec's data set: a view of it, with its own fingerprint.
-    `watch` sees the model after each step of its training. Raises UserError for everything the user can fix.
+    `watch` sees the model after each step of its training. MLflow has the run in `log`, which the caller closes, or as
+    the machine says. Raises UserError for everything the user can fix.
     """
     machine = machine or Machine()
     device = machine.torch_device
     keep_memory()
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.allow_tf32 = False  # fp32 is to mean fp32 on every device
-    if spec.dataset in FACTS:
+    if train and spec.dataset in FACTS:
         check_checkpoints(spec.model, *FACTS[spec.dataset], machine)
     data = data or datasets.load(spec.dataset, machine.data_root)
-    check_checkpoints(spec.model, len(data.classes), data.shape, machine)
+    if train and spec.dataset not in FACTS:
+        check_checkpoints(spec.model, len(data.classes), data.shape, machine)
     spec = spec.on(data.fingerprint)
     if spec.certify.top >= len(data.classes):
         raise UserError(f"the top-{spec.certify.top} rule needs more than the {len(data.classes)} classes here")
     migrate(machine.runs)
     folder = RunFolder(machine.runs / spec.name, spec)
-    with folder.locked():
-        folder.open(environment(device))
+    own_log = tracked(folder.path, machine.runs, data, spec, on=machine.track)
+    with folder.locked(), nullcontext(log) if log else own_log as live:
+        folder.open(environment(device) | {"data": describe(data)})
         protocols = needed(spec)
         spec = folder.keep_settings(protocols)
         announce(spec, data, machine)
-        model = obtain(spec.model, data, machine, folder, train=train, watch=watch)
+        live.start()
+        model = obtain(spec.model, data, machine, folder, train=train, watch=watch, report=live.report)
         for name in protocols:
             measure(name, model.to(device).eval(), data, folder, machine)
         result = make_result(spec, data.name, data.title, complete(folder, data))
         write_json(folder.path / "result.json", result)
-    if machine.track:
-        from suite.store.mlflow import track
-
-        track(folder.path, machine.runs)
     return folder
 
 
@@ -126,6 +129,12 @@ def reopen(name: str, machine: Machine) -> RunSpec:
         near = sorted(path.name for path in found) or difflib.get_close_matches(name, folders, n=3, cutoff=0.4)
         raise UserError(f"{said} in {machine.runs}" + (f": {', '.join(near)}" if near else ""))
     return read_spec(found[0])
+
+
+def describe(data: Dataset) -> dict[str, Any]:
+    """What a reader of a run has to know of its images without having them."""
+    sizes = {"train": len(data.train), "test": len(data.test)}
+    return {"title": data.title, "shape": list(data.shape), "classes": len(data.classes), **sizes}
 
 
 def needed(spec: RunSpec) -> list[str]:
@@ -155,6 +164,7 @@ def obtain(
     *,
     train: bool = True,
     watch: Watch | None = None,
+    report: Report | None = None,
 ) -> nn.Module:
     """The trained model of a spec: loaded if any run has trained it, else trained now, from what it starts from."""
     folder, device = Folder(machine.runs / "models" / spec.name, spec), machine.torch_device
@@ -172,14 +182,17 @@ def obtain(
         folder.open(environment(device))
         if not folder.checkpoint.exists():
             method = spec.build_method()
-            start = obtain(spec.start, data, machine).to(device).eval() if spec.start else None
+            start = obtain(spec.start, data, machine, report=report).to(device).eval() if spec.start else None
             if start and not method.start_is_teacher:
                 model.load_state_dict(start.state_dict())
             model.to(device)
             method.begin(model, start)
             history = []
             if method.trains:
-                history = fit(model, method, data, spec, checkpoint=folder.unfinished, device=device, watch=watch)
+                history = fit(
+                    model, method, data, spec,
+                    checkpoint=folder.unfinished, device=device, watch=watch, report=report,
+                )  # fmt: skip
             folder.save_model(model.cpu(), history)
         folder.load_model(model)
     if user:

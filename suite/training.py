@@ -23,6 +23,7 @@ from suite.store.files import write_atomically
 
 ADAM_SECOND = 0.999  # AdamW's average of squared gradients
 CHECKPOINT_SHARE = 0.02  # of the training time may go into writing checkpoints
+Report = Callable[[ModelSpec, dict[str, float]], None]  # the model, and a point of its history
 Watch = Callable[[int, int, nn.Module], None]  # steps done, of how many, and the model as it is then
 
 
@@ -80,13 +81,14 @@ def train(
     checkpoint: Path,
     device: torch.device,
     watch: Watch | None = None,
+    report: Report | None = None,
 ) -> list[dict[str, float]]:
     """Train `model` in place, by a method that has begun. Its history: the mean loss, twenty times an epoch.
 
     Everything is a function of the spec and the step, so training that was interrupted goes on from `checkpoint`
     to the very weights that it would have reached. `watch` is called after each step; it may look at the model and
-    leave it in either mode, and what it raises ends the training. Raises Diverged where the loss is no longer finite;
-    the last good checkpoint stays.
+    leave it in either mode, and what it raises ends the training. `report` gets each point of the history. Raises
+    Diverged where the loss is no longer finite; the last good checkpoint stays.
     """
     if len(data.train) < 2:
         raise UserError(f"{data.title} from {data.source} has no training images; only its test split is there")
@@ -95,7 +97,7 @@ def train(
     total = training_steps(settings, len(data.train))
     if total < method.stages:
         raise UserError(f"{total} training steps cannot be shared by {method.stages} timesteps; raise epochs")
-    report = max(1, per_epoch // 20)
+    interval = max(1, per_epoch // 20)
     optimizer = make_optimizer(model, settings)
     first_steps = [math.ceil(stage * total / method.stages) for stage in range(method.stages)]
     step, history, losses = 0, [], []
@@ -105,6 +107,9 @@ def train(
         optimizer.load_state_dict(state["optimizer"])
         method.load_state_dict(state["method"])
         step, history, losses = state["step"], state["history"], state["losses"]
+        if report:
+            for entry in history:
+                report(spec, entry)
     due = time.monotonic()
     with progress(f"train {spec.method}", total, step) as advance:
         for x, y in batches(data, spec, step, total):
@@ -134,9 +139,11 @@ def train(
             optimizer.step()
             step += 1
             losses.append(loss.item())
-            if len(losses) == report or step == total:
+            if len(losses) == interval or step == total:
                 mean = sum(losses) / len(losses)
-                history.append({"epoch": step / per_epoch, "loss": mean, "lr": rate})
+                history.append({"step": step, "epoch": step / per_epoch, "loss": mean, "lr": rate})
+                if report:
+                    report(spec, history[-1])
                 losses = []
             advance(f"loss {history[-1]['loss']:.4f}" if history else "")
             if time.monotonic() > due and step < total and _finite(model):

@@ -133,7 +133,8 @@ def other_command(arguments: list[str]) -> None:
     elif arguments[0] == "python" and arguments[1] != "-m":
         assert (ROOT / arguments[1]).is_file()
     else:
-        assert arguments[0] in (".", "cp", "git", "pip", "export", "python", "ruff", "mypy"), arguments
+        known = (".", "cp", "git", "pip", "export", "python", "ruff", "mypy", "mlflow", "optuna-dashboard")
+        assert arguments[0] in known, arguments
 
 
 def test_the_slow_algorithm_of_the_documentation_is_certifys() -> None:

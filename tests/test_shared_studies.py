@@ -81,7 +81,7 @@ def test_a_trial_whose_process_dies_twice_is_left(tmp_path: Path, storage: str) 
     study = tuning.begin(GIVEN, "s", where)
     definition = definition_of(study)
     work = tuning.Work(
-        study, definition, where, Machine(runs=tmp_path), tuning.StudyLog(tmp_path, "s", storage, on=False),
+        study, definition, where, Machine(runs=tmp_path), tuning.StudyLog(tmp_path, study, where, on=False),
         validation(datasets.load("digits"), 0.1), definition.build_objectives(), definition.build_space(),
     )  # fmt: skip
     params = []

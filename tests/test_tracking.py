@@ -15,7 +15,8 @@ from helpers.known import records_file
 
 from suite import RunSpec, run
 from suite.pipeline import Machine
-from suite.store.mlflow import connect, flatten, log, make_metrics, sync, track
+from suite.store.mlflow import connect, log, sync
+from suite.store.mlflow.content import flatten, make_metrics
 
 mlflow = pytest.importorskip("mlflow")
 
@@ -33,7 +34,8 @@ def test_a_run_made_without_mlflow_is_synced_once_and_completely(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nobody listens there
     assert sync(runs) == (0, 1)
-    assert "'suite sync' does it later" in " ".join(capsys.readouterr().err.split())
+    [said] = capsys.readouterr().err.splitlines()
+    assert said.startswith("1 of 1 runs not sent: MLflow at http://127.0.0.1:9 does not answer (")
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert sync(runs) == (1, 1)
     client = connect(runs)
@@ -58,11 +60,13 @@ def test_a_run_made_without_mlflow_is_synced_once_and_completely(
         "spec.json",
         "environment.json",
         "result.json",
-        "model.safetensors",
         records_file(folder, "certify").name,
     }
     local = client.download_artifacts(logged.info.run_id, records_file(folder, "certify").name)
     assert Path(local).read_bytes() == records_file(folder, "certify").read_bytes()
+    [model] = client.search_logged_models([experiment.experiment_id])
+    weights = Path(model.artifact_location.removeprefix("file://")) / "data" / "model.safetensors"
+    assert weights.samefile(folder / "model.safetensors")  # stored once
     assert len(client.get_metric_history(logged.info.run_id, "training.loss")) == len(
         json.loads((folder / "training.json").read_text())
     )
@@ -72,7 +76,7 @@ def test_a_result_that_changed_replaces_the_old_one(runs: Path) -> None:
     [folder] = [file.parent for file in runs.glob("*/result.json")]
     content = (folder / "result.json").read_text()
     (folder / "result.json").write_text(content.replace('"acr"', '"abc": 1.5,\n  "acr"'))
-    assert track(folder, runs)
+    assert sync(runs) == (1, 1)
     client = connect(runs)
     experiment = client.get_experiment_by_name("suite/digits")
     [logged] = client.search_runs([experiment.experiment_id])

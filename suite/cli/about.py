@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -94,15 +95,23 @@ def illustrate(
 
 
 def sync(runs: Runs = RUNS, format: Output = Format.table) -> None:
-    """Send finished runs to MLflow that were made without it, or while it was down."""
-    require("suite sync", "track", "mlflow")
-    from suite.store.mlflow import sync as send
-    from suite.store.mlflow import tracking_uri
+    """Send to MLflow what it lacks of finished runs and studies: made without it, or while it was down."""
+    if not find_spec("mlflow"):  # to import it takes seconds, and a server may not answer
+        require("suite sync", "track", "mlflow")
+    from suite.store.mlflow.place import shown, tracking_uri
+    from suite.store.mlflow.resend import sync as send
 
     there, finished = send(runs)
+    whole = there == finished
+    if whole and (runs / "studies.db").exists() and find_spec("optuna"):
+        from suite.tuning.mlflow import sync_studies
+
+        whole = sync_studies(runs)
+    place = shown(tracking_uri(runs))
     if format is Format.json:
-        print(json.dumps({"logged": there, "finished": finished, "tracking_uri": tracking_uri(runs)}))
+        print(json.dumps({"logged": there, "finished": finished, "tracking_uri": place}))
     else:
-        out.print(f"{there} of {finished} finished runs are in MLflow at {tracking_uri(runs)}", highlight=False)
-    if there < finished:
+        line = f"{there} of {finished} finished runs are in MLflow at {place}"
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
+    if not whole:
         raise typer.Exit(1)

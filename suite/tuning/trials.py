@@ -37,12 +37,13 @@ from suite.training import Watch
 from suite.tuning.definition import SAMPLERS, StudyDefinition, StudyOptions, begin, definition_of
 from suite.tuning.mlflow import StudyLog
 from suite.tuning.objectives import Objective
-from suite.tuning.results import FINISHED, best_trials
+from suite.tuning.results import FINISHED
 from suite.tuning.storage import Storage
 
 LOOKS = 4  # training is looked at after each quarter but the last
 LOOK_DRAWS, LOOK_IMAGES = 200, 100  # of the certificates made then
 POLL = 0.5  # seconds between looks at trials that other processes still have to finish
+HURRY = 3.0  # seconds that a process which is interrupted waits for MLflow
 ENOUGH = 3  # trials in a row that fail end the process
 
 
@@ -73,7 +74,7 @@ def tune(given: StudyOptions, name: str | None, trials: int, storage: Storage, m
         work = Work(
             study, definition, storage,
             machine=replace(machine, runs=machine.runs / "studies", track=False),
-            log=StudyLog(machine.runs, study.study_name, storage.url, machine.track),
+            log=StudyLog(machine.runs, study, storage, on=machine.track),
             data=validation(datasets.load(definition.dataset, machine.data_root), definition.validation),
             objectives=definition.build_objectives(),
             space=definition.build_space(),
@@ -88,9 +89,6 @@ def carry_on(work: Work, trials: int) -> None:
     """One trial after the other, until enough are finished."""
     study, begun, done, failed = work.study, time.monotonic(), 0, 0
     console.print(f"study '{study.study_name}' in {work.storage.url}", highlight=False, soft_wrap=True)
-    with work.storage.lock("begin"):
-        if "mlflow" not in study.user_attrs and (logged := work.log.begin(work.definition)):
-            study.set_user_attr("mlflow", logged)
     while taken := take_trial(work, trials):
         trial, release = taken
         try:
@@ -108,9 +106,7 @@ def carry_on(work: Work, trials: int) -> None:
         console.print(line, highlight=False, soft_wrap=True)
         if failed == ENOUGH:
             raise UserError(f"{ENOUGH} trials in a row failed, the last: {ended[trial.number].user_attrs['error']}")
-    front = best_trials(study) if len(work.objectives) == 1 else []
-    values = dict(zip(work.definition.objectives, front[0].values, strict=True)) if front else {}
-    work.log.end(study.user_attrs.get("mlflow"), "FINISHED", values)
+    work.log.end()
 
 
 def describe_trial(work: Work, trial: FrozenTrial) -> str:
@@ -161,7 +157,7 @@ def reap(work: Work) -> None:
         known = work.study.get_trials(deepcopy=False)[trial.number]  # it may have ended before the lock was taken
         if known.state == TrialState.RUNNING:
             work.study.tell(trial.number, state=TrialState.FAIL)
-            work.log.end(known.user_attrs.get("mlflow"), "FAILED", {})
+            work.log.lose_trial(trial.number)
             again = "retry_of" not in known.user_attrs
             if again:
                 work.study.enqueue_trial(known.params, user_attrs={"retry_of": trial.number})
@@ -174,7 +170,6 @@ def give_back(work: Work, trial: Trial, why: str) -> None:
     """Put a trial that this process cannot end back into the queue."""
     trial.set_user_attr("error", why)
     work.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
-    work.log.end(trial.user_attrs.get("mlflow"), "KILLED", {})
     work.study.enqueue_trial(trial.params, user_attrs={k: v for k, v in trial.user_attrs.items() if k == "retry_of"})
 
 
@@ -184,30 +179,30 @@ def attempt(work: Work, trial: Trial) -> bool:
     Training that diverges is pruned: its values are bad, which the sampler has to learn. Raises OSError for a disk that
     is full, and KeyboardInterrupt.
     """
-    parent = work.study.user_attrs.get("mlflow")
-    if parent and (logged := work.log.begin_trial(parent, trial.number, trial.params)):
-        trial.set_user_attr("mlflow", logged)
     values: list[float] | None = None
-    state, status, folder = TrialState.COMPLETE, "FINISHED", None
+    state, folder, log = TrialState.COMPLETE, None, None
     try:
         spec = work.definition.trial_spec(trial.params).on(work.data.fingerprint)
         folder = work.machine.runs / spec.name
         trial.set_user_attr("run", spec.name)
-        finished = run(spec, work.machine, data=work.data, watch=build_watch(work, trial, spec))
+        log = work.log.trial(trial.number, trial.params, spec, folder)
+        finished = run(spec, work.machine, data=work.data, watch=build_watch(work, trial, spec), log=log)
         records, result = finished.read_records("certify"), read_json(folder / "result.json")
         values = [each.value(records, result) for each in work.objectives]
     except optuna.TrialPruned:
-        state, status = TrialState.PRUNED, "KILLED"
+        state = TrialState.PRUNED
     except Diverged as error:
         trial.set_user_attr("error", str(error))
-        state, status = TrialState.PRUNED, "KILLED"
+        state = TrialState.PRUNED
     except (UserError, RuntimeError) as error:
         trial.set_user_attr("error", str(error))
-        state, status = TrialState.FAIL, "FAILED"
+        state = TrialState.FAIL
+    except BaseException:
+        work.log.end_trial(log, trial, TrialState.FAIL, None, at_most=HURRY)
+        raise
     if folder:
         discard_weights(work, spec)
-    named = dict(zip(work.definition.objectives, values or (), strict=False))
-    work.log.end(trial.user_attrs.get("mlflow"), status, named, folder)
+    work.log.end_trial(log, trial, state, values)
     work.study.tell(trial, values, state=state, skip_if_finished=True)
     return state != TrialState.FAIL
 
