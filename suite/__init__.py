@@ -12,7 +12,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from suite.api import certify
+    from suite.api.certify import certify
+    from suite.api.evaluate import evaluate
+    from suite.api.measure import attack, audit, load_model, predict
     from suite.errors import UserError
     from suite.pipeline import Machine, run
     from suite.spec.run_spec import RunSpec
@@ -21,12 +23,20 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = version("l2-robustness-suite")
-__all__ = ["Machine", "RunSpec", "UserError", "__version__", "certify", "run"]
+__all__ = [
+    "Machine", "RunSpec", "UserError", "__version__", "attack", "audit", "certify", "evaluate", "load_model", "predict",
+    "run",
+]  # fmt: skip
 _HOMES = {
     "Machine": "suite.pipeline",
     "RunSpec": "suite.spec.run_spec",
     "UserError": "suite.errors",
-    "certify": "suite.api",
+    "attack": "suite.api.measure",
+    "audit": "suite.api.measure",
+    "certify": "suite.api.certify",
+    "evaluate": "suite.api.evaluate",
+    "load_model": "suite.api.measure",
+    "predict": "suite.api.measure",
     "run": "suite.pipeline",
 }
 

@@ -150,7 +150,7 @@ def complete(folder: RunFolder, data: Dataset) -> dict[str, pd.DataFrame]:
     """All records of each protocol that has them for all its images."""
     found = {}
     for name in run_protocols(folder.spec):
-        records = folder.read_records(name)
+        records = folder.records(name)
         if len(records) and set(PROTOCOLS.get(name).indices(folder.spec, len(data.test))) <= set(records["idx"]):
             found[name] = records
     return found
@@ -208,10 +208,10 @@ def measure(name: str, model: nn.Module, data: Dataset, folder: RunFolder, machi
         raise UserError(f"{data.title} from {data.source} has no test images for {name}")
     subject = Subject(
         model, spec, machine.batch_size, device,
-        records=folder.read_records,
+        records=folder.records,
         other=lambda other: obtain(other.on(spec.data), data, machine).to(device).eval(),
     )  # fmt: skip
-    with folder.records(name) as file:
+    with folder.recording(name) as file:
         size, done = protocol.group_size(spec, machine.batch_size), set(file.done)
         groups = [indices[first : first + size] for first in range(0, len(indices), size)]
         left = [index for group in groups if not done.issuperset(group) for index in group]

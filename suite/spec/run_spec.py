@@ -25,14 +25,20 @@ class RunSpec(ModelSpec):
     `quick` or `paper`; by default the one that fits data and machine) and from the method's recipe for it. Settings
     may be given flat (`lr=0.05, kappa=5, n=1000`), nested (`training={"lr": 0.05}`), or dotted
     (`**{"start.training.epochs": 3}` is the model that training starts from). A protocol's section is an attribute by
-    the protocol's name (`spec.certify.n`). Raises UserError for an unknown method, profile or setting, pydantic's
-    ValidationError (a ValueError) for a value out of range.
+    the protocol's name (`spec.certify.n`). Raises UserError for an unknown method, profile or setting, and for a
+    value out of range.
     """
 
     model_config = ConfigDict(extra="allow")
 
     profile: str
     protocols: tuple[str, ...] = Field(("accuracy", "certify"), description="which to go through; `all` for all")
+
+    def __init__(self, /, **given: Any):
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            raise UserError(one_line(error)) from error
 
     if TYPE_CHECKING:
 
@@ -140,8 +146,4 @@ def validate_sections(sections: dict[str, Any]) -> dict[str, Frozen]:
 
 
 def make_spec(**given: Any) -> RunSpec:
-    """RunSpec(**given), with a value out of range said in one line, as a UserError."""
-    try:
-        return RunSpec(**given)
-    except ValidationError as error:
-        raise UserError(one_line(error)) from error
+    return RunSpec(**given)

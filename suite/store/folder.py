@@ -21,6 +21,7 @@ from suite.spec.run_spec import SCHEMA, RunSpec
 from suite.spec.sections import PROTOCOLS
 from suite.store.files import read_json, write_atomically, write_json
 from suite.store.records import RecordFile, read_records
+from suite.store.result import Result
 
 S = TypeVar("S", bound=ModelSpec)
 
@@ -124,11 +125,33 @@ class RunFolder(Folder[RunSpec]):
         """Where a protocol's records lie, with the spec's settings."""
         return self.path / f"{protocol}-{self.spec.records_digest(protocol)}.jsonl"
 
-    def read_records(self, protocol: str) -> pd.DataFrame:
-        """The records that there are, with the spec's settings; none where there is no file."""
+    def records(self, protocol: str) -> pd.DataFrame:
+        """The records that there are, one per image, with the spec's settings; none where there is no file."""
         return read_records(self.records_file(protocol))
 
-    def records(self, protocol: str) -> RecordFile:
+    @property
+    def result(self) -> Result:
+        """The row. Raises UserError where the run is not finished."""
+        file = self.path / "result.json"
+        if not file.exists():
+            raise UserError(f"{self.path.name} is not finished: it has no result.json yet")
+        return Result.from_file(file)
+
+    def __repr__(self) -> str:
+        try:
+            row = self.result
+        except UserError:
+            return f"<run {self.path.name}, not finished, in {self.path.parent}>"
+        clean = [] if row.clean_accuracy is None else [f"clean {100 * row.clean_accuracy:.1f} %"]
+        radii = [
+            f"{100 * share:.1f} % at {radius}"
+            for radius, share in list(row.certified_accuracy.items())[:3]
+            if share is not None
+        ]
+        figures = [*clean, f"certified {', '.join(radii)}", f"ACR {row.acr:.3f}", f"{row.images} images"]
+        return f"<run {self.path.name}: {'; '.join(figures)}; in {self.path.parent}>"
+
+    def recording(self, protocol: str) -> RecordFile:
         """The file of a protocol's records, to read what is done and to append.
 
         It begins with the records that another run of the same model has made with the same settings. Raises UserError

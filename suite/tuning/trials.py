@@ -187,7 +187,7 @@ def attempt(work: Work, trial: Trial) -> bool:
         trial.set_user_attr("run", spec.name)
         log = work.log.trial(trial.number, trial.params, spec, folder)
         finished = run(spec, work.machine, data=work.data, watch=build_watch(work, trial, spec), log=log)
-        records, result = finished.read_records("certify"), read_json(folder / "result.json")
+        records, result = finished.records("certify"), read_json(folder / "result.json")
         values = [each.value(records, result) for each in work.objectives]
     except optuna.TrialPruned:
         state = TrialState.PRUNED

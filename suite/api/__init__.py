@@ -1,0 +1,1 @@
+"""The suite from Python: for any network, without a command line."""

@@ -1,0 +1,188 @@
+"""What one would ask of a network on a few images, as tables: a vote's answers, attacks, an audit of certificates."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from suite import data as datasets
+from suite.api.evaluate import evaluate
+from suite.data import Dataset, InMemory, fingerprint
+from suite.errors import UserError
+from suite.networks.architectures import build
+from suite.networks.folding import folded
+from suite.networks.weights import load_into
+from suite.pipeline import Machine, reopen
+from suite.progress import progress
+from suite.ranges import Draws, Scale, check
+from suite.smoothing.noise import noisy
+from suite.smoothing.voting import Voter, together
+from suite.statistics import bounds
+from suite.store.files import read_json
+from suite.store.folder import RunFolder
+
+
+def pixels_of(images: Tensor) -> Tensor:
+    """Images as pixels in [0,1], float32 (N, C, H, W). Raises UserError where they are something else."""
+    if images.ndim != 4:
+        raise UserError(f"images have the shape (N, C, H, W), not {tuple(images.shape)}")
+    if images.dtype == torch.uint8:
+        return images.float() / 255
+    if len(images) and (images.max() > 1 + 1e-6 or images.min() < -1e-6):
+        said = f"images go from {images.min():g} to {images.max():g}"
+        raise UserError(f"{said}: their pixels have to be in [0,1]; divide by 255, and normalise inside of the network")
+    return images.float()
+
+
+def predict(
+    model: nn.Module,
+    images: Tensor,
+    *,
+    sigma: float,
+    n: int = 100,
+    alpha: float = 0.001,
+    seed: int = 0,
+    idx: Sequence[int] | None = None,
+    batch_size: int = 256,
+) -> Tensor:
+    """The vote's answers to images (N, C, H, W) of pixels in [0,1], int64 (N,); −1 where it abstains.
+
+    The model maps pixels in [0,1] to logits and is put in evaluation mode. An answer is the most probable class under
+    N(0, σ²I) noise with probability at least 1 − `alpha`, from `n` noisy passes, keyed by `seed` and the image's number
+    (`idx`, by default its position). Raises UserError for values out of range.
+
+    Source: Cohen, Rosenfeld and Kolter (2019), Predict.
+    """
+    check("sigma", sigma, Scale)
+    check("n", n, Draws)
+    if not 0 < alpha < 1:
+        raise UserError("predict needs 0 < alpha < 1")
+    pixels = pixels_of(images)
+    numbers = range(len(pixels)) if idx is None else list(idx)
+    if len(numbers) != len(pixels):
+        raise UserError(f"{len(pixels)} images but {len(numbers)} numbers in idx")
+    parameter = next(model.parameters(), None)
+    pixels = pixels if parameter is None else pixels.to(parameter.device)
+    if not len(pixels):
+        return torch.empty(0, dtype=torch.int64)
+
+    def voter(number: int, image: Tensor) -> Voter[int]:
+        votes = yield noisy(image, n, sigma=sigma, seed=seed, purpose="predict", index=number)
+        return bounds.predict(np.bincount(votes), alpha)
+
+    fast = folded(model.eval(), pixels[0])
+    asked = (voter(number, image) for number, image in zip(numbers, pixels, strict=True))
+    answers = []
+    with progress("predict", len(pixels)) as advance:
+        for answer, _ in together(asked, fast, batch_size=batch_size, precision="fp32"):
+            answers.append(answer)
+            advance("")
+    return torch.tensor(answers)
+
+
+def attack(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    sigma: float | None = None,
+    deployed: Literal["pass", "vote"] = "pass",
+    seed: int = 0,
+    batch_size: int = 256,
+    **settings: Any,
+) -> pd.DataFrame:
+    """How far each image has to move until the answer is wrong: a row per image, distances in pixels (ℓ2).
+
+    `model`, images (N, C, H, W) and labels (N,) as in `suite.certify`. For a pass no σ is needed; a vote is attacked by
+    the average of noisy passes. `settings` are those of the protocol: steps=20, best_steps=25, max_norm=4, draws=100.
+    Columns: idx, label, predict, correct, pgd, ddn, best (None: not found), search, claim. Raises UserError.
+    """
+    own = {f"attack.{name}": value for name, value in ({"images": len(images)} | settings).items()}
+    return on_images(model, images, labels, "attack", sigma, deployed, seed, batch_size, own)
+
+
+def audit(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    sigma: float | None = None,
+    deployed: Literal["pass", "vote"] = "pass",
+    n: int = 1_000,
+    alpha: float = 0.001,
+    seed: int = 0,
+    batch_size: int = 256,
+    **settings: Any,
+) -> pd.DataFrame:
+    """Certify images and search inside of each certificate for an image to which another answer is given.
+
+    `model`, images (N, C, H, W) and labels (N,) as in `suite.certify`; `n` and `alpha` are the certificates'. A network
+    that declares a Lipschitz bound gets margins, and needs no σ. `settings` are those of the protocol: steps=50,
+    restarts=5, searches=["pgd", "ddn"]. Columns: idx, label, radius, attacked, distance, ratio, violated, search, the
+    same of the L-bounds, claim. Raises UserError.
+    """
+    own = {f"audit.{name}": value for name, value in ({"images": len(images)} | settings).items()}
+    certify = {"certify.images": len(images)} | ({} if sigma is None else {"certify.n": n, "certify.alpha": alpha})
+    if sigma is not None:
+        certify["lbound.images"] = len(images)
+    return on_images(model, images, labels, "audit", sigma, deployed, seed, batch_size, own | certify)
+
+
+def on_images(
+    model: nn.Module, images: Tensor, labels: Tensor, protocol: str, sigma: float | None,
+    deployed: Literal["pass", "vote"], seed: int, batch_size: int, settings: dict[str, Any],
+) -> pd.DataFrame:  # fmt: skip
+    """The records of a protocol on images that are no data set."""
+    pixels = pixels_of(images).cpu()
+    if len(pixels) != len(labels) or not len(pixels):
+        raise UserError(f"{len(pixels)} images but {len(labels)} labels")
+    with torch.no_grad():
+        parameter = next(model.parameters(), None)
+        one = pixels[:1] if parameter is None else pixels[:1].to(parameter)
+        classes = model.eval()(one).shape[1]
+    split = InMemory(pixels * 255, labels.cpu().long())  # type: ignore[no-untyped-call,unused-ignore]
+    shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
+    data = Dataset(
+        name="images", variant="", title="images", classes=tuple(map(str, range(classes))), shape=shape,
+        mean=(0.5,) * shape[0], std=(0.5,) * shape[0], augmentation="none", train=split, test=split,
+        source="memory", fingerprint=fingerprint(split, split),
+    )  # fmt: skip
+    if sigma is None and protocol == "attack" and deployed == "pass":
+        sigma = 1.0  # of certificates that are not made
+    with tempfile.TemporaryDirectory() as folder:
+        found = evaluate(
+            model, data, sigma=sigma, protocols=[protocol], deployed=deployed, seed=seed, runs=folder,
+            batch_size=batch_size, track=False, profile="quick", **settings,
+        )  # fmt: skip
+        return found.records(protocol)
+
+
+def load_model(run: RunFolder | str | Path, *, runs: str | Path = "runs", trust: bool = False) -> nn.Module:
+    """The trained model of a run, in evaluation mode: pixels in [0,1], (B, C, H, W), to logits (B, K).
+
+    `run` is what `suite.run` and `suite.evaluate` give, a run's id in `runs` or how that begins, or its folder. Raises
+    UserError where there is none, where it is not trained yet, or for a network that was given from Python and is not
+    in this process; `trust` is for architectures whose code is fetched.
+    """
+    machine = Machine(runs=Path(runs))
+    if isinstance(run, RunFolder):
+        spec, path = run.spec, run.path
+    else:
+        spec = reopen(str(run), machine)
+        path = Path(run) if (Path(run) / "spec.json").exists() else machine.runs / spec.name
+    about = read_json(path / "environment.json").get("data") or {}
+    if not about:
+        data = datasets.load(spec.dataset)
+        about = {"classes": len(data.classes), "shape": data.shape}
+    channels, height, width = about["shape"]
+    middle = (0.5,) * channels
+    model = build(spec.arch, about["classes"], (channels, height, width), middle, middle, trust=trust)
+    load_into(model, path / "model.safetensors")
+    return model.eval()
