@@ -19,8 +19,8 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import Trial, TrialState
 
 from leaderboards.render.study_plots import plot_study
-from suite import data as datasets
 from suite import certify
+from suite import data as datasets
 from suite.data.validation import validation
 from suite.errors import UserError
 from suite.networks.architectures import build
