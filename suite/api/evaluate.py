@@ -51,9 +51,10 @@ def evaluate(
 
     `model` maps pixels in [0,1] of shape (B, C, H, W) to logits (B, K). It is copied, in float32 and evaluation mode;
     if it expects normalised images, normalise inside of it. `dataset` is a registered name, a folder's path, or a
-    `suite.data.Dataset`. σ is the noise of the vote that is certified, in pixels, by default the profile's; a network that
-    declares a Lipschitz bound (`suite.networks.margins`) needs none. The row is called `name`, by default the network's class. `protocols`
-    are names, or "all". `settings` are those of `suite run --set`: n=10_000, images=500, **{"attack.steps": 40}.
+    `suite.data.Dataset`. σ is the noise of the vote that is certified, in pixels, by default the profile's; a network
+    that declares a Lipschitz bound (`suite.networks.margins`) needs none. The row is called `name`, by default the
+    network's class. `protocols` are names, or "all". `settings` are those of `suite run --set`: n=10_000, images=500,
+    **{"attack.steps": 40}.
 
     The weights are kept in `runs`/weights, under their digest. The same call goes on where it was interrupted; for the
     same weights and name with other answers (a constant that is no buffer has changed) another name is asked for.

@@ -8,6 +8,7 @@ import datetime
 import pathlib
 import pickle
 import re
+import warnings
 from _codecs import encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,7 +85,7 @@ def read_file(path: Path) -> Any:
         start = file.read(512)
     if fault := not_weights(start):
         raise UserError(f"{path} is {fault}")
-    if start[:2] == b"PK" or start[:1] == b"\x80":
+    if start[8:9] != b"{" and (start[:2] == b"PK" or start[:1] == b"\x80"):
         return unpickle(path)
     try:
         return load_file(path)
@@ -111,18 +112,19 @@ def not_weights(start: bytes) -> str:
 
 def unpickle(path: Path) -> Any:
     try:
-        with torch.serialization.safe_globals(harmless()), path.open("rb") as file:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(harmless()), path.open("rb") as file:
+            warnings.simplefilter("ignore")  # what is wrong is said below
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         refused = re.findall(r"GLOBAL ([\w.]+)", str(error))
         if refused:
             said = f"{refused[0]} is not weights, and to load it would execute code"
-        elif "TorchScript" in str(error):
-            said = "it is TorchScript, which is code"
         else:
             said = "it is damaged, or holds objects that would execute code on loading"
         raise UserError(f"{path} was not loaded: {said}; {SAVE}") from error
     except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, OSError) as error:
+        if "TorchScript" in str(error):
+            raise UserError(f"{path} was not loaded: it is TorchScript, which is code; {SAVE}") from error
         said = re.split(r"\.? ?(?:Please|In PyTorch|You can|Re-running|\(1\))", first_line(error))[0]
         raise UserError(f"{path} is damaged or not a checkpoint ({said})") from error
 

@@ -104,6 +104,9 @@ def sort_rest(fit: Fit, ours: Tensors, channels: int) -> Fit:
             fit.ignored.append(name)
         else:
             fit.unknown.append(name)
+    if len(fit.constants) == 1:
+        fit.unknown += fit.constants
+        fit.constants.clear()
     return fit
 
 
@@ -129,9 +132,10 @@ def difference(
     """Why no dict of a file fits the network, of the one that comes nearest."""
     if partial := {where: fit for where, fit in fits.items() if fit}:
         where, fit = min(partial.items(), key=lambda item: len(item[1].unknown))
-        more = {name.removesuffix(last) for name in fit.unknown for last in fit.tensors if name.endswith(f".{last}")}
-        if len(more) == 1 and len(fit.unknown) >= len(fit.tensors):
-            return f"holds the network more than once, under '{fit.prefix}' and '{more.pop()}': save one of them"
+        rest = dict.fromkeys(fit.unknown, torch.empty(0))
+        own = [name for name in fit.tensors if not name.endswith(COUNTER)]
+        if more := [other for other in prefixes(fit.tensors, rest) if all(other + name in rest for name in own)]:
+            return f"holds the network more than once, under {quoted([fit.prefix, *more])}: save one of them"
         return f"is a checkpoint of another architecture: {counted(fit.unknown, 'not expected')}"
     where = max(entries, key=lambda name: max(overlap(wanted, entries[name], names)))
     ours = {rename(name, names): tensor for name, tensor in entries[where].items()}
@@ -152,6 +156,10 @@ def difference(
         f"does not fit: {name} is {tuple(ours[name].shape)} there and {tuple(wanted[name].shape)} here; "
         "see to the architecture, its width and the number of classes"
     )
+
+
+def quoted(names: list[str]) -> str:
+    return " and ".join(f"'{name}'" for name in sorted(names))
 
 
 def overlap(wanted: Tensors, state: Tensors, names: Names) -> Iterator[int]:
