@@ -83,7 +83,7 @@ def table(
     kinds = dict.fromkeys([*WHOLE, *counts], "Int64") | dict.fromkeys(["sigma", "alpha", *numbers], "float")
     frame = pd.DataFrame(lines).astype(kinds | {"holds": "boolean"})
     found = ranks(frame, keys)
-    frame.insert(len(COMPARABLE), "rank", pd.array(list(map(only_rank, found)), "Int64"))
+    frame.insert(len(COMPARABLE), "rank", pd.Series(list(map(only_rank, found)), dtype="Int64"))
     return frame.assign(ranks=pd.Series(found))
 
 

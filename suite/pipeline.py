@@ -157,7 +157,8 @@ def obtain(
         folder.open(environment(device))
         if not folder.checkpoint.exists():
             method = spec.build_method()
-            start = obtain(spec.start, data, machine).to(device).eval() if spec.start else None
+            with spec.explain_start():
+                start = obtain(spec.start, data, machine).to(device).eval() if spec.start else None
             if start and not method.start_is_teacher:
                 model.load_state_dict(start.state_dict())
             model.to(device)
