@@ -148,7 +148,7 @@ def legend(frame: pd.DataFrame, headings: set[str], paper_convention: bool) -> I
             f"{EARLIER}: certified before its rule was corrected; the certificates hold, but images were given up that "
             "would have been certified, up to 1.2 % of a row's"
         )
-    if "clean" in headings and (frame["source"] == "published").any():
+    if "clean" in headings and ((frame["source"] == "published") & frame["clean_accuracy"].isna()).any():
         yield "clean –: published logs do not record the class of abstained images"
     if frame["seeds"].map(len).max() > 1:
         yield "seeds: numbers are means over them; ACR ± is their standard deviation"
