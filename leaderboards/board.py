@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboards.comparable import ranks, tell_apart
+from leaderboards.comparable import only_rank, ranks, tell_apart
 from leaderboards.estimates import CURVES
 from leaderboards.published import PUBLISHED, paper_rows, published_rows
 from leaderboards.published.kept import results
@@ -60,12 +60,12 @@ def table(
 ) -> pd.DataFrame:
     """One line per row of the board, in the order of `rows`, with a column for each metric and each radius.
 
-    Columns: COMPARABLE, rank (among the rows that have all of these in common), what else a row is (`Row`), seed (of a
-    single run), then the columns of all protocols by key (`suite.protocols.protocol.columns`), shares in [0,1], a count
-    with its total as `audit.violations` and `audit.attacked`, certified accuracy as "r=…". `intervals` (column → [low,
-    high], 95 %) and `spread` (column → standard deviation over seeds) hold what is uncertain, and `ranks` those of
-    `leaderboards.groups`. What is not known is None or NaN. Rows without a metric that boards compare, in this
-    convention, are left out.
+    Columns: COMPARABLE, rank (in the table of the board where it stands; none for a margin that has different ranks in
+    several), what else a row is (`Row`), seed (of a single run), then the columns of all protocols by key
+    (`suite.protocols.protocol.columns`), shares in [0,1], a count with its total as `audit.violations` and
+    `audit.attacked`, certified accuracy as "r=…". `intervals` (column → [low, high], 95 %) and `spread` (column →
+    standard deviation over seeds) hold what is uncertain, and `ranks` the rank in each table (`leaderboards.groups`).
+    What is not known is None or NaN. Rows without a metric that boards compare, in this convention, are left out.
     """
     board, curve = load_board(dataset), CURVES[convention]
     compared = ["clean_accuracy", "acr", *(f"r={radius}" for radius in board.radii)]
@@ -82,8 +82,9 @@ def table(
     numbers = [name for name, column in table_columns(lines[0]).items() if not column.of]
     kinds = dict.fromkeys([*WHOLE, *counts], "Int64") | dict.fromkeys(["sigma", "alpha", *numbers], "float")
     frame = pd.DataFrame(lines).astype(kinds | {"holds": "boolean"})
-    frame.insert(len(COMPARABLE), "rank", frame.groupby(list(COMPARABLE), dropna=False).cumcount() + 1)
-    return frame.assign(ranks=pd.Series(ranks(frame, keys)))
+    found = ranks(frame, keys)
+    frame.insert(len(COMPARABLE), "rank", pd.Series(list(map(only_rank, found)), dtype="Int64"))
+    return frame.assign(ranks=pd.Series(found))
 
 
 def order(board: Board, sort: str, curve: str) -> Callable[[Row], tuple[Any, ...]]:

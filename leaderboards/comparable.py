@@ -7,7 +7,7 @@ apart by what is in them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -19,16 +19,21 @@ ALIKE = ("read", "data", "top", "images", "every")  # what a margin shares with 
 
 
 def ranks(frame: pd.DataFrame, keys: Sequence[Any]) -> list[dict[int, int]]:
-    """For each line of a table its rank in each group of votes that it stands in, by that group's number.
+    """For each line of a table its rank in each table of the board that it stands in, by that table's number.
 
-    `keys` order all lines, whatever they compare with; the best has the smallest.
+    These are groups of votes with the margins that compare with them, and of margins that compare with no votes. `keys`
+    order all lines, whatever they compare with; the best has the smallest.
     """
     found: list[dict[int, int]] = [{} for _ in keys]
     alike = frame.groupby(list(ALIKE), sort=False, dropna=False).ngroup()
     margins = frame["kind"] == "margin"
-    for number, (_, votes) in enumerate(frame[~margins].groupby(list(COMPARABLE), sort=False, dropna=False)):
-        own = frame.index[margins & (alike == alike[votes.index[0]])]
-        for rank, line in enumerate(sorted([*votes.index, *own], key=keys.__getitem__), start=1):
+    tables = []
+    for _, votes in frame[~margins].groupby(list(COMPARABLE), sort=False, dropna=False):
+        tables.append([*votes.index, *frame.index[margins & (alike == alike[votes.index[0]])]])
+    alone = frame[margins & ~alike.isin(alike[~margins])]
+    tables += [list(own.index) for _, own in alone.groupby(list(COMPARABLE), sort=False, dropna=False)]
+    for number, lines in enumerate(tables):
+        for rank, line in enumerate(sorted(lines, key=keys.__getitem__), start=1):
             found[line][number] = rank
     return found
 
@@ -47,6 +52,12 @@ def tell_apart(results: Sequence[Result]) -> list[Result]:
         else result
         for result in results
     ]
+
+
+def only_rank(places: Mapping[int, int]) -> int | None:
+    """The rank of a line in all tables that it stands in; None for a margin that has different ones."""
+    found = set(places.values())
+    return found.pop() if len(found) == 1 else None
 
 
 def groups(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

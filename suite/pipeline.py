@@ -113,7 +113,8 @@ def check_checkpoints(spec: ModelSpec, classes: int, shape: Shape, machine: Mach
         middle = (0.5,) * shape[0]
         spec.build_method().begin(build(spec.arch, classes, shape, middle, middle, trust=machine.trust))
     elif spec.start:
-        check_checkpoints(spec.start, classes, shape, machine)
+        with spec.explain_start():
+            check_checkpoints(spec.start, classes, shape, machine)
 
 
 def reopen(name: str, machine: Machine) -> RunSpec:
@@ -182,7 +183,8 @@ def obtain(
         folder.open(environment(device))
         if not folder.checkpoint.exists():
             method = spec.build_method()
-            start = obtain(spec.start, data, machine, report=report).to(device).eval() if spec.start else None
+            with spec.explain_start():
+                start = obtain(spec.start, data, machine, report=report).to(device).eval() if spec.start else None
             if start and not method.start_is_teacher:
                 model.load_state_dict(start.state_dict())
             model.to(device)

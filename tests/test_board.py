@@ -18,7 +18,9 @@ from leaderboards import board_results, envelopes, groups, load_board, rows, tab
 from leaderboards.board import over_sigma, select_rows
 from leaderboards.curves import row_curve, row_records, upper_envelope
 from leaderboards.published.kept import records_file
+from leaderboards.render.cells import blocks
 from leaderboards.render.terminal import leaderboard_tables, result_table
+from leaderboards.render.wide import metrics_table, wide_table
 from suite.errors import UserError
 from suite.spec.run_spec import make_spec
 from suite.statistics.intervals import averaged_share, mean_interval
@@ -93,6 +95,31 @@ def test_a_summary_has_intervals() -> None:
     assert f"60.0 %  ({100 * (centre - half):.1f} – {100 * (centre + half):.1f})" in text
 
 
+NOTHING_BUT_MARGINS = {
+    "certify": {"attacked": 3, "violations": 0},
+    "lbound": {"attacked": 0, "violations": 0}, "probit": {"attacked": 0, "violations": 0},
+}  # fmt: skip
+
+
+def test_counts_of_nothing_are_not_shown(tmp_path: Path) -> None:
+    store(tmp_path, margin() | {"audit": NOTHING_BUT_MARGINS})
+    [block] = blocks(table("digits", tmp_path, published=None))
+    [cells] = block.lines
+    assert dict(zip(block.headings, cells, strict=True))["audit"] == ("0/3", "")
+    [(_, group)] = groups(table("digits", tmp_path, published=None))
+    wide = wide_table(group)
+    assert [heading for heading in wide if "audit" in heading] == ["audit"]
+    assert wide["audit"].tolist() == ["0/3"]
+    shown = metrics_table(margin() | {"audit": NOTHING_BUT_MARGINS}).set_index("metric")["value"]
+    assert [name for name in shown.index if name.startswith("audit.")] == [
+        "audit.certify.attacked", "audit.certify.violations",
+    ]  # fmt: skip
+    voted = result() | {"audit": {"certify": {"attacked": 0, "violations": 0}}}
+    store(tmp_path / "none", voted)
+    [block] = blocks(table("digits", tmp_path / "none", published=None))
+    assert "audit" not in block.headings
+
+
 def test_a_summary_says_what_is_certified_and_whether_that_is_deployed() -> None:
     def text(row: dict[str, Any]) -> str:
         console = Console(width=160, record=True)
@@ -106,7 +133,9 @@ def test_a_summary_says_what_is_certified_and_whether_that_is_deployed() -> None
     pass_of_a_vote = result("baseline")
     assert line(result(), "certified  ") == "5 images, vote, n = 1,000, α = 0.001, σ = 0.25"
     assert [line(row, "holds for what is deployed") for row in (result(), pass_of_a_vote)] == ["yes", "no"]
-    row = margin()
+    row = margin() | {"audit": NOTHING_BUT_MARGINS}
+    assert line(row, "audit  ") == "0 of 3"
+    assert "0 of 0" not in text(row)
     assert line(row, "certified  ") == "5 images, margin of one pass, no noise"
     assert line(row, "holds for what is deployed") == "yes"
     assert line(row, "certified accuracy at r = 0.6").startswith("20.0 %")  # no number of draws limits it
@@ -235,8 +264,10 @@ def test_margins_stand_in_every_table_of_votes_on_the_same_images(tmp_path: Path
         "Digits: top-1, 4 images, no noise": [(1, elsewhere["run_id"])],
     }
     frame = table("digits", tmp_path, published=None).set_index("run_id")
-    assert len(frame) == 6  # each row once, with its rank among the rows like it
-    assert frame["rank"].to_dict() == {high: 1, low: 2, other: 1, mine: 1, last: 2, elsewhere["run_id"]: 1}
+    assert len(frame) == 6  # each row once, with its rank where that is the same in all of its tables
+    ranked = {high: 1, mine: 2, low: 3, other: 1, elsewhere["run_id"]: 1}
+    assert frame["rank"].dropna().to_dict() == ranked
+    assert set(frame.index) - ranked.keys() == {last}  # 4 of 4, and 3 of 3
     assert frame["holds"].tolist() == [True] * 6
     assert math.isnan(frame.loc[mine, "sigma"])
 
@@ -263,9 +294,10 @@ def test_a_selection_keeps_the_ranks_and_shows_margins_alone_once(tmp_path: Path
     assert shown(frame) == [[1, 2, 3], [1, 2]]
     assert shown(select_rows(frame, kind=["vote"])) == [[1, 3], [2]]
     [(title, group)] = groups(select_rows(frame, kind=["margin"]))
-    assert (title, group["rank"].tolist()) == ("Digits: top-1, 5 images, no noise", [1])
+    assert (title, group["run_id"].tolist()) == ("Digits: top-1, 5 images, no noise", [own["run_id"]])
+    assert group["rank"].isna().all()  # 2 and 1
     assert shown(select_rows(frame, sigma=[0.5])) == [[1, 2]]  # a margin belongs to every σ
-    assert shown(frame.query("rank == 1 and kind == 'margin' or sigma == 0.5")) == [[1, 2]]
+    assert shown(frame.query("kind == 'margin' or sigma == 0.5")) == [[1, 2]]
 
 
 def test_margins_are_in_no_envelope_over_sigma(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from helpers.cli import TINY, Cli, options, succeed
 from helpers.known import records_file
 
 from suite import data as datasets
+from suite.networks import architectures
 
 
 def tiny(runs: Path, **changed: Any) -> list[str]:
@@ -328,6 +329,38 @@ def test_a_finished_run_is_deployed_otherwise(suite: Cli, finished: Path) -> Non
     assert json.loads(out)["deployed"] == "vote"
 
 
+QUICKLY = {"certify": ["--n", "100"], "audit": ["--images", "2", "--set", "steps=2", "--set", 'searches=["pgd"]']}
+NOISE = [
+    (["--n", "500"], "n"), (["--n0", "50"], "n0"), (["--alpha", "0.01"], "alpha"), (["--radii", "0.1"], "radii"),
+    (["--sampling", "fixed"], "sampling"), (["--noise", "discrete"], "noise"), (["--precision", "fp32"], "precision"),
+    (["--set", "certify.n=500", "--set", "alpha=0.01"], "alpha and no n"),
+    (["--kind", "margin", "--sigma", "0.1"], "sigma"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "missing"), NOISE)
+def test_noise_is_not_asked_of_a_margin(suite: Cli, tmp_path: Path, asked: list[str], missing: str) -> None:
+    line = ["run", "--method", "lipschitz", "--dataset", "digits", *asked, "--runs", str(tmp_path), "--no-track"]
+    assert f"a margin has no {missing}: --kind vote --sigma 0.25" in suite.mistake(*line)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lipschitz_checkpoint_with_noise_is_certified_as_a_vote(suite: Cli, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    build = architectures.build("lipschitz-small-w8", 10, (1, 8, 8), (0.5,), (0.3,))
+    torch.save(build.state_dict(), tmp_path / "mine.pt")
+    line = ["certify", "--checkpoint", str(tmp_path / "mine.pt"), "--arch", "lipschitz-small-w8", "--dataset", "digits"]
+    line += ["--images", "3", "--runs", str(tmp_path / "runs"), "--no-track", "--format", "json"]
+    for noise, kind in (([], "margin"), (["--sigma", "0.25"], "vote")):
+        code, out, err = suite(*line, *noise)
+        assert code == 0, err
+        row = json.loads(out)
+        assert (row["kind"], row["sigma"]) == (kind, 0.25 if noise else None)
+    words = shlex.split(row["command"])
+    code, out, err = suite(*words[1:], *line[-5:])
+    assert (code, json.loads(out)["run_id"]) == (0, row["run_id"]), err  # the row's command makes the same row
+
+
 def test_a_lipschitz_run_has_margins_and_may_be_certified_as_a_vote(suite: Cli, tmp_path: Path) -> None:
     place = ["--runs", str(tmp_path), "--no-track", "--format", "json"]
     small = ["--arch", "lipschitz-small-w8", "--epochs", "0.2", "--images", "6"]
@@ -346,7 +379,7 @@ def test_a_lipschitz_run_has_margins_and_may_be_certified_as_a_vote(suite: Cli, 
         again = json.loads(out)
         assert (again["kind"], again["deployed"], again["sigma"]) == (kind, deployed, 0.1 if noise else None)
         assert again["n"] == (1_000 if noise else None)  # the profile's own
-    assert "needs the sigma" in suite.mistake("certify", row["run_id"], "--kind", "vote", *place)
+    assert "a vote needs its noise: --sigma 0.25" in suite.mistake("certify", row["run_id"], "--kind", "vote", *place)
     assert "lbound needs the noise of a vote" in suite.mistake("lbound", row["run_id"], *place)
     board = ["leaderboard", "digits", "--runs", str(tmp_path), "--format", "json"]
     kinds = [(row["kind"], row["holds"]) for row in json.loads(suite(*board)[1])["rows"]]
@@ -360,6 +393,15 @@ def test_a_lipschitz_run_has_margins_and_may_be_certified_as_a_vote(suite: Cli, 
     ]
     code, out, err = suite("certify", row["run_id"], *place[:3])
     assert "6 images, margin of one pass, no noise" in out, err
+    for command in ("certify", "audit"):  # with noise it is a vote
+        code, out, err = suite(command, row["run_id"], "--sigma", "0.2", *QUICKLY[command], *place)
+        assert code == 0, err
+        again = json.loads(out)
+        assert (again["kind"], again["deployed"], again["sigma"]) == ("vote", "pass", 0.2)
+        assert command in again["protocols"]
+    for asked, missing in NOISE:
+        said = suite.mistake("certify", row["run_id"], *asked, *place)
+        assert f"a margin has no {missing}: --kind vote --sigma 0.25" in said
 
 
 @pytest.mark.parametrize(
@@ -368,7 +410,7 @@ def test_a_lipschitz_run_has_margins_and_may_be_certified_as_a_vote(suite: Cli, 
         (["attack", "nothing-like-it"], "there is no run 'nothing-like-it'"),
         (["attack"], "name a run, or a --checkpoint"),
         (["audit", "--checkpoint", "x.pt"], "--arch and --dataset"),
-        (["certify", "--checkpoint", __file__, "--arch", "cnn", "--dataset", "digits"], "needs the sigma"),
+        (["certify", "--checkpoint", __file__, "--arch", "cnn", "--dataset", "digits"], "a vote needs its noise"),
         (["certify", "heat", "--kind", "margin"], "needs a network with a Lipschitz bound, and cnn has none"),
         (["certify", "heat", "--kind", "promise"], "kind: Input should be 'vote' or 'margin'"),
         (["certify", "heat", "--deployed", "votes"], "deployed: Input should be 'pass' or 'vote'"),

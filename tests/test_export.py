@@ -153,6 +153,7 @@ def test_both_kinds_are_marked_in_every_format(both: Path) -> None:
     assert read[["kind", "deployed", "holds"]].loc["lipschitz"].tolist() == ["margin", "pass", True]
     assert read.loc["baseline", "holds"] == False  # noqa: E712
     assert read["sigma"].isna().to_dict() == {"randomized-smoothing": False, "baseline": False, "lipschitz": True}
+    assert read["rank"].to_dict() == {"lipschitz": 1, "randomized-smoothing": 2, "baseline": 3}  # as in the one table
     assert "ranks" not in read
     page = Page(to_html(frame, "digits", both))
     assert page.cells.count("margin") == 1

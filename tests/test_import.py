@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.cli import call, succeed
 from helpers.logs import HEADER, log
+from jsonschema import Draft202012Validator
 
 from leaderboards import load_board
 from leaderboards.published import PUBLISHED, Entry, published_records, published_rows
 from leaderboards.published.log import Log, evidence, fits, read_log, rounding
 from leaderboards.published.store import import_logs
+from leaderboards.render.schema import schema
 from suite.cli.boards import probability
 from suite.errors import UserError
 from suite.statistics.bounds import (
@@ -292,3 +297,94 @@ def test_a_damaged_row_is_named(tmp_path: Path) -> None:
     (tmp_path / "cifar10" / "mine-log.tsv.xz").write_bytes(b"\xfd7zXZ")
     with pytest.raises(UserError, match=r"mine-log\.toml or its log is damaged"):
         published_rows("cifar10", tmp_path)
+
+
+MARGINS: dict[str, Any] = {name: GIVEN[name] for name in ("method", "citation", "arch", "top", "few")} | {
+    "kind": "margin"
+}
+
+
+def margins(path: Path) -> Path:
+    """A log of a deterministic network, with radii that no number of votes gives: right, right, wrong, right."""
+    lines = ["0\t3\t3\t0.5\t1\t0.1", "1\t8\t8\t7.25\t1\t0.1", "2\t8\t1\t0.3\t0\t0.1", "3\t0\t0\t0.0\t1\t0.1"]
+    return log(path, *lines)
+
+
+def test_a_log_of_margins_needs_no_noise(tmp_path: Path) -> None:
+    """Radii of 0.5, 7.25 and 0 where right: certified at 0.25 are 2 of 4, and ACR = 7.75 / 4."""
+    path = margins(tmp_path / "liresnet.tsv")
+    with pytest.raises(UserError, match=r"line 3: radius 7\.25 is above"):
+        import_logs([path], "cifar10", tmp_path, **GIVEN)
+    [said] = import_logs([path], "cifar10", tmp_path, **MARGINS)
+    assert (said["new"], said["chance"], said["images"]) == (True, None, 4)
+    [row] = published_rows("cifar10", tmp_path)
+    assert (row.kind, row.deployed, row.holds, row.alpha) == ("margin", "pass", True, 0.0)
+    assert {getattr(row, name) for name in ("sigma", "n0", "n", "sampling", "noise", "precision", "draws")} == {None}
+    assert row.claim == (
+        "the single pass keeps its answer within the radius, for the Lipschitz constant that its authors prove"
+    )
+    assert (row.acr, row.clean_accuracy, row.certified_accuracy["0.25"]) == (7.75 / 4, 3 / 4, 2 / 4)
+    entry = (tmp_path / "cifar10" / "mine-liresnet.toml").read_text()
+    assert 'kind = "margin"' in entry
+    assert not {"sigma", "n0", "n", "alpha"} & tomllib.loads(entry).keys()
+    assert not import_logs([path], "cifar10", tmp_path, **MARGINS)[0]["new"]
+    assert row.command == (
+        "suite import liresnet.tsv --board cifar10 --method mine --arch cnn --kind margin --top 1 --few "
+        "--citation 'A. Author. A Title. A Venue, 2021.'"
+    )
+
+
+def test_a_log_of_margins_where_the_network_may_abstain_has_no_clean_accuracy(tmp_path: Path) -> None:
+    path = log(tmp_path / "gloro.tsv", "0\t3\t3\t0.5\t1\t0.1", "1\t8\t-1\t0.0\t0\t0.1")
+    import_logs([path], "cifar10", tmp_path, **MARGINS)
+    [row] = published_rows("cifar10", tmp_path)
+    assert (row.clean_accuracy, row.abstained) == (None, 1 / 2)
+
+
+@pytest.mark.parametrize("noise", ["sigma", "n0", "n", "alpha"])
+def test_noise_of_a_log_of_margins_is_refused(tmp_path: Path, noise: str) -> None:
+    path = margins(tmp_path / "resnet20_noise_0.25_sigma_0.25.tsv")  # what its name says is not asked for
+    with pytest.raises(UserError, match=f"a margin has no {noise}: leave that out"):
+        import_logs([path], "cifar10", tmp_path, **MARGINS | {noise: GIVEN[noise]})
+    import_logs([path], "cifar10", tmp_path, **{name: v for name, v in MARGINS.items() if name != "arch"})
+    [row] = published_rows("cifar10", tmp_path)
+    assert (row.arch, row.sigma, row.trained_sigma) == ("resnet20", None, None)
+
+
+def test_an_unknown_kind_and_an_entry_between_both_are_named(tmp_path: Path) -> None:
+    path = margins(tmp_path / "log.tsv")
+    with pytest.raises(UserError, match="kind 'promise': a certificate is a vote or a margin"):
+        import_logs([path], "cifar10", tmp_path, **MARGINS | {"kind": "promise"})
+    import_logs([path], "cifar10", tmp_path, **MARGINS)
+    file = tmp_path / "cifar10" / "mine-log.toml"
+    file.write_text(file.read_text() + "sigma = 0.25\n")
+    with pytest.raises(UserError, match=r"mine-log\.toml or its log is damaged \(a log of kind margin"):
+        published_rows("cifar10", tmp_path)
+
+
+def test_imported_margins_stand_in_every_view(tmp_path: Path) -> None:
+    """The command line, beside a log of votes on the same images: in its table, in each format, as JSON's schema."""
+    board = ["--board", "cifar10", "--board-root", str(tmp_path / "boards"), "--few", "--citation", GIVEN["citation"]]
+    line = ["import", str(margins(tmp_path / "liresnet.tsv")), "--method", "liresnet", "--arch", "liresnet"]
+    said = call(*line, *board, "--kind", "margin", "--sigma", "0.25")
+    assert (said.code, said.out, "a margin has no sigma" in said.err) == (2, "", True)
+    said = call(*line, *board, "--kind", "margin", "--n", "10")
+    assert (said.code, "a margin has no n" in said.err) == (2, True)
+    assert "radii not checked: they rest on the Lipschitz constant" in succeed(*line, *board, "--kind", "margin")
+    votes = counted(tmp_path / "cnn_noise_0.25_sigma_0.25.tsv", [1_000, 999, 990, 900])
+    succeed("import", str(votes), "--method", "voted", *board, "--n", "1000")
+    place = ["leaderboard", "cifar10", "--board-root", str(tmp_path / "boards"), "--runs", str(tmp_path / "none")]
+    shown = succeed(*place)
+    assert shown.count("margins have no noise") == 1
+    assert "[1]" in shown
+    assert "liresnet: the single pass keeps its answer within the radius, for the Lipschitz constant" in shown
+    csv = pd.read_csv(io.StringIO(succeed(*place, "--format", "csv"))).set_index("method")
+    assert csv.loc["liresnet", ["rank", "kind", "deployed", "holds"]].tolist() == [1, "margin", "pass", True]
+    assert csv.loc["voted", ["rank", "kind", "deployed", "holds"]].tolist() == [2, "vote", "vote", True]
+    content = json.loads(succeed(*place, "--format", "json"))
+    assert list(Draft202012Validator(schema()).iter_errors(content)) == []
+    own = {row["method"]: row for row in content["rows"]}["liresnet"]
+    assert (own["kind"], own["sigma"], own["source"], own["certified_accuracy"]["1.0"]) == (
+        "margin", None, "published", 1 / 4,
+    )  # fmt: skip
+    assert ">margin<" in succeed(*place, "--format", "html")

@@ -300,6 +300,23 @@ def test_what_cannot_be_certified_is_one_line_before_any_work(options: list[str]
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_teacher_of_another_architecture_is_told_how_to_name_it(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    file = tmp_path / "student.pt"
+    torch.save(build("lipschitz-small-w8", 10, (1, 8, 8), (0.5,), (0.3,)).state_dict(), file)
+    line = ["run", "--method", "lipschitz-heat", *SMALL, "--init", str(file), "--runs", str(tmp_path / "runs")]
+    code, _, err = call(*line)
+    assert code == 2
+    assert "student.pt is a checkpoint of another architecture" in err
+    assert err.rstrip().endswith(
+        "--init is the teacher of lipschitz-heat, and is taken for cnn: --set start.arch=… names its architecture"
+    )
+    code, _, err = call(*line[:-2], "--init", str(tmp_path / "absent.pt"), "--runs", str(tmp_path / "runs"))
+    assert (code, "is the teacher" in err, "no checkpoint at" in err) == (2, False, True)
+    code, _, err = call(*line, "--set", "start.arch=lipschitz-small-w8", "--arch", "lipschitz-small-w8")
+    assert code == 0, err
+
+
 def test_a_start_of_other_classes_is_one_line(tmp_path: Path) -> None:
     torch.manual_seed(0)
     file = tmp_path / "seven.pt"

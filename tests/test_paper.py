@@ -7,7 +7,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from leaderboards.paper.items import ITEMS, comparable_results, compare_with_paper, published, row_line
+from leaderboards.paper.items import ITEMS, VOTED, comparable_results, compare_with_paper, published, row_line
+from leaderboards.paper.report import COMPARED
+from methods import METHODS
 from suite.store.result import Result
 
 ROW = Result.model_validate({
@@ -57,6 +59,16 @@ def test_rows_of_another_sigma_rule_data_set_or_method_do_not_stand_compare_with
     others.append(ROW.model_copy(update={"source": "published"}))
     others.append(ROW.model_copy(update={"protocols": ["certify"]}))
     assert comparable_results(ITEMS["Table 5"], [ROW, *others]) == [ROW]
+
+
+def test_rows_that_deploy_something_else_do_not_stand_beside_the_paper() -> None:
+    smoothing = ROW.model_copy(update={"method": "randomized-smoothing", "deployed": "vote"})
+    usual = [ROW.model_copy(update={"deployed": "pass"}), smoothing]
+    others = [usual[0].model_copy(update={"deployed": "vote"}), smoothing.model_copy(update={"deployed": "pass"})]
+    assert comparable_results(ITEMS["Table 5"], [*others, *usual]) == usual
+    deployed = {row.method: row.deployed for row in usual}
+    assert deployed == {name: METHODS.get(name).deployed for name in deployed}
+    assert set(VOTED) == {name for name in COMPARED if METHODS.get(name).deployed == "vote"}
 
 
 def test_every_published_item_has_its_place() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from suite.cli import main as cli
 from suite.errors import UserError
 from suite.statistics.bounds import certified_accuracy
 from suite.store.records import read_records
+from suite.store.result import upgrade
 
 DOCS = Path(__file__).parents[1] / "docs" / "findings"
 STUDY = """
@@ -136,6 +138,33 @@ def test_other_peoples_text_is_shown_as_it_is() -> None:
 @pytest.mark.slow
 def test_the_committed_report_is_that_of_the_rows_that_come_with_the_suite(tmp_path: Path) -> None:
     assert (DOCS / "study-cifar10.md").read_text() == to_markdown(report(tmp_path / "none", "cifar10"))
+
+
+def redeploy(runs: Path, method: str, deployed: str, **changed: object) -> str:
+    """A copy of a kept run of σ = 0.1 that deploys something else; its id."""
+    [kept] = (PUBLISHED / KEPT).glob(f"{method}-cifar10-resnet8-sigma0.1-*")
+    folder = runs / f"{kept.name}-as-{deployed}"
+    shutil.copytree(kept, folder)
+    content = upgrade(json.loads((folder / "result.json").read_text()))
+    content |= {"run_id": folder.name, "deployed": deployed, "recipe": deployed} | changed
+    (folder / "result.json").write_text(json.dumps(content))
+    return folder.name
+
+
+def test_rows_that_deploy_something_else_are_left_out_and_named(tmp_path: Path) -> None:
+    """A vote of heat's and a pass of randomized smoothing's change nothing but a note, whatever their numbers."""
+    smoothing, heat = redeploy(tmp_path, "randomized-smoothing", "pass"), redeploy(tmp_path, "heat", "vote", acr=9.0)
+    found = to_markdown(report(tmp_path, "cifar10"))
+    note = (
+        f"Left out, because the paper deploys these methods otherwise: heat as a vote ({heat}), "
+        f"randomized-smoothing as a pass ({smoothing})."
+    )
+    committed = (DOCS / "study-cifar10.md").read_text()
+    added = [line for line in found.splitlines() if line not in committed.splitlines()]
+    assert [line.replace("\\", "") for line in added] == [note]
+    assert found.replace(f"{added[0]}\n\n", "") == committed
+    with pytest.raises(UserError, match=r"two methods at one σ\. Left out, .*heat as a vote"):
+        report(tmp_path, "cifar10", only=[smoothing, heat])
 
 
 def test_the_report_of_the_study_says_what_its_records_say() -> None:

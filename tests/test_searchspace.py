@@ -9,6 +9,7 @@ from helpers.cli import Cli
 from helpers.studying import BASE, COMMAND
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from suite.errors import UserError
 from suite.tuning.space import build_space, find_recipe, list_combinations, parse_search
 from suite.tuning.storage import Storage
 
@@ -47,6 +48,16 @@ def test_every_method_declares_ranges_that_its_settings_take() -> None:
                 assert set(space) == set(kind.tunable)
             assert "lr" in kind.tunable
             assert ("sigma" in kind.tunable) == kind.uses_sigma
+
+
+def test_noise_is_searched_where_it_changes_something() -> None:
+    margins = {"method": "lipschitz", "dataset": "digits", "profile": "demo"}
+    with pytest.raises(UserError, match="a margin has no sigma: --kind vote"):
+        build_space(margins, {"sigma": "0.1:0.5"})
+    noise = {"sigma": FloatDistribution(0.1, 0.5)}
+    assert build_space(margins | {"deployed": "vote"}, {"sigma": "0.1:0.5"}) == noise  # which the certificate has
+    trained = {"method": "randomized-smoothing", "dataset": "digits", "arch": "lipschitz-small", "deployed": "pass"}
+    assert build_space(trained, {"sigma": "0.1:0.5"}) == noise
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 from suite import RunSpec, UserError
 from suite.boards.board import load_board
 from suite.experiments.experiment import load_experiment, runs_of
-from suite.spec.run_spec import make_spec
+from suite.spec.run_spec import make_spec, refuse_noise
 from suite.spec.shell_line import command
 
 
@@ -154,3 +154,25 @@ def test_the_radii_of_adaptive_sampling_are_the_runs_own(monkeypatch: pytest.Mon
     given = RunSpec(method="baseline", dataset="digits", sampling="adaptive", radii=[0.3, 0.1, 0.3])
     assert given.certify.radii == (0.1, 0.3)
     assert RunSpec(method="baseline", dataset="digits").certify.radii == ()
+
+
+def test_a_start_without_a_bound_names_the_setting_of_its_own_architecture() -> None:
+    """A teacher has an architecture of its own; the start of any other method has that of the run."""
+    for method, said in (("lipschitz-heat", "--set start.arch=lipschitz-small"), ("heat", "--arch lipschitz-small")):
+        with pytest.raises(UserError, match="lipschitz trains a network with a Lipschitz bound, and cnn") as error:
+            make_spec(method=method, dataset="digits", **{"start.method": "lipschitz", "start.arch": "cnn"})
+        assert str(error.value).endswith(said)
+        assert ("teacher" in str(error.value)) == (method == "lipschitz-heat")
+
+
+def test_noise_that_a_margin_would_drop_is_refused_wherever_it_is_named() -> None:
+    margin = make_spec(method="lipschitz", dataset="digits")
+    for asked, missing in (({"n": 100}, "n"), ({"certify": {"alpha": 0.1}}, "alpha"), ({"sigma": 0.5}, "sigma")):
+        with pytest.raises(UserError, match=f"a margin has no {missing}: --kind vote --sigma 0.25 certifies a vote"):
+            refuse_noise(margin, asked)
+    refuse_noise(margin, {"images": 20, "precision": "bf16", "certify.every": 2, "n": None})  # training's precision
+    refuse_noise(make_spec(method="lipschitz", dataset="digits", kind="vote", sigma=0.5), {"n": 100, "sigma": 0.5})
+    taught = {"sigma": 0.5, "start.method": "randomized-smoothing"}
+    refuse_noise(make_spec(method="lipschitz-heat", dataset="digits", **taught), taught)  # the teacher's noise
+    trained = {"method": "randomized-smoothing", "dataset": "digits", "arch": "lipschitz-small", "deployed": "pass"}
+    refuse_noise(make_spec(**trained, sigma=0.5), {"sigma": 0.5})  # that it is trained with

@@ -42,6 +42,7 @@ class Item:
     methods: tuple[str, ...] = ("baseline", "randomized-smoothing", "smoothadv", "heat")
 
 
+VOTED = ("randomized-smoothing", "smoothadv")  # methods that deploy a vote; the paper's others deploy a pass
 CIFAR: dict[str, Any] = {"dataset": "cifar10", "sigma": 0.1, "top": 1}
 IMAGENET: dict[str, Any] = {"dataset": "imagenet", "sigma": 0.25, "top": 5}
 DISTANCES = {
@@ -107,13 +108,20 @@ def published(name: str) -> pd.DataFrame:
     return given[given["item"] == name].reset_index(drop=True)
 
 
+def is_deployed_as_usual(row: Result) -> bool:
+    """Whether a row deploys what its method does, and the paper with it."""
+    return row.deployed in (None, "vote" if row.method in VOTED else "pass")
+
+
 def comparable_results(item: Item, results: Iterable[Result]) -> list[Result]:
-    """The results of runs that may stand beside an item: its methods on its data set, at its σ, by its rule."""
+    """The results of runs that may stand beside an item: its methods on its data set, at its σ, by its rule, deployed
+    as the methods are."""
     return [
         row
         for row in results
         if row.source == "run"
         and row.method in item.methods
+        and is_deployed_as_usual(row)
         and (row.dataset, row.sigma, row.top) == (item.dataset, item.sigma, item.top)
         and item.protocol in row.protocols
     ]

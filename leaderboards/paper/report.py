@@ -12,7 +12,15 @@ import pandas as pd
 
 from leaderboards.comparable import title
 from leaderboards.paper.audits import audits
-from leaderboards.paper.items import ITEMS, Item, Records, comparable_results, compare_with_paper, row_line
+from leaderboards.paper.items import (
+    ITEMS,
+    Item,
+    Records,
+    comparable_results,
+    compare_with_paper,
+    is_deployed_as_usual,
+    row_line,
+)
 from leaderboards.paper.statements import Verdict, verdicts
 from leaderboards.published import PUBLISHED, paper_values
 from leaderboards.published.kept import records_file, results, run_folder
@@ -35,8 +43,8 @@ Named = Mapping[str, list[Result]]  # runs that differ in the seed alone, by wha
 def report(runs: Path, dataset: str, published: Path = PUBLISHED, only: Sequence[str] | None = None) -> list[Section]:
     """The report on a data set's runs: a part for each group of comparable votes with two of the paper's methods.
 
-    `only` names the runs it is on; else all finished ones of the store and those kept in `published`. Raises UserError
-    where no two can be compared.
+    `only` names the runs it is on; else all finished ones of the store and those kept in `published`. Runs that deploy
+    something else than their method's own are left out and named. Raises UserError where no two can be compared.
     """
     groups: dict[tuple[Any, ...], list[Result]] = {}
     for row in results(runs, published):
@@ -50,14 +58,17 @@ def report(runs: Path, dataset: str, published: Path = PUBLISHED, only: Sequence
     parts = [list(part(rows, runs, published)) for _, rows in sorted(groups.items(), key=lambda group: str(group[0]))]
     parts = [sections for sections in parts if sections]
     if not parts:
+        others = left_out([row for rows in groups.values() for row in rows])
         raise UserError(
             f"no two finished runs on '{dataset}' in {runs} can be compared: a report needs two methods at one σ"
+            + (f". {others}" if others else "")
         )
     return [section for sections in parts for section in sections]
 
 
 def part(rows: list[Result], runs: Path, published: Path) -> Iterator[Section]:
     """The sections on comparable rows; none for rows of fewer than two methods."""
+    others, rows = left_out(rows), list(filter(is_deployed_as_usual, rows))
     named = name_recipes(rows)
     if len({own[0].method for own in named.values()}) < 2:
         return
@@ -66,7 +77,7 @@ def part(rows: list[Result], runs: Path, published: Path) -> Iterator[Section]:
         return read_records(records_file(run_folder(row.run_id, runs, published), protocol))
 
     first = rows[0]
-    yield Section(f"Adversarial Boot Camp beside {title(first)}", 1, tuple(introduction(first)))
+    yield Section(f"Adversarial Boot Camp beside {title(first)}", 1, (*introduction(first), *filter(None, [others])))
     yield settings(named, runs, published)
     found = verdicts({
         own[0].method: {
@@ -83,6 +94,12 @@ def part(rows: list[Result], runs: Path, published: Path) -> Iterator[Section]:
             yield section
             yield from item_statements(name, found)
     yield from audits(named)
+
+
+def left_out(rows: list[Result]) -> str:
+    """A sentence that names the rows that deploy something else than their method's own; empty without any."""
+    own = sorted(f"{row.method} as a {row.deployed} ({row.run_id})" for row in rows if not is_deployed_as_usual(row))
+    return f"Left out, because the paper deploys these methods otherwise: {', '.join(own)}." if own else ""
 
 
 def name_recipes(rows: list[Result]) -> dict[str, list[Result]]:

@@ -14,6 +14,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -29,16 +30,24 @@ PUBLISHED = Path(__file__).parent
 ACCURACIES = ("certified accuracy", "clean accuracy")  # of the quantities in `paper/`, those that a board compares
 
 
-@dataclass(frozen=True)
+MARGIN_CLAIM = "the single pass keeps its answer within the radius, for the Lipschitz constant that its authors prove"
+OF_A_VOTE = ("sigma", "n0", "n", "alpha")  # the fields of an entry that a margin does not have
+
+
+@dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What a published log is of. σ in pixel units, `seconds` the mean time of a certificate, `file` the log's name."""
+    """What a published log is of. σ in pixel units, `seconds` the mean time of a certificate, `file` the log's name.
+
+    A log of margins has none of OF_A_VOTE, and one of votes has them all. Raises ValueError for anything else.
+    """
 
     method: str
     arch: str
-    sigma: float
-    n0: int
-    n: int
-    alpha: float
+    kind: Literal["vote", "margin"] = "vote"
+    sigma: float | None = None
+    n0: int | None = None
+    n: int | None = None
+    alpha: float | None = None
     top: int
     data: str
     images: int
@@ -50,6 +59,21 @@ class Entry:
     trained_sigma: float | None = None
     variant: str = ""
     note: str = ""
+
+    def __post_init__(self) -> None:
+        missing = [name for name in OF_A_VOTE if getattr(self, name) is None]
+        if self.kind not in ("vote", "margin") or missing != (list(OF_A_VOTE) if self.kind == "margin" else []):
+            raise ValueError(f"a log of kind {self.kind} without {', '.join(missing) or 'less'}")
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """On what terms its certificates hold, and what is deployed, as a row has them."""
+        if self.kind == "margin":
+            noise = dict.fromkeys([*OF_A_VOTE, "sampling", "noise", "precision"])
+            return noise | {"kind": "margin", "alpha": 0.0, "claim": MARGIN_CLAIM, "deployed": "pass"}
+        sigma, n0, n, alpha = self.sigma or 0.0, self.n0 or 0, self.n or 0, self.alpha or 0.0
+        terms = vote_terms(sigma=sigma, n0=n0, n=n, alpha=alpha)
+        return terms | {"sigma": sigma, "draws": float(n), "deployed": "vote" if n0 else "pass"}
 
 
 def published_rows(dataset: str, root: Path = PUBLISHED) -> list[Result]:
@@ -74,7 +98,8 @@ def _row(file: Path, changed: int, board: Board) -> Result:
     except (OSError, ValueError, TypeError, EOFError, lzma.LZMAError) as error:
         raise UserError(f"{file} or its log is damaged ({error}); import the log again with --replace") from error
     metrics = certified_metrics(records, board.radii)
-    metrics |= vote_terms(sigma=entry.sigma, n0=entry.n0, n=entry.n, alpha=entry.alpha)
+    if entry.kind == "margin" and not (records["predict"] == -1).any():
+        metrics["clean_accuracy"] = float(records["correct"].mean())
     return Result(
         run_id=run_id,
         method=entry.method,
@@ -83,26 +108,25 @@ def _row(file: Path, changed: int, board: Board) -> Result:
         arch=entry.arch,
         variant=entry.variant,
         trained_sigma=entry.trained_sigma,
-        sigma=entry.sigma,
         source="published",
         citation=entry.citation,
         note=entry.note,
         date=entry.date,
         command=import_command(entry, file.parent.name),
-        deployed="vote" if entry.n0 else "pass",
         top=entry.top,
         protocols=["certify"],
-        draws=float(entry.n),
-        **metrics | {"seconds_per_certificate": entry.seconds},
+        **metrics | entry.terms | {"seconds_per_certificate": entry.seconds},
     )
 
 
 def import_command(entry: Entry, board: str) -> str:
     """The shell line that puts the log on a board."""
     words = ["suite", "import", entry.file, "--board", board, "--method", entry.method, "--arch", entry.arch]
-    words += ["--sigma", str(entry.sigma)]
+    votes = entry.kind == "vote"
+    words += ["--sigma", str(entry.sigma)] if votes else ["--kind", "margin"]
     words += [] if entry.trained_sigma is None else ["--trained-sigma", str(entry.trained_sigma)]
-    words += ["--n0", str(entry.n0), "--n", str(entry.n), "--alpha", str(entry.alpha), "--top", str(entry.top)]
+    words += ["--n0", str(entry.n0), "--n", str(entry.n), "--alpha", str(entry.alpha)] * votes
+    words += ["--top", str(entry.top)]
     words += ["--few"] * (entry.images < FEWEST)
     return shlex.join([*words, "--citation", entry.citation])
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from leaderboards.published import PUBLISHED, Entry
+from leaderboards.published import OF_A_VOTE, PUBLISHED, Entry
 from leaderboards.published.log import WEAK, check_labels, check_level, evidence, read_log
 from suite.boards.board import boards, load_board
 from suite.errors import UserError, unknown
@@ -25,22 +25,30 @@ from suite.store.files import write_atomically
 NAMED = re.compile(
     r"(?P<arch>[a-z]+[0-9]*)(_(?P<variant>.+))?_noise_(?P<trained_sigma>[0-9.]+)_sigma_(?P<sigma>[0-9.]+)"
 )
+USUAL = {"n0": 100, "n": 100_000, "alpha": 0.001}  # of votes
 Labels = tuple[ArrayLike, str]  # of the test set's images (N,), and where they are from
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is to be written for one log, and log10 of the chance with which arbitrary radii would have been taken."""
+    """What is to be written for one log, and log10 of the chance with which arbitrary radii would have been taken.
+
+    Of margins that is not known: any radius may be one.
+    """
 
     file: Path
     entry: Entry
     lines: bytes
-    chance: float
+    chance: float | None
 
     @property
     def settings(self) -> bytes:
-        """The entry as TOML, whose strings and numbers are JSON's; what is not known or empty is left out."""
-        known = {name: value for name, value in asdict(self.entry).items() if value not in (None, "")}
+        """The entry as TOML, whose strings and numbers are JSON's; what is not known or empty is left out.
+
+        So is the kind of votes, which entries of earlier versions do not say.
+        """
+        fields = {name: value for name, value in asdict(self.entry).items() if (name, value) != ("kind", "vote")}
+        known = {name: value for name, value in fields.items() if value not in (None, "")}
         return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in known.items()).encode()
 
     @property
@@ -73,16 +81,18 @@ def import_logs(
 ) -> list[dict[str, Any]]:
     """Put certification logs in Cohen et al.'s layout on a board, all or none.
 
-    `given` are the fields of `Entry` that a log does not say itself: method, citation, n0, n, alpha, top, note; arch,
-    sigma and trained_sigma where the file is not called ARCH[_VARIANT]_noise_SIGMA_sigma_SIGMA. `labels` are the test
-    set's (N,) and where they are from. Gives for each log its row's name, file, number of images, note, whether it was
-    new, and `chance`: log10 of that with which arbitrary radii would have been taken (`evidence`).
+    `given` are the fields of `Entry` that a log does not say itself: method, citation, kind, top, note; of votes n0, n
+    and alpha, by default USUAL; arch, sigma and trained_sigma where the file is not called
+    ARCH[_VARIANT]_noise_SIGMA_sigma_SIGMA. `labels` are the test set's (N,) and where they are from. Gives for each log
+    its row's name, file, number of images, note, whether it was new, and `chance`: log10 of that with which arbitrary
+    radii would have been taken (`evidence`), None for margins.
 
     Raises UserError for a log with a line that cannot be, with radii that n, α and σ do not give, with labels that are
     not the test set's, of fewer than FEWEST images unless `few`, or with the name of a row that has other content.
     """
     if dataset not in boards():
         raise unknown("board", dataset, boards())
+    given = ({} if given.get("kind") == "margin" else USUAL) | {k: v for k, v in given.items() if v is not None}
     check(given)
     rows = [read(path, dataset, root, given, few, labels) for path in paths]
     if len({row.file for row in rows}) < len(rows):
@@ -107,8 +117,16 @@ def check(given: dict[str, Any]) -> None:
         raise UserError(f"method '{given['method']}': a method's name is made of a-z, 0-9 and -")
     if not re.search(r"\b(19|20)\d\d\b", given["citation"]):
         raise UserError("the citation needs authors, title, venue and year; it has no year")
-    if not 0 < given["alpha"] < 1 or given["n0"] < 0 or given["top"] < 1:
-        raise UserError("a log is certified with 0 < alpha < 1, n0 >= 0 and top >= 1")
+    if given.get("kind", "vote") not in ("vote", "margin"):
+        raise UserError(f"kind '{given['kind']}': a certificate is a vote or a margin")
+    if given["top"] < 1:
+        raise UserError("a log is certified with top >= 1")
+    if given.get("kind") == "margin":
+        if noise := [name for name in OF_A_VOTE if name in given]:
+            raise UserError(f"a margin has no {' and no '.join(noise)}: leave that out, or import a log of votes")
+        return
+    if not 0 < given["alpha"] < 1 or given["n0"] < 0:
+        raise UserError("a log of votes is certified with 0 < alpha < 1 and n0 >= 0")
     check_range("n", given["n"], Draws)
     if given["n"] < (least := smallest_n(given["alpha"])):
         raise UserError(
@@ -118,30 +136,35 @@ def check(given: dict[str, Any]) -> None:
 
 def read(path: Path, dataset: str, root: Path, given: dict[str, Any], few: bool, labels: Labels | None) -> Row:
     """A log's settings, partly from its file's name, and its lines without times. UserError for what does not hold."""
-    board = load_board(dataset)
+    board, votes = load_board(dataset), given.get("kind") != "margin"
     named = NAMED.fullmatch(path.stem)
     settings: dict[str, Any] = {k: v for k, v in (named.groupdict() if named else {}).items() if v}
-    settings |= {name: value for name, value in given.items() if value is not None}
-    for name in ("arch", "sigma"):
+    if not votes:
+        settings = {name: value for name, value in settings.items() if name in ("arch", "variant")}
+    settings |= given
+    for name in ("arch", "sigma") if votes else ("arch",):
         if name not in settings:
             raise UserError(f"{path.name} does not say it in its name: give --{name}")
     for name in ("sigma", "trained_sigma"):
         if name in settings:
             settings[name] = float(settings[name])
-    check_range("sigma", settings["sigma"], Scale)
+    if votes:
+        check_range("sigma", settings["sigma"], Scale)
     if settings.get("trained_sigma"):
         check_range("trained-sigma", settings["trained_sigma"], Scale)
     settings["variant"] = settings.get("variant", "").replace("_", " ")
     log = read_log(path, board, settings["top"])
-    level = settings["n"], settings["alpha"], settings["sigma"]
-    check_level(log, *level)
+    level: list[Any] = [settings.get(name) for name in ("n", "alpha", "sigma")]
+    if votes:
+        check_level(log, *level)
     if labels:
         check_labels(log, *labels)
     if len(log.records) < FEWEST and not few:
         raise UserError(f"{path} has {len(log.records)} images, too few for a row; --few takes fewer than {FEWEST}")
-    chance = evidence(log, *level)
-    weak = f"radii too coarse to check n, α and σ: arbitrary ones fit with probability {10**chance:.2g}"
-    settings["note"] = "; ".join(filter(None, (settings.get("note"), log.note, weak if chance > WEAK else "")))
+    chance, weak = evidence(log, *level) if votes else None, ""
+    if chance is not None and chance > WEAK:
+        weak = f"radii too coarse to check n, α and σ: arbitrary ones fit with probability {10**chance:.2g}"
+    settings["note"] = "; ".join(filter(None, (settings.get("note"), log.note, weak)))
     entry = Entry(
         **settings,
         data=board.title,

@@ -70,8 +70,13 @@ def visible(group: pd.DataFrame, *, compact: bool) -> dict[str, Column]:
         for name, column in table_columns(group).items()
         if (column.compact or not compact)
         and not (column.unit == "draws" and fixed)
-        and group[(count_names(column) or [name])[0]].notna().any()
+        and has_values(group, name, column)
     }
+
+
+def has_values(group: pd.DataFrame, name: str, column: Column) -> bool:
+    """Whether some row of a group has a metric; a count of 0 in all is none."""
+    return bool((group[count_names(column)[1]] > 0).any() if column.of else group[name].notna().any())
 
 
 def heading(name: str, column: Column) -> str:
@@ -100,11 +105,16 @@ def name_cells(row: Any, cited: list[tuple[str, ...]]) -> dict[str, str]:
     number = "" if row["source"] == "run" else cited.index((row["variant"], row["note"], row["citation"])) + 1
     source = f"[{number}]" if number else "run"
     seeds = ",".join(map(str, row["seeds"])) or "–"
-    return {"#": str(row["rank"]), "method": row["method"], "arch": row["arch"], "seeds": seeds, "source": source} | {
+    return {"#": rank_text(row), "method": row["method"], "arch": row["arch"], "seeds": seeds, "source": source} | {
         "kind": row["kind"],
         "depl.": "–" if pd.isna(row["deployed"]) else row["deployed"],
         "holds": yes_no(row["holds"]),
     }
+
+
+def rank_text(row: Any) -> str:
+    """A row's rank; a dash for a margin without the votes that it compares with, among which it has different ones."""
+    return "–" if pd.isna(row["rank"]) else str(row["rank"])
 
 
 def yes_no(value: Any) -> str:
@@ -122,9 +132,9 @@ def metric_cell(row: Any, name: str, column: Column) -> Cell:
 
 
 def count_text(row: Any, column: Column) -> str:
-    """A count as 19/80."""
+    """A count as 19/80; a dash where there was nothing to count."""
     found, total = (row[name] for name in count_names(column))
-    return "–" if pd.isna(total) else f"{int(found)}/{int(total)}"
+    return "–" if pd.isna(total) or not total else f"{int(found)}/{int(total)}"
 
 
 def legend(frame: pd.DataFrame, headings: set[str], paper_convention: bool) -> Iterator[str]:
@@ -138,7 +148,7 @@ def legend(frame: pd.DataFrame, headings: set[str], paper_convention: bool) -> I
             f"{EARLIER}: certified before its rule was corrected; the certificates hold, but images were given up that "
             "would have been certified, up to 1.2 % of a row's"
         )
-    if "clean" in headings and (frame["source"] == "published").any():
+    if "clean" in headings and ((frame["source"] == "published") & frame["clean_accuracy"].isna()).any():
         yield "clean –: published logs do not record the class of abstained images"
     if frame["seeds"].map(len).max() > 1:
         yield "seeds: numbers are means over them; ACR ± is their standard deviation"

@@ -13,7 +13,7 @@ import pandas as pd
 from leaderboards.curves import ATTACKS, attack_curve, row_curve, row_records
 from leaderboards.published import PUBLISHED
 from leaderboards.render import html
-from leaderboards.render.cells import Block, blocks, remarks
+from leaderboards.render.cells import Block, blocks, rank_text, remarks
 from suite.boards.board import load_board
 from suite.statistics.bounds import Convention
 
@@ -56,7 +56,7 @@ def plots(group: Block, runs: Path, convention: Convention, published: Path) -> 
     """The plots of a group: for each its axes and lines, with names that Plotly shows as they are."""
     certified, attacked = [], []
     for number, (_, row) in enumerate(group.rows.head(DRAWN).iterrows()):
-        name = ", ".join(filter(None, (f"{row['rank']} {row.method}", row.arch, row.variant)))
+        name = ", ".join(filter(None, (f"{rank_text(row)} {row.method}", row.arch, row.variant)))
         curve = row_curve(row, runs, convention, published)
         lines = {column: values(curve[column]) for column in ("accuracy", "low", "high")}
         own = {"colour": number, "dash": number}

@@ -32,7 +32,8 @@ def result_table(result: Result) -> Table:
         for line in certificate_lines(result):
             table.add_row(*line)
     for column in columns().values():
-        if not column.by_radius and result.metric(column.path) is not None:
+        counted = result.metric(column.of) != 0 if column.of else True
+        if not column.by_radius and counted and result.metric(column.path) is not None:
             table.add_row(column.title, metric_text(result, column))
     return table
 

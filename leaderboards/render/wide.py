@@ -68,9 +68,15 @@ def count_line(row: Any) -> str:
 
 
 def metrics_table(result: Mapping[str, Any]) -> pd.DataFrame:
-    """Every value of a run's result, nested ones by their dotted name, as text; per-image values left out."""
+    """Every value of a run's result, nested ones by their dotted name, as text.
+
+    Per-image values are left out, and counts where there was nothing to count.
+    """
     content = {name: value for name, value in result.items() if name != "image_radii"}
     flat = pd.json_normalize(content).iloc[0].to_dict()
+    for column in columns().values():
+        if column.of and flat.get(column.of) == 0:
+            del flat[column.path], flat[column.of]
     return pd.DataFrame({"metric": list(flat), "value": [value_text(value) for value in flat.values()]})
 
 

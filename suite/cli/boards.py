@@ -129,11 +129,16 @@ def import_published(
     method: Annotated[str, typer.Option(help="what the rows are called")],
     citation: Annotated[str, typer.Option(help="authors, title, venue and year")],
     arch: Annotated[str | None, typer.Option(help="[default: from the file's name]")] = None,
-    sigma: Annotated[float | None, typer.Option(help="noise, pixels in [0,1] [default: from the file's name]")] = None,
+    kind: Annotated[str, typer.Option(help="of certificate: vote, or margin of a Lipschitz network")] = "vote",
+    sigma: Annotated[float | None, typer.Option(help="vote: noise, pixels in [0,1] [default: the file's name]")] = None,
     trained_sigma: Annotated[float | None, typer.Option(help="noise in training [default: the file's name]")] = None,
-    n0: Annotated[int, typer.Option(help="selection draws; 0: the class of a single pass")] = 100,
-    n: Annotated[int, typer.Option(help="estimation draws")] = 100_000,
-    alpha: Annotated[float, typer.Option(help="failure probability; the radii have to fit it")] = 0.001,
+    n0: Annotated[
+        int | None, typer.Option(help="vote: selection draws; 0: the class of a single pass [default: 100]")
+    ] = None,
+    n: Annotated[int | None, typer.Option(help="vote: estimation draws [default: 100000]")] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="vote: failure probability; the radii have to fit it [default: 0.001]")
+    ] = None,
     top: Annotated[int, typer.Option(help="a draw counts if its class is among the top this many")] = 1,
     note: Annotated[str | None, typer.Option(help="what else a reader has to know")] = None,
     few: Annotated[bool, typer.Option("--few", help="take a log of fewer than 50 images, too")] = False,
@@ -150,7 +155,7 @@ def import_published(
     from leaderboards.published.store import import_logs
 
     given = {"method": method, "citation": citation, "arch": arch, "sigma": sigma, "trained_sigma": trained_sigma}
-    given |= {"n0": n0, "n": n, "alpha": alpha, "top": top, "note": note}
+    given |= {"kind": kind, "n0": n0, "n": n, "alpha": alpha, "top": top, "note": note}
     labels = labels_at_hand(board, data_root)
     done = import_logs(files, board, board_root or PUBLISHED, replace=replace, few=few, labels=labels, **given)
     if format is Format.json:
@@ -158,7 +163,9 @@ def import_published(
         return
     for row in done:
         said = [f"{row['row']}: {row['images']} images{'' if row['new'] else ', there already'}"]
-        if row["chance"] <= WEAK:  # else its note says so
+        if row["chance"] is None:
+            said.append("radii not checked: they rest on the Lipschitz constant that its authors prove")
+        elif row["chance"] <= WEAK:  # else its note says so
             said.append(f"arbitrary radii would have been taken with probability {probability(row['chance'])}")
         said.append(f"labels {'not checked: no such test set here' if labels is None else f'as in {labels[1]}'}")
         out.print("; ".join([*said, *filter(None, [row["note"]])]), highlight=False, markup=False, soft_wrap=True)

@@ -46,11 +46,12 @@ def subject(
 ) -> dict[str, Any]:  # fmt: skip
     """What a protocol's command is about, as settings: a run of the store, or somebody's checkpoint.
 
-    A run that is deployed otherwise than before, or with noise, has the kind of certificate that follows from that.
+    A run that is deployed otherwise than before has the kind of certificate that follows from that; with noise, and
+    without another kind, it is certified as a vote.
     """
     if (run is None) == (checkpoint is None):
         raise UserError("name a run, or a --checkpoint with --arch, --dataset and, for a vote, --sigma")
-    named = {"certify.kind": kind, "certify.deployed": deployed}
+    named = {"certify.kind": kind or (None if sigma is None else "vote"), "certify.deployed": deployed}
     asked = {name: value for name, value in named.items() if value is not None}
     if run is not None:
         anew = {"certify.kind": None} if deployed else {}
@@ -68,7 +69,7 @@ def examine(about: dict[str, Any], protocols: list[str], given: dict[str, Any], 
     given = about | {name: value for name, value in given.items() if value is not None}
     run = given.pop("run", None)
     known = known_settings(run, given.get("sigma"), machine) if run else {}
-    results = carry_out([known | given | {"protocols": protocols}], machine, train=not run)
+    results = carry_out([known | given | {"protocols": protocols}], machine, train=not run, asked=given)
     show_result(results[0], form)
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from methods import METHODS
 from suite.errors import UserError, unknown
 from suite.ranges import one_line
-from suite.spec.model_spec import ModelSpec
+from suite.spec.model_spec import ModelSpec, missing_bound
 from suite.spec.names import merge, nest
 from suite.spec.profiles import PROFILES, default_profile, fast_precision
 from suite.spec.sections import PROTOCOLS
@@ -74,11 +74,14 @@ def is_all(given: Any) -> bool:
 def start_settings(method: str | None, settings: dict[str, Any]) -> dict[str, Any]:
     """Another model on the same data, arch and seed, by `method`'s own recipe: the one that a run starts from."""
     names = ["dataset", "profile", "data", "seed", "sigma"]
-    if not METHODS.get(settings["method"]).start_is_teacher:
+    teacher = METHODS.get(settings["method"]).start_is_teacher
+    if not teacher:
         names.append("arch")  # its weights are where training begins
     shared: dict[str, Any] = {name: settings[name] for name in names if name in settings}
     own = {name: value for name, value in (settings.get("start") or {}).items() if value is not None}
     filled = fill_in({**shared, "method": method, **own})
+    if teacher and (missing := missing_bound(filled["method"], filled["arch"])):
+        raise UserError(f"the teacher of {settings['method']}: {missing}: --set start.arch=lipschitz-small")
     if not METHODS.get(filled["method"]).uses_sigma:
         filled["sigma"] = None
     return {name: value for name, value in filled.items() if name in ModelSpec.model_fields}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from methods import METHODS
+from suite.errors import UserError
 from suite.networks.code import label
 from suite.ranges import Scale
 from suite.spec.identity import identify, model_content
@@ -16,6 +19,15 @@ from suite.spec.sections import Frozen, Training
 
 if TYPE_CHECKING:
     from methods import Method
+
+
+def missing_bound(method: str, arch: str) -> str:
+    """What a method misses in an architecture without a Lipschitz bound; empty where it needs none."""
+    from suite.networks.architectures import is_lipschitz
+
+    if not METHODS.get(method).needs_lipschitz or is_lipschitz(arch):
+        return ""
+    return f"{method} trains a network with a Lipschitz bound, and {arch} has none"
 
 
 class ModelSpec(Frozen):
@@ -42,19 +54,28 @@ class ModelSpec(Frozen):
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
-        from suite.networks.architectures import is_lipschitz
-
-        if METHODS.get(self.method).needs_lipschitz and not is_lipschitz(self.arch):
-            raise ValueError(
-                f"{self.method} trains a network with a Lipschitz bound, and {self.arch} has none: "
-                "--arch lipschitz-small"
-            )
+        if missing := missing_bound(self.method, self.arch):
+            raise ValueError(f"{missing}: --arch lipschitz-small")
         return self
 
     def build_method(self) -> Method[Any]:
         """The method with its settings, ready to train or to say how its model is deployed."""
         kind = METHODS.get(self.method)
         return kind(kind.Parameters(**self.parameters), self.sigma or 0.0)
+
+    @contextmanager
+    def explain_start(self) -> Iterator[None]:
+        """While the start is loaded: where somebody's teacher does not fit, the error says how to name its network."""
+        try:
+            yield
+        except UserError as error:
+            teacher = METHODS.get(self.method).start_is_teacher
+            if not (teacher and self.start and self.start.method == "checkpoint" and "architecture" in str(error)):
+                raise
+            raise UserError(
+                f"{error}; --init is the teacher of {self.method}, and is taken for {self.start.arch}: "
+                "--set start.arch=… names its architecture"
+            ) from error
 
     def on(self, fingerprint: str) -> Self:
         """This spec, tied to the data that was loaded."""

@@ -13,7 +13,7 @@ from suite.ranges import one_line
 from suite.spec.fill_in import fill_in
 from suite.spec.identity import identify, model_content, records_content
 from suite.spec.model_spec import ModelSpec
-from suite.spec.sections import PROTOCOLS, Frozen
+from suite.spec.sections import PROTOCOLS, Frozen, Training
 
 SCHEMA = 4  # of spec.json; before 4 it had no number
 
@@ -67,7 +67,7 @@ class RunSpec(ModelSpec):
     def _needs_sigma(self) -> Self:
         if self.certify.kind == "vote":
             if self.sigma is None:
-                raise ValueError("a run needs the sigma that it certifies a vote at")
+                raise ValueError("a vote needs its noise: --sigma 0.25")
             return self
         for protocol in self.protocols:
             if PROTOCOLS.get(protocol).needs_noise:
@@ -143,6 +143,20 @@ def validate_sections(sections: dict[str, Any]) -> dict[str, Frozen]:
         types[name] = (kind, ...)
     found = create_model("Sections", **types).model_validate(sections)
     return {name: getattr(found, name) for name in sections}
+
+
+def refuse_noise(spec: RunSpec, asked: Mapping[str, Any]) -> None:
+    """Raise UserError where noise was `asked` for, by flat or dotted names, of a run of margins, which have none."""
+    if spec.certify.kind == "vote":
+        return
+    given = {name: value for name, value in asked.items() if value is not None and name not in Training.model_fields}
+    section = {name.removeprefix("certify."): value for name, value in given.items()} | given.get("certify", {})
+    kept = PROTOCOLS.get("certify").resolve(section | {"kind": "margin", "deployed": "pass"}, spec.model_dump())
+    wrong = [name for name in section if name not in kept]
+    if "sigma" in given and spec.sigma is None and not (spec.start and spec.start.sigma):
+        wrong.append("sigma")
+    if wrong:
+        raise UserError(f"a margin has no {' and no '.join(sorted(wrong))}: --kind vote --sigma 0.25 certifies a vote")
 
 
 def make_spec(**given: Any) -> RunSpec:

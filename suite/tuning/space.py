@@ -18,7 +18,7 @@ from methods import METHODS
 from suite.errors import UserError
 from suite.spec.model_spec import ModelSpec
 from suite.spec.names import nest
-from suite.spec.run_spec import make_spec
+from suite.spec.run_spec import make_spec, refuse_noise
 
 Choice: TypeAlias = bool | int | float | str | None
 Params: TypeAlias = dict[str, Choice]  # a value for each searched setting
@@ -64,7 +64,7 @@ def build_space(settings: dict[str, Any], search: dict[str, str]) -> dict[str, B
             raise UserError(f"'{name}' cannot be searched: it says how a model is measured, not what it is")
         space[name] = build_distribution(name, text, whole=isinstance(follow(spec, path), int))
         for value in list_extremes(space[name]):
-            make_spec(**settings, **{name: value})
+            refuse_noise(make_spec(**settings, **{name: value}), {name: value})
     return space
 
 
