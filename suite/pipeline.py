@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from methods.foreign import Checkpoint
 from suite import data as datasets
 from suite.data import Dataset
 from suite.data.facts import FACTS
@@ -20,6 +21,8 @@ from suite.errors import UserError
 from suite.networks.allocator import keep_memory
 from suite.networks.architecture import Shape
 from suite.networks.architectures import build
+from suite.networks.checkpoint_files import fetch
+from suite.networks.guess import fitting
 from suite.progress import console, duration, progress
 from suite.protocols.protocol import Subject, examples
 from suite.smoothing.noise import key
@@ -109,9 +112,16 @@ def run(
 
 def check_checkpoints(spec: ModelSpec, classes: int, shape: Shape, machine: Machine) -> None:
     """Raise UserError, before anything is read or made, where other people's weights do not fit the network."""
-    if not spec.build_method().trains:
+    method = spec.build_method()
+    if isinstance(method, Checkpoint):
         middle = (0.5,) * shape[0]
-        spec.build_method().begin(build(spec.arch, classes, shape, middle, middle, trust=machine.trust))
+        try:
+            method.begin(build(spec.arch, classes, shape, middle, middle, trust=machine.trust))
+        except UserError as error:
+            if "another architecture" not in str(error):
+                raise
+            found = fitting(fetch(method.parameters.file), classes, shape)
+            raise UserError(f"{error}" + "".join(f"; it fits --arch {arch}" for arch in found[:1])) from error
     elif spec.start:
         with spec.explain_start():
             check_checkpoints(spec.start, classes, shape, machine)

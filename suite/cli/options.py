@@ -36,7 +36,8 @@ Kind = Annotated[
     str | None, typer.Option(help="of certificate, vote or margin [default: margin for a pass of a Lipschitz network]")
 ]
 Deployed = Annotated[str | None, typer.Option(help="pass or vote: what the row stands for [default: the method's own]")]
-ARCH = "see 'suite architectures'; -wN sets the width"
+Trust = Annotated[bool, typer.Option("--trust", help="run the code that a hub:… architecture fetches")]
+ARCH = "see 'suite architectures'; timm:NAME, FILE.py:NAME, …; -wN sets the width"
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any other setting")]
 BatchSize = Annotated[int, typer.Option(min=1, max=100_000, help="images in a pass; changes the speed only")]
 RUNS = Path("runs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,10 +21,12 @@ from suite.cli.options import (
     Runs,
     Settings,
     Track,
+    Trust,
     parse_setting,
 )
 from suite.cli.runs import carry_out, show_result
 from suite.errors import UserError
+from suite.progress import console
 
 if TYPE_CHECKING:
     from suite.pipeline import Machine
@@ -35,19 +38,22 @@ Checkpoint = Annotated[
 Arch = Annotated[str | None, typer.Option(help=ARCH)]
 ItsDataset = Annotated[str | None, typer.Option("--dataset", help="digits, cifar10, …, or a folder's path")]
 Sigma = Annotated[float | None, typer.Option(help="noise, pixels in [0,1]; a margin has none")]
+Called = Annotated[
+    str | None, typer.Option("--name", help="what the checkpoint's row is called [default: as its file]")
+]
 Mean = Annotated[str | None, typer.Option(help="R,G,B to subtract [default: the data set's]")]
 Std = Annotated[str | None, typer.Option(help="R,G,B to divide by [default: the data set's]")]
 Count = Annotated[int | None, typer.Option(help="how many test images")]
 
 
 def subject(
-    run: str | None, checkpoint: str | None, arch: str | None, dataset: str | None, sigma: float | None,
-    mean: str | None, std: str | None, kind: str | None, deployed: str | None,
+    run: str | None, checkpoint: str | None, arch: str | None, dataset: str | None, data_root: Path | None,
+    sigma: float | None, called: str | None, mean: str | None, std: str | None, kind: str | None, deployed: str | None,
 ) -> dict[str, Any]:  # fmt: skip
     """What a protocol's command is about, as settings: a run of the store, or somebody's checkpoint.
 
     A run that is deployed otherwise than before has the kind of certificate that follows from that; with noise, and
-    without another kind, it is certified as a vote.
+    without another kind, it is certified as a vote. Without `arch` the one that a checkpoint fits is taken, and said.
     """
     if (run is None) == (checkpoint is None):
         raise UserError("name a run, or a --checkpoint with --arch, --dataset and, for a vote, --sigma")
@@ -56,12 +62,36 @@ def subject(
     if run is not None:
         anew = {"certify.kind": None} if deployed else {}
         return {"run": run} | anew | asked | ({} if sigma is None else {"sigma": sigma})
-    missing = [f"--{name}" for name, value in (("arch", arch), ("dataset", dataset)) if value is None]
-    if missing:
-        raise UserError(f"a --checkpoint needs {' and '.join(missing)} as well")
-    constants = {"mean": mean and mean.split(","), "std": std and std.split(",")}
-    own = {"method": "checkpoint", "file": checkpoint, "arch": arch, "dataset": dataset, "sigma": sigma}
-    return own | asked | {name: value for name, value in constants.items() if value}
+    if checkpoint is None or dataset is None:
+        raise UserError("a --checkpoint needs --dataset as well")
+    chosen = arch or guess(checkpoint, dataset, data_root)
+    about = {"mean": mean and mean.split(","), "std": std and std.split(","), "parameters.name": called}
+    own = {"method": "checkpoint", "file": checkpoint, "arch": chosen, "dataset": dataset, "sigma": sigma}
+    return own | asked | {key: value for key, value in about.items() if value}
+
+
+def guess(checkpoint: str, dataset: str, data_root: Path | None) -> str:
+    """The architecture that a checkpoint fits. Raises UserError where there is none, or more than one."""
+    from suite import data as datasets
+    from suite.data.facts import FACTS
+    from suite.networks.checkpoint_files import fetch
+    from suite.networks.guess import fitting
+
+    if dataset in FACTS:
+        classes, shape = FACTS[dataset]
+    else:
+        data = datasets.load(dataset, data_root)
+        classes, shape = len(data.classes), data.shape
+    found = fitting(fetch(checkpoint), classes, shape)
+    if not found:
+        raise UserError(
+            f"{checkpoint} fits none of the architectures here for {classes} classes and images of {shape}: say which "
+            "network it is by --arch (timm:NAME, torchvision:NAME, FILE.py:NAME)"
+        )
+    if len(found) > 1:
+        raise UserError(f"{checkpoint} fits {', '.join(found)}: choose one by --arch")
+    console.print(f"{checkpoint} fits {found[0]}", highlight=False, markup=False, soft_wrap=True)
+    return found[0]
 
 
 def examine(about: dict[str, Any], protocols: list[str], given: dict[str, Any], machine: Machine, form: Format) -> None:
@@ -96,7 +126,8 @@ def known_settings(run: str, sigma: float | None, machine: Machine) -> dict[str,
 
 def certify(
     run: RunId = None, checkpoint: Checkpoint = None, arch: Arch = None, dataset: ItsDataset = None,
-    sigma: Sigma = None, mean: Mean = None, std: Std = None, kind: Kind = None, deployed: Deployed = None,
+    sigma: Sigma = None, called: Called = None, mean: Mean = None, std: Std = None, kind: Kind = None,
+    deployed: Deployed = None,
     n0: Annotated[int | None, typer.Option(help="selection draws (vote only)")] = None,
     n: Annotated[int | None, typer.Option(help="estimation draws; with adaptive sampling at most")] = None,
     alpha: Annotated[float | None, typer.Option(help="failure probability")] = None,
@@ -105,16 +136,17 @@ def certify(
     noise: Annotated[str | None, typer.Option(help="gaussian, or discrete: exact for 8-bit images")] = None,
     precision: Annotated[str | None, typer.Option(help="fp32 or bf16, of the certified classifier")] = None,
     images: Count = None, settings: Settings = None, data_root: DataRoot = None, runs: Runs = RUNS,
-    device: Device = "auto", batch_size: BatchSize = 256, track: Track = True, format: Output = Format.table,
+    device: Device = "auto", batch_size: BatchSize = 256, track: Track = True, trust: Trust = False,
+    format: Output = Format.table,
 ) -> None:  # fmt: skip
     """Certify a run's model again, or somebody else's, which then gets a row of its own."""
     from suite.pipeline import Machine
 
-    about = subject(run, checkpoint, arch, dataset, sigma, mean, std, kind, deployed)
+    about = subject(run, checkpoint, arch, dataset, data_root, sigma, called, mean, std, kind, deployed)
     given: dict[str, Any] = {"n0": n0, "n": n, "alpha": alpha, "sampling": sampling}
     given |= {"certify.noise": noise, "certify.precision": precision, "images": images}
     given |= {"radii": radii and radii.split(",")} | dict(map(parse_setting, settings or ()))
-    machine = Machine(data_root=data_root, runs=runs, device=device, batch_size=batch_size, track=track)
+    machine = Machine(data_root, runs, device, batch_size, track, trust)
     examine(about, ["accuracy", "certify"] if checkpoint else ["certify"], given, machine, format)
 
 
@@ -123,20 +155,20 @@ def protocol_command(name: str) -> Callable[..., None]:
 
     def command(
         run: RunId = None, checkpoint: Checkpoint = None, arch: Arch = None, dataset: ItsDataset = None,
-        sigma: Sigma = None, mean: Mean = None, std: Std = None, kind: Kind = None, deployed: Deployed = None,
-        images: Count = None,
+        sigma: Sigma = None, called: Called = None, mean: Mean = None, std: Std = None, kind: Kind = None,
+        deployed: Deployed = None, images: Count = None,
         settings: Annotated[
             list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a setting, the protocol's unless dotted")
         ] = None,
         data_root: DataRoot = None, runs: Runs = RUNS, device: Device = "auto", batch_size: BatchSize = 256,
-        track: Track = True, format: Output = Format.table,
+        track: Track = True, trust: Trust = False, format: Output = Format.table,
     ) -> None:  # fmt: skip
         from suite.pipeline import Machine
 
-        about = subject(run, checkpoint, arch, dataset, sigma, mean, std, kind, deployed)
+        about = subject(run, checkpoint, arch, dataset, data_root, sigma, called, mean, std, kind, deployed)
         own = dict(map(parse_setting, settings or ())) | ({"images": images} if images is not None else {})
         given = {key if "." in key else f"{name}.{key}": value for key, value in own.items()}
-        machine = Machine(data_root=data_root, runs=runs, device=device, batch_size=batch_size, track=track)
+        machine = Machine(data_root, runs, device, batch_size, track, trust)
         examine(about, [name], given, machine, format)
 
     return command

@@ -24,6 +24,7 @@ from suite.cli.options import (
     Runs,
     Settings,
     Track,
+    Trust,
     out,
     parse_setting,
 )
@@ -62,6 +63,7 @@ def run(
     device: Device = "auto",
     batch_size: BatchSize = 256,
     track: Track = True,
+    trust: Trust = False,
     format: Output = Format.table,
 ) -> None:
     """Train a method, certify its model, record the run and print its row."""
@@ -75,7 +77,7 @@ def run(
     }  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
     given |= {"method": method, "dataset": dataset} | dict(parse_setting(text) for text in settings or ())
-    machine = Machine(data_root=data_root, runs=runs, device=device, batch_size=batch_size, track=track)
+    machine = Machine(data_root, runs, device, batch_size, track, trust)
     show_result(carry_out([given], machine, asked=given)[0], format)
 
 
