@@ -66,11 +66,14 @@ def subject(
 
 def examine(about: dict[str, Any], protocols: list[str], given: dict[str, Any], machine: Machine, form: Format) -> None:
     """Put a run or a checkpoint through protocols, with changed settings where some are given, and print its row."""
+    from suite.spec.run_spec import make_spec, refuse_noise
+
     given = about | {name: value for name, value in given.items() if value is not None}
     run = given.pop("run", None)
     known = known_settings(run, given.get("sigma"), machine) if run else {}
-    results = carry_out([known | given | {"protocols": protocols}], machine, train=not run, asked=given)
-    show_result(results[0], form)
+    settings = known | given | {"protocols": protocols}
+    refuse_noise(make_spec(**settings), given)
+    show_result(carry_out([settings], machine, train=not run)[0], form)
 
 
 def known_settings(run: str, sigma: float | None, machine: Machine) -> dict[str, Any]:
