@@ -34,7 +34,7 @@ Checkpoint = Annotated[
 ]
 Arch = Annotated[str | None, typer.Option(help=ARCH)]
 ItsDataset = Annotated[str | None, typer.Option("--dataset", help="digits, cifar10, …, or a folder's path")]
-Sigma = Annotated[float | None, typer.Option(help="noise, pixels in [0,1]; a margin has none")]
+Sigma = Annotated[float | None, typer.Option(help="noise, pixels in [0,1], of the vote to certify")]
 Mean = Annotated[str | None, typer.Option(help="R,G,B to subtract [default: the data set's]")]
 Std = Annotated[str | None, typer.Option(help="R,G,B to divide by [default: the data set's]")]
 Count = Annotated[int | None, typer.Option(help="how many test images")]
