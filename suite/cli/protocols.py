@@ -37,10 +37,8 @@ Checkpoint = Annotated[
 ]
 Arch = Annotated[str | None, typer.Option(help=ARCH)]
 ItsDataset = Annotated[str | None, typer.Option("--dataset", help="digits, cifar10, …, or a folder's path")]
-Sigma = Annotated[float | None, typer.Option(help="noise, pixels in [0,1]; a margin has none")]
-Called = Annotated[
-    str | None, typer.Option("--name", help="what the checkpoint's row is called [default: as its file]")
-]
+Sigma = Annotated[float | None, typer.Option(help="noise, pixels in [0,1], of the vote to certify")]
+Called = Annotated[str | None, typer.Option("--name", help="what the checkpoint's row is called")]
 Mean = Annotated[str | None, typer.Option(help="R,G,B to subtract [default: the data set's]")]
 Std = Annotated[str | None, typer.Option(help="R,G,B to divide by [default: the data set's]")]
 Count = Annotated[int | None, typer.Option(help="how many test images")]
@@ -96,11 +94,14 @@ def guess(checkpoint: str, dataset: str, data_root: Path | None) -> str:
 
 def examine(about: dict[str, Any], protocols: list[str], given: dict[str, Any], machine: Machine, form: Format) -> None:
     """Put a run or a checkpoint through protocols, with changed settings where some are given, and print its row."""
+    from suite.spec.run_spec import make_spec, refuse_noise
+
     given = about | {name: value for name, value in given.items() if value is not None}
     run = given.pop("run", None)
     known = known_settings(run, given.get("sigma"), machine) if run else {}
-    results = carry_out([known | given | {"protocols": protocols}], machine, train=not run, asked=given)
-    show_result(results[0], form)
+    settings = known | given | {"protocols": protocols}
+    refuse_noise(make_spec(**settings), given)
+    show_result(carry_out([settings], machine, train=not run)[0], form)
 
 
 def known_settings(run: str, sigma: float | None, machine: Machine) -> dict[str, Any]:

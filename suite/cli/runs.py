@@ -68,6 +68,7 @@ def run(
 ) -> None:
     """Train a method, certify its model, record the run and print its row."""
     from suite.pipeline import Machine
+    from suite.spec.run_spec import make_spec, refuse_noise
 
     options: dict[str, Any] = {
         "profile": profile, "arch": arch, "sigma": sigma, "init": init, "seed": seed, "epochs": epochs, "lr": lr,
@@ -78,7 +79,8 @@ def run(
     given = {name: value for name, value in options.items() if value is not None}
     given |= {"method": method, "dataset": dataset} | dict(parse_setting(text) for text in settings or ())
     machine = Machine(data_root, runs, device, batch_size, track, trust)
-    show_result(carry_out([given], machine, asked=given)[0], format)
+    refuse_noise(make_spec(**given), given)
+    show_result(carry_out([given], machine)[0], format)
 
 
 def demo(runs: Runs = RUNS, track: Track = True, format: Output = Format.table) -> None:
@@ -92,17 +94,12 @@ def demo(runs: Runs = RUNS, track: Track = True, format: Output = Format.table) 
     leaderboard("digits", runs=runs, format=BoardFormat(format))
 
 
-def carry_out(
-    given: list[dict[str, Any]], machine: Machine, *, train: bool = True, asked: dict[str, Any] | None = None
-) -> list[dict[str, Any]]:
-    """Validate all the runs, then do them; their results. `asked` is what a command's options said of them."""
+def carry_out(given: list[dict[str, Any]], machine: Machine, *, train: bool = True) -> list[dict[str, Any]]:
+    """Validate all the runs, then do them; their results."""
     from suite.pipeline import run
-    from suite.spec.run_spec import make_spec, refuse_noise
+    from suite.spec.run_spec import make_spec
 
-    specs = [make_spec(**settings) for settings in given]
-    for spec in specs:
-        refuse_noise(spec, asked or {})
-    folders = [run(spec, machine, train=train) for spec in specs]
+    folders = [run(spec, machine, train=train) for spec in [make_spec(**settings) for settings in given]]
     return [json.loads((folder.path / "result.json").read_text()) | {"folder": str(folder.path)} for folder in folders]
 
 
