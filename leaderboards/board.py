@@ -45,7 +45,7 @@ def rows(
     plots. The convention decides how abstentions count where rows are sorted by a radius; `sort` is "acr", "clean" or
     a radius, by default the board's.
     """
-    board = load_board(dataset)
+    board = load_board(dataset, published)
     found = board_results(dataset, runs, published) + (paper_rows(dataset, published) if published else [])
     return sorted(board_rows(found, board.radii), key=order(board, sort or board.sort, CURVES[convention]))
 
@@ -67,7 +67,7 @@ def table(
     standard deviation over seeds) hold what is uncertain, and `ranks` the rank in each table (`leaderboards.groups`).
     What is not known is None or NaN. Rows without a metric that boards compare, in this convention, are left out.
     """
-    board, curve = load_board(dataset), CURVES[convention]
+    board, curve = load_board(dataset, published), CURVES[convention]
     compared = ["clean_accuracy", "acr", *(f"r={radius}" for radius in board.radii)]
     lines, keys = [], []
     best = best_first(board, sort or board.sort, curve)

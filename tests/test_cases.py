@@ -75,13 +75,30 @@ EXPECTED: dict[str, Says] = {
         ("mnist mnist (1, 28, 28) 6 6 ('0', '1') [0, 0, 0]",),
         ("distance of two images in the suite 11.267 and of their grey pixels 11.267",),
     ),
+    "01-seq-prefix": lines(("cifar, cnn, deployed: pass",), ("imagenet, cnn, deployed: pass",)),
+    "02-net-key": lines(("ckpt, cnn, deployed: pass",)),
+    "04-numpy-scalar": lines(("theirs, cnn, deployed: pass",)),
+    "05-norm-buffers": lines(("theirs, cnn, deployed: pass",)),
+    "08-resnet18-names": lines(("theirs, resnet18, deployed: pass",)),
+    "09-resnet32": lines(
+        ("suite: resnet32.th holds no dict of tensors",),  # so the architecture was taken
+        ("unknown architecture 'WideResNet-28-10': did you mean 'wide-resnet-28-10'", "FILE.py:NAME"),
+    ),
+    "10-html-page": lines(("suite: Standard.pt is an HTML page, not a checkpoint",)),
+    "12-log-names": lines(
+        ("theirs-noise_0.25: 20 images",),
+        ("theirs-noise_0.50: 20 images",),
+        ("theirs-noise_0.25.toml",),
+        ("theirs-noise_0.50.toml",),
+    ),
+    "14-log-bom": lines(("theirs-bom: 20",), ("theirs-utf16: 20",), ("theirs-blank: 20",)),
+    "15-log-appended": lines(
+        ("suite: resumed.tsv, line 22: a second header",), ("theirs-again: 40 images", "repeat the one before")
+    ),
+    "26-constants-in-255": lines(("at most 1, with pixels in [0,1]", "give 0.4914")),
+    "32-board-of-ones-own": lines(("theirs-lenet_noise_0.25_sigma_0.25: 20 images",)),
+    "33-mlflow-experiment-deleted": lines(("was deleted in MLflow", "experiments restore"), ("rc=1",)),
 }
-PENDING = {
-    "01-seq-prefix", "02-net-key", "04-numpy-scalar", "05-norm-buffers", "08-resnet18-names", "09-resnet32",
-    "10-html-page", "12-log-names", "14-log-bom", "15-log-appended", "26-constants-in-255", "32-board-of-ones-own",
-    "33-mlflow-experiment-deleted",
-}  # fmt: skip
-
 needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="the cases do not lie beside this checkout")
 
 
@@ -89,7 +106,8 @@ needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="the cases do not li
 def outcome(tmp_path: Path) -> Callable[[str], str]:
     """Runs a case with this checkout's commands; gives all that it prints."""
     suite = tmp_path / "suite"
-    suite.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m suite "$@"\n')
+    few = 'if [ "$1" = import ]; then set -- "$@" --few; fi'  # the cases' logs have 20 images
+    suite.write_text(f'#!/bin/sh\n{few}\nexec "{sys.executable}" -m suite "$@"\n')
     suite.chmod(0o755)
     own = {
         "SUITE": str(suite),
@@ -125,7 +143,5 @@ def test_a_case_does_what_is_right(outcome: Callable[[str], str], case: str) -> 
 
 
 @needs_cases
-def test_every_case_has_its_expectation_or_is_known_to_have_none_yet() -> None:
-    there = {path.name for path in CASES.iterdir() if (path / "run.sh").exists()}
-    assert there == EXPECTED.keys() | PENDING
-    assert not EXPECTED.keys() & PENDING
+def test_every_case_has_its_expectation() -> None:
+    assert {path.name for path in CASES.iterdir() if (path / "run.sh").exists()} == EXPECTED.keys()

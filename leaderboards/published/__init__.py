@@ -78,9 +78,9 @@ class Entry:
 
 def published_rows(dataset: str, root: Path = PUBLISHED) -> list[Result]:
     """The rows published on a data set, by name. UserError where a file is damaged."""
-    if dataset not in boards():
+    if dataset not in boards(root):
         return []
-    board = load_board(dataset)
+    board = load_board(dataset, root)
     return [_row(file, file.stat().st_mtime_ns, board) for file in sorted((root / dataset).glob("*.toml"))]
 
 

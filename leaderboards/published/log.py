@@ -6,6 +6,7 @@ time in seconds or as h:mm:ss.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import re
 from dataclasses import dataclass
@@ -46,9 +47,11 @@ def read_log(path: Path, board: Board, top: int = 1) -> Log:
     """
     try:
         content = path.read_bytes()
-        lines = content.decode().split("\n")
+        lines = text_of(content).split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is no log to be read: {error}") from error
+    while len(lines) > 2 and not "".join(lines[-2:]).strip():
+        lines.pop()  # of empty lines at the end one is left: the end of the last line
     if tuple(lines[0].rstrip("\r").split("\t")) != HEADER:
         raise UserError(f"{path}, line 1: the header is not '{' '.join(HEADER)}', separated by tabs")
     unfinished = lines.pop()  # empty where the last line is whole
@@ -65,12 +68,18 @@ def read_log(path: Path, board: Board, top: int = 1) -> Log:
         seen.add(idx)
         records.append(record)
 
+    repeated = 0
     for number, line in enumerate(lines[1:], start=2):
+        if line == lines[number - 2]:
+            repeated += 1
+            continue
+        if tuple(line.rstrip("\r").split("\t")) == HEADER:
+            raise UserError(f"{path}, line {number}: a second header, of a log that was appended to; leave it out")
         try:
             take(line)
         except ValueError as error:
             raise UserError(f"{path}, line {number}: {error}") from error
-    notes = []
+    notes = [f"{repeated} lines that repeat the one before are left out"] if repeated else []
     if unfinished and lines:
         try:
             take(unfinished)
@@ -80,6 +89,12 @@ def read_log(path: Path, board: Board, top: int = 1) -> Log:
         raise UserError(f"{path} has a header and no images")
     frame = pd.DataFrame(records, columns=list(HEADER))
     return Log(path, frame, "; ".join([*_coverage(frame["idx"].to_numpy(), board), *notes]), _sha256(content))
+
+
+def text_of(content: bytes) -> str:
+    """A file's text: UTF-8, or UTF-16 where its first bytes say so, without the mark of either."""
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if utf16 else "utf-8-sig")
 
 
 def _sha256(content: bytes) -> str:

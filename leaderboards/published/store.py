@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from leaderboards.published import OF_A_VOTE, PUBLISHED, Entry
 from leaderboards.published.log import WEAK, check_labels, check_level, evidence, read_log
 from suite.boards.board import boards, load_board
-from suite.errors import UserError, unknown
+from suite.errors import UserError
 from suite.ranges import Draws, Scale
 from suite.ranges import check as check_range
 from suite.statistics.bounds import smallest_n
@@ -25,6 +25,8 @@ from suite.store.files import write_atomically
 NAMED = re.compile(
     r"(?P<arch>[a-z]+[0-9]*)(_(?P<variant>.+))?_noise_(?P<trained_sigma>[0-9.]+)_sigma_(?P<sigma>[0-9.]+)"
 )
+OF_A_SIGMA = re.compile(r"sigma_(?P<sigma>[0-9]+(\.[0-9]+)?)")
+SUFFIX = r"\.(tsv|csv|txt|log|dat|out)$"  # and no other: 0.25 has none
 USUAL = {"n0": 100, "n": 100_000, "alpha": 0.001}  # of votes
 Labels = tuple[ArrayLike, str]  # of the test set's images (N,), and where they are from
 
@@ -90,8 +92,11 @@ def import_logs(
     Raises UserError for a log with a line that cannot be, with radii that n, α and σ do not give, with labels that are
     not the test set's, of fewer than FEWEST images unless `few`, or with the name of a row that has other content.
     """
-    if dataset not in boards():
-        raise unknown("board", dataset, boards())
+    if dataset not in boards(root):
+        raise UserError(
+            f"unknown board '{dataset}': known: {', '.join(boards(root))}; a board of your own is a file "
+            f"{root / dataset}.toml with its title and radii"
+        )
     given = ({} if given.get("kind") == "margin" else USUAL) | {k: v for k, v in given.items() if v is not None}
     check(given)
     rows = [read(path, dataset, root, given, few, labels) for path in paths]
@@ -136,18 +141,21 @@ def check(given: dict[str, Any]) -> None:
 
 def read(path: Path, dataset: str, root: Path, given: dict[str, Any], few: bool, labels: Labels | None) -> Row:
     """A log's settings, partly from its file's name, and its lines without times. UserError for what does not hold."""
-    board, votes = load_board(dataset), given.get("kind") != "margin"
-    named = NAMED.fullmatch(path.stem)
+    board, votes = load_board(dataset, root), given.get("kind") != "margin"
+    name = re.sub(SUFFIX, "", path.name)
+    named = NAMED.fullmatch(name) or OF_A_SIGMA.fullmatch(name)
     settings: dict[str, Any] = {k: v for k, v in (named.groupdict() if named else {}).items() if v}
     if not votes:
         settings = {name: value for name, value in settings.items() if name in ("arch", "variant")}
     settings |= given
-    for name in ("arch", "sigma") if votes else ("arch",):
-        if name not in settings:
-            raise UserError(f"{path.name} does not say it in its name: give --{name}")
-    for name in ("sigma", "trained_sigma"):
-        if name in settings:
-            settings[name] = float(settings[name])
+    for needed in ("arch", "sigma") if votes else ("arch",):
+        if needed not in settings:
+            raise UserError(
+                f"{path.name} does not say the {needed} in its name (ARCH_noise_SIGMA_sigma_SIGMA): give --{needed}"
+            )
+    for number in ("sigma", "trained_sigma"):
+        if number in settings:
+            settings[number] = float(settings[number])
     if votes:
         check_range("sigma", settings["sigma"], Scale)
     if settings.get("trained_sigma"):
@@ -175,4 +183,4 @@ def read(path: Path, dataset: str, root: Path, given: dict[str, Any], few: bool,
         seconds=round(float(log.records["time"].mean()), 3),
     )
     lines = log.records.drop(columns="time").to_csv(sep="\t", index=False, lineterminator="\n").encode()
-    return Row(root / dataset / f"{entry.method}-{path.stem}.toml", entry, lines, chance)
+    return Row(root / dataset / f"{entry.method}-{name}.toml", entry, lines, chance)

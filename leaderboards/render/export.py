@@ -38,7 +38,7 @@ def document(
     sigmas: Iterable[float] = (),
 ) -> dict[str, Any]:
     """The board in the form of `schema`: rows in the order of the table. Margins stand beside votes at every σ."""
-    board = load_board(dataset)
+    board = load_board(dataset, published)
     methods, sigmas = set(methods), set(sigmas)
     found = [
         row_json(row)

@@ -33,7 +33,7 @@ def to_html(
     data = json.dumps(drawn, allow_nan=False).replace("<", "\\u003c")
     script = (files("leaderboards.render") / "page.js").read_text(encoding="utf-8")
     return html.page(
-        f"{load_board(dataset).title}: certified ℓ2 robustness",
+        f"{load_board(dataset, published).title}: certified ℓ2 robustness",
         [
             *(section(group, name, len(drawn[name])) for name, group in zip(drawn, groups, strict=True)),
             f"<ul>\n{items}\n</ul>",

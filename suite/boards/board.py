@@ -5,6 +5,10 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from suite.errors import UserError, first_line
 
 
 @dataclass(frozen=True)
@@ -25,16 +29,28 @@ class Board:
     images: int = 0
 
 
-def boards() -> list[str]:
-    """The data sets that have a file of their own."""
-    names = (file.name for file in files("suite.boards").iterdir())
-    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+def boards(own: Path | None = None) -> list[str]:
+    """The data sets that have a file here, or in a folder of one's own."""
+    names = [file.name for folder in folders(own) for file in folder.iterdir()]
+    return sorted({name.removesuffix(".toml") for name in names if name.endswith(".toml")})
 
 
-def load_board(dataset: str) -> Board:
-    """The board of a data set; data sets without a file of their own get the default radii."""
-    file = files("suite.boards") / f"{dataset}.toml"
-    if not file.is_file():
-        return Board(title=dataset, radii=(0.1, 0.25, 0.5, 1.0))
-    settings = tomllib.loads(file.read_text())
-    return Board(**{**settings, "radii": tuple(settings["radii"])})
+def load_board(dataset: str, own: Path | None = None) -> Board:
+    """The board of a data set; data sets without a file here, or in a folder of one's own, get the default radii.
+
+    Raises UserError where a file of one's own is no board.
+    """
+    for folder in folders(own):
+        file = folder / f"{dataset}.toml"
+        if file.is_file():
+            try:
+                settings = tomllib.loads(file.read_text())
+                return Board(**{**settings, "radii": tuple(map(float, settings["radii"]))})
+            except (ValueError, TypeError, KeyError) as error:
+                raise UserError(f"{file} is no board: it needs a title and radii ({first_line(error)})") from error
+    return Board(title=dataset, radii=(0.1, 0.25, 0.5, 1.0))
+
+
+def folders(own: Path | None) -> list[Traversable]:
+    """Where boards lie: in the package, and in a folder of one's own if it is there."""
+    return [files("suite.boards"), *([own] if own and own.is_dir() else [])]

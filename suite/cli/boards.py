@@ -156,7 +156,7 @@ def import_published(
 
     given = {"method": method, "citation": citation, "arch": arch, "sigma": sigma, "trained_sigma": trained_sigma}
     given |= {"kind": kind, "n0": n0, "n": n, "alpha": alpha, "top": top, "note": note}
-    labels = labels_at_hand(board, data_root)
+    labels = labels_at_hand(board, data_root, board_root or PUBLISHED)
     done = import_logs(files, board, board_root or PUBLISHED, replace=replace, few=few, labels=labels, **given)
     if format is Format.json:
         print(json.dumps(done))
@@ -172,7 +172,7 @@ def import_published(
     out.print(f"next: suite leaderboard {board}", highlight=False)
 
 
-def labels_at_hand(board: str, data_root: Path | None) -> tuple[Any, str] | None:
+def labels_at_hand(board: str, data_root: Path | None, board_root: Path) -> tuple[Any, str] | None:
     """The labels of the board's test set and where they are from; None where it is not here in this variant."""
     from suite.boards.board import load_board
     from suite.data import DATASETS, load
@@ -183,7 +183,7 @@ def labels_at_hand(board: str, data_root: Path | None) -> tuple[Any, str] | None
         data = load(board, data_root, download=False)
     except UserError:
         return None
-    return (data.test.labels.numpy(), data.source) if data.title == load_board(board).title else None
+    return (data.test.labels.numpy(), data.source) if data.title == load_board(board, board_root).title else None
 
 
 def probability(exponent: float) -> str:
