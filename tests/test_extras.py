@@ -22,6 +22,7 @@ MODULES = {
     "tune": ["optuna", "cmaes", "sqlalchemy"],
     "app": ["streamlit", "plotly", "kaleido"],
     "audit": ["pyautoattack"],
+    "networks": ["timm", "huggingface_hub"],
     "postgres": ["psycopg"],
 }
 WITHOUT_EXTRAS = """
@@ -121,7 +122,7 @@ def test_a_module_that_is_there_and_does_not_import_is_said_with_its_reason(
 def test_the_extras_have_the_modules_and_all_has_every_one() -> None:
     extras = PROJECT["optional-dependencies"]
     for extra, modules in MODULES.items():
-        assert set(modules) <= {text.partition(">")[0].partition("[")[0] for text in extras[extra]}
+        assert set(modules) <= {text.partition(">")[0].partition("[")[0].replace("-", "_") for text in extras[extra]}
         assert not set(modules) & {text.partition(">")[0] for text in PROJECT["dependencies"]}
     assert extras["all"] == [f"{PROJECT['name']}[{','.join(MODULES)}]"]
     assert f"{PROJECT['name']}[all]" in extras["test"]
