@@ -105,7 +105,7 @@ def test_the_batch_size_and_the_company_change_no_record() -> None:
 
 
 def test_too_few_votes_to_ever_answer_are_refused() -> None:
-    with pytest.raises(ValueError, match="the smallest n that works is 11"):
+    with pytest.raises(UserError, match="the smallest n that works is 11"):
         RunSpec(method="heat", dataset="digits", **{"agreement.n": 10})
     assert predict([11, 0], 0.001) == 0
     assert predict([10, 0], 0.001) == -1

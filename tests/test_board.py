@@ -406,7 +406,7 @@ def test_an_adaptive_row_says_what_it_decided_whatever_the_board_asks(
     store(tmp_path, row)
     asked = replace(load_board("digits"), radii=(0.1, 0.15, 0.2, 0.7))
     for module in ("leaderboards.board", "suite.protocols.certify"):
-        monkeypatch.setattr(sys.modules[module], "load_board", lambda dataset: asked)
+        monkeypatch.setattr(sys.modules[module], "load_board", lambda dataset, own=None: asked)
     assert result(sampling="adaptive", radii=[0.1, 0.2], n=1_000) == row
     [line] = table("digits", tmp_path).to_dict("records")
     assert [line[f"r={r}"] for r in asked.radii] == [3 / 5, pytest.approx(np.nan, nan_ok=True), 2 / 5, 0]

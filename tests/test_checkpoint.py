@@ -123,9 +123,9 @@ def test_a_voted_checkpoint_makes_selection_draws(trained: tuple[Path, dict[str,
 @pytest.mark.parametrize(
     ("arch", "classes", "said"),
     [
-        ("resnet8", 10, r"missing \(network.bn1.bias"),
+        ("resnet8", 10, r"missing \(bn1.bias"),
         ("resnet8-w32", 10, "another architecture"),
-        ("cnn", 7, r"network\.\d+\.weight is \(7, 256\) there and \(10, 256\) here; .*number of classes"),
+        ("cnn", 7, r"\d+\.weight is \(7, 256\) there and \(10, 256\) here; .*number of classes"),
     ],
 )
 def test_a_checkpoint_for_something_else(tmp_path: Path, arch: str, classes: int, said: str) -> None:

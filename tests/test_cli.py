@@ -137,7 +137,7 @@ def test_lists(suite: Cli) -> None:
 
 def test_architectures_say_their_width_and_whether_they_have_a_bound(suite: Cli) -> None:
     found = {entry["name"]: entry for entry in json.loads(suite("architectures", "--format", "json")[1])}
-    assert found.keys() >= {"cnn", "airbench", "resnet8", "resnet110", "resnet50", "lipschitz-small"}
+    assert found.keys() >= {"cnn", "airbench", "resnet{D}", "wide-resnet-{D}-{K}", "resnet50", "lipschitz-small"}
     known = {"cnn": (None, False), "resnet20": (16, False), "airbench": (64, False), "lipschitz-medium": (48, True)}
     assert {name: (found[name]["width"], found[name]["lipschitz"]) for name in known} == known
     assert "He et al. 2016" in found["resnet56"]["summary"]
@@ -156,7 +156,7 @@ def test_architectures_say_their_width_and_whether_they_have_a_bound(suite: Cli)
         ({"start.training.epoch": 1}, "did you mean 'epochs'?"),
         ({"method": "baseline"}, "'start.training.epochs': baseline starts from no other model"),
         ({"trainin.lr": 1}, "unknown setting 'trainin.lr'"),
-        ({"arch": "resnet9"}, "did you mean 'resnet8'?"),
+        ({"arch": "resnet9"}, "a depth of 6n + 2, from 8"),
         ({"profile": "quik"}, "did you mean 'quick'?"),
         ({"protocols": "certfy"}, "did you mean 'certify'?"),
         ({"sigma": -1}, "sigma"),
@@ -409,7 +409,7 @@ def test_a_lipschitz_run_has_margins_and_may_be_certified_as_a_vote(suite: Cli, 
     [
         (["attack", "nothing-like-it"], "there is no run 'nothing-like-it'"),
         (["attack"], "name a run, or a --checkpoint"),
-        (["audit", "--checkpoint", "x.pt"], "--arch and --dataset"),
+        (["audit", "--checkpoint", "x.pt"], "needs --dataset"),
         (["certify", "--checkpoint", __file__, "--arch", "cnn", "--dataset", "digits"], "a vote needs its noise"),
         (["certify", "heat", "--kind", "margin"], "needs a network with a Lipschitz bound, and cnn has none"),
         (["certify", "heat", "--kind", "promise"], "kind: Input should be 'vote' or 'margin'"),

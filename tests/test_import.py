@@ -177,7 +177,7 @@ def test_a_line_that_cannot_be_is_named(tmp_path: Path, lines: list[str], number
         (b"", "line 1: the header is not"),
         (b"idx,label,predict,radius,correct,time\n", "line 1: the header is not"),
         (HEADER.encode(), "has a header and no images"),
-        (b"\xff\xfe", "is no log to be read"),
+        (b"\xff\xfa", "is no log to be read"),
     ],
 )
 def test_files_that_are_no_logs(tmp_path: Path, content: bytes, said: str) -> None:

@@ -194,9 +194,17 @@ def test_a_bound_of_a_network_is_the_product_of_its_layers() -> None:
     assert network.lipschitz_bound() == 4
 
 
-@pytest.mark.parametrize("shape", [(3, 30, 32), (16, 32, 32)])
-def test_images_that_a_network_cannot_take_are_said(shape: tuple[int, int, int]) -> None:
-    with pytest.raises(UserError, match="multiples of 4"):
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ((3, 30, 32), "multiples of 4"),
+        ((1, 4, 4), "at least 8"),
+        ((1, 8, 4), "at least 8"),
+        ((16, 32, 32), "at least 64"),
+    ],
+)
+def test_images_that_a_network_cannot_take_are_said(shape: tuple[int, int, int], said: str) -> None:
+    with pytest.raises(UserError, match=said):
         build("lipschitz-small", 10, shape, (0.5,) * shape[0], (0.3,) * shape[0])
 
 

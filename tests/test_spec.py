@@ -84,7 +84,7 @@ def test_every_registered_method_and_profile_makes_a_spec() -> None:
 def test_from_python_too_mistakes_are_said() -> None:
     with pytest.raises(UserError, match="did you mean 'heat'"):
         RunSpec(method="haet", dataset="digits")
-    with pytest.raises(ValueError, match="n = 3 draws can certify nothing"):
+    with pytest.raises(UserError, match="n = 3 draws can certify nothing"):
         RunSpec(method="heat", dataset="digits", n=3)
 
 

@@ -68,18 +68,14 @@ def read_log(path: Path, board: Board, top: int = 1) -> Log:
         seen.add(idx)
         records.append(record)
 
-    repeated = 0
     for number, line in enumerate(lines[1:], start=2):
-        if line == lines[number - 2]:
-            repeated += 1
-            continue
         if tuple(line.rstrip("\r").split("\t")) == HEADER:
             raise UserError(f"{path}, line {number}: a second header, of a log that was appended to; leave it out")
         try:
             take(line)
         except ValueError as error:
             raise UserError(f"{path}, line {number}: {error}") from error
-    notes = [f"{repeated} lines that repeat the one before are left out"] if repeated else []
+    notes = []
     if unfinished and lines:
         try:
             take(unfinished)

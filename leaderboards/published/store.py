@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from leaderboards.published import OF_A_VOTE, PUBLISHED, Entry
 from leaderboards.published.log import WEAK, check_labels, check_level, evidence, read_log
 from suite.boards.board import boards, load_board
-from suite.errors import UserError
+from suite.errors import UserError, unknown
 from suite.ranges import Draws, Scale
 from suite.ranges import check as check_range
 from suite.statistics.bounds import smallest_n
@@ -93,10 +93,8 @@ def import_logs(
     not the test set's, of fewer than FEWEST images unless `few`, or with the name of a row that has other content.
     """
     if dataset not in boards(root):
-        raise UserError(
-            f"unknown board '{dataset}': known: {', '.join(boards(root))}; a board of your own is a file "
-            f"{root / dataset}.toml with its title and radii"
-        )
+        said = unknown("board", dataset, boards(root))
+        raise UserError(f"{said}; a board of your own is a file {root / dataset}.toml with its title and radii")
     given = ({} if given.get("kind") == "margin" else USUAL) | {k: v for k, v in given.items() if v is not None}
     check(given)
     rows = [read(path, dataset, root, given, few, labels) for path in paths]

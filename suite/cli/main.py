@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import suite
-from suite.cli import about, boards, experiment, protocols, runs, tune
+from suite.cli import about, boards, experiment, protocols, runs, store, tune
 from suite.errors import UserError
 from suite.spec.sections import PROTOCOLS
 
@@ -41,6 +41,10 @@ app.command()(boards.report)
 app.command("import")(boards.import_published)
 app.command()(boards.publish)
 app.command("app")(boards.serve)
+app.command("runs")(store.list_runs)
+app.command()(store.show)
+app.command()(store.rm)
+app.command()(store.clean)
 app.command()(about.methods)
 app.command()(about.architectures)
 app.command("protocols")(about.protocols)

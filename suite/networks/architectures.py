@@ -3,6 +3,7 @@ channels is its own first layer, so that σ, radii and attack norms mean the sam
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import OrderedDict
 from dataclasses import replace
@@ -93,6 +94,9 @@ def find_member(name: str) -> Architecture:
             found.check(*numbers)
             return replace(found, network=partial(build_member, found, numbers))
     near = [written for known in ARCHITECTURES.paths() if (written := spelled_like(known, name))]
+    near += [
+        k for k in difflib.get_close_matches(name, ARCHITECTURES.paths(), cutoff=0.85) if digits(k) == digits(name)
+    ]
     hint = f"did you mean '{near[0]}'? " if near else ""
     raise UserError(
         f"unknown architecture '{name}': {hint}known: {', '.join(sorted(ARCHITECTURES.paths()))}; more by "
@@ -101,13 +105,17 @@ def find_member(name: str) -> Architecture:
     )
 
 
+def digits(name: str) -> list[str]:
+    return re.findall(r"\d+", name)
+
+
 def build_member(found: Architecture, numbers: tuple[int, ...], classes: int, shape: Shape, width: int) -> nn.Module:
     return found.network(classes, shape, width, *numbers)
 
 
 def spelled_like(known: str, name: str) -> str:
     """`known` with the numbers of `name`, if only hyphens and capitals differ: 'WideResNet_28_10'; else empty."""
-    numbers = re.findall(r"\d+", name)
+    numbers = digits(name)
     written = re.sub(r"\{\w+\}", lambda _: numbers.pop(0) if numbers else "N", known)
     same = re.sub(r"[\W_]", "", name.lower().replace("wrn", "wideresnet")) == re.sub(r"\W", "", written)
     return written if same else ""

@@ -96,8 +96,7 @@ def sort_rest(fit: Fit, ours: Tensors, channels: int) -> Fit:
     for name, tensor in ours.items():
         if name.startswith(fit.prefix) and name.removeprefix(fit.prefix) in fit.tensors:
             continue
-        last = name.rpartition(".")[2].lower()
-        kind = "mean" if last in MEANS else "std" if last in STDS else ""
+        kind = constant(name)
         if kind and tensor.numel() == channels and kind not in fit.constants:
             fit.constants[kind] = tensor
         elif BOOKKEEPING.search(name) or not (tensor.numel() > 1 or tensor.is_floating_point()):
@@ -108,6 +107,12 @@ def sort_rest(fit: Fit, ours: Tensors, channels: int) -> Fit:
         fit.unknown += fit.constants
         fit.constants.clear()
     return fit
+
+
+def constant(name: str) -> str:
+    """Which constant of a normalisation a tensor is by its name: "mean", "std", or none."""
+    last = name.rpartition(".")[2].lower()
+    return "mean" if last in MEANS else "std" if last in STDS else ""
 
 
 def rename(name: str, names: Names) -> str:
@@ -142,7 +147,7 @@ def difference(
     prefix = max(("", *prefixes(wanted, ours)), key=lambda p: sum(p + name in ours for name in wanted))
     ours = {name.removeprefix(prefix): tensor for name, tensor in ours.items()}
     missing = [name for name in wanted if name not in ours and not name.endswith(COUNTER)]
-    extra = [name for name in ours if name not in wanted and not BOOKKEEPING.search(name)]
+    extra = [name for name in ours if name not in wanted and not BOOKKEEPING.search(name) and not constant(name)]
     if missing or extra:
         if in_order(wanted, entries[where]):
             return (
@@ -151,7 +156,8 @@ def difference(
             )
         said = " and ".join(filter(None, (counted(missing, "missing"), counted(extra, "not expected"))))
         return f"is a checkpoint of another architecture: {said}"
-    [*_, name] = [name for name in wanted if name in ours and ours[name].shape != wanted[name].shape]
+    other = [name for name in wanted if name in ours and ours[name].shape != wanted[name].shape]
+    name = max(reversed(other), key=lambda name: ours[name].dim())
     return (
         f"does not fit: {name} is {tuple(ours[name].shape)} there and {tuple(wanted[name].shape)} here; "
         "see to the architecture, its width and the number of classes"

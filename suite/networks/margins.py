@@ -24,7 +24,6 @@ from suite.networks.lipschitz import SLL, LipschitzNetwork, Pool, Unshuffle, Wid
 
 FACTOR = 32  # e is at least this many times the largest rounding error that is measured
 POINTS = 64  # images at which it is measured
-SMALLEST = 1e-9  # distance of two rows of the head, in those of the farthest ones
 PROVEN = (SLL, Unshuffle, Widen, Pool)
 STEPS, TOLERANCE = 20, 1e-3  # of the search for a larger slope than the bound, and what is left to rounding
 
@@ -107,7 +106,7 @@ def features(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
         if u.shape == logits.shape and torch.allclose(u, logits, rtol=1e-4, atol=1e-4):
             return seen[0], u
     raise UserError(
-        "a margin certificate needs logits that are what the network's linear `head` gives, and nothing else"
+        "a margin certificate needs logits that are what the network's `head` gives, linear, and nothing else"
     )
 
 
@@ -163,19 +162,16 @@ def rounding_allowance(model: nn.Module, twin: nn.Module, shape: tuple[int, ...]
 def margin_radii(u: Tensor, classes: Tensor, head: nn.Linear, bound: float, allowance: float) -> Tensor:
     """R of each image, float64 (B,), 0 where nothing is certified: within it the k `classes` (B, k) lead in float32.
 
-    `u` (B, K) are the logits in float64, `bound` is L for pixels in [0,1], and `allowance` is e. Raises UserError where
-    two classes have the same row of the head: then nothing tells them apart but its bias, and any R would be true.
+    `u` (B, K) are the logits in float64, `bound` is L for pixels in [0,1], and `allowance` is e. Two classes
+    with the same row of the head are as far apart as they are everywhere: such a pair is decided by its logits alone.
     """
     distance = bound * torch.cdist(
         head.weight.double(), head.weight.double(), compute_mode="donot_use_mm_for_euclid_dist"
     )
-    others = ~torch.eye(len(distance), dtype=torch.bool, device=distance.device)
-    if distance[others].amin() <= SMALLEST * distance.amax():
-        raise UserError("two rows of the network's head are the same, so its margins say nothing: is it trained?")
     inside = torch.zeros_like(u, dtype=torch.bool).scatter(1, classes, True)
     ours = u.gather(1, classes)
     gap = ours[:, :, None] - u[:, None, :] - allowance  # (B, k, K)
     allowed = distance[classes]
-    radius = torch.where(gap > 0, gap / allowed, 0.0)
+    radius = torch.where(gap > 0, gap / allowed.clamp(min=torch.finfo(torch.float64).tiny), 0.0)
     found: Tensor = radius.masked_fill(inside[:, None, :], torch.inf).amin(dim=(1, 2))
     return found

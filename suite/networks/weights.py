@@ -16,7 +16,7 @@ def load_into(model: nn.Module, path: Path) -> None:
     from safetensors.torch import load_file
 
     if not path.is_file():
-        raise UserError(f"no weights at {path}")
+        raise UserError(f"no checkpoint at {path}")
     try:
         state = load_file(path)
     except SafetensorError as error:

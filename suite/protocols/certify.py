@@ -145,7 +145,11 @@ def metrics(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
     row = certified_metrics(records, radii)
     if c.kind == "margin":
         unknown = dict.fromkeys(("n0", "n", "alpha", "sampling", "noise", "precision"))
-        return row | unknown | {"kind": "margin", "alpha": 0.0, "claim": str(records["claim"].iloc[0])}
+        return (
+            row
+            | unknown
+            | {"kind": "margin", "alpha": 0.0, "claim": str(records["claim"].iloc[0]) if "claim" in records else ""}
+        )
     row |= vote_terms(sigma=sigma, n0=int(records["n0"].iloc[0]), n=c.n, alpha=c.alpha, noise=c.noise)
     if c.sampling == "adaptive":
         row["decided"] = [0.0, *(r for r in c.radii if r < largest_radius(c.n, c.alpha, sigma))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -42,6 +43,7 @@ def margins(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
         classes = top_classes(model, x, k)
         with torch.inference_mode():
             radii = margin_radii(features(twin, x.double())[1], classes, head, bound, allowance)
+            radii.clamp_(max=math.sqrt(x[0].numel()))  # no two images are farther apart
         seconds = (time.perf_counter() - begun) / len(x)
         for index, label, chosen, radius in zip(
             numbers, labels.tolist(), classes.tolist(), radii.tolist(), strict=True

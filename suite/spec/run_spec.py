@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, create_model, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from methods import METHODS
 from suite.errors import UserError, unknown
@@ -34,16 +43,18 @@ class RunSpec(ModelSpec):
     profile: str
     protocols: tuple[str, ...] = Field(("accuracy", "certify"), description="which to go through; `all` for all")
 
-    def __init__(self, /, **given: Any):
-        try:
-            super().__init__(**given)
-        except ValidationError as error:
-            raise UserError(one_line(error)) from error
-
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
             """A protocol's section."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _say_in_a_line(cls, given: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return validate(given)
+        except ValidationError as error:
+            raise UserError(one_line(error)) from error
 
     @model_validator(mode="before")
     @classmethod
@@ -127,10 +138,7 @@ class RunSpec(ModelSpec):
         if content.get("schema") != SCHEMA:
             raise UserError(f"a spec of schema {content.get('schema')} is not known here: this version has {SCHEMA}")
         settings = {name: value for name, value in content.items() if name != "schema"}
-        try:
-            return cls.model_validate(settings, context={"stored": True})
-        except ValidationError as error:
-            raise UserError(one_line(error)) from error
+        return cls.model_validate(settings, context={"stored": True})
 
 
 def validate_sections(sections: dict[str, Any]) -> dict[str, Frozen]:

@@ -1,0 +1,114 @@
+"""Commands about the runs that are kept: which there are, what one is, and how to be rid of some."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from suite.cli.options import RUNS, Format, Output, Runs, out, show_list
+from suite.errors import UserError
+from suite.progress import duration
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
+
+
+def list_runs(runs: Runs = RUNS, format: Output = Format.table) -> None:
+    """List the runs: state, size, and when they changed last."""
+    from suite.store.inventory import inventory
+    from suite.store.read import check_store
+
+    check_store(runs)
+    entries = [
+        {
+            "run": entry.name,
+            "method": entry.method,
+            "dataset": entry.dataset,
+            "state": entry.state,
+            "size": entry.size if format is Format.json else megabytes(entry.size),
+            "changed": entry.changed if format is Format.json else f"{duration(time.time() - entry.changed)} ago",
+        }
+        for entry in inventory(runs)
+    ]
+    if not entries and format is Format.table:
+        out.print(f"no runs in {runs}: 'suite run --method heat --dataset digits' makes one", highlight=False)
+        return
+    show_list(entries, format)
+
+
+def show(run: Annotated[str, typer.Argument(help="its id, or how that begins")], runs: Runs = RUNS,
+         format: Output = Format.table) -> None:  # fmt: skip
+    """Show a run: its row, settings, command, and the files in its folder."""
+    from suite.pipeline import Machine, reopen
+    from suite.spec.shell_line import command
+    from suite.store.inventory import state_of
+    from suite.store.result import Result
+
+    spec = reopen(run, Machine(runs=runs))
+    folder = Path(run) if (Path(run) / "spec.json").exists() else runs / spec.name
+    files = {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.is_file()}
+    about: dict[str, Any] = {"run": folder.name, "folder": str(folder), "state": state_of(folder), "files": files}
+    about["command"] = command(spec, spec.protocols)
+    if format is Format.json:
+        result = json.loads((folder / "result.json").read_text()) if "result.json" in files else None
+        print(json.dumps(about | {"spec": spec.to_json(), "result": result}))
+        return
+    if "result.json" in files:
+        from leaderboards.render.terminal import result_table
+
+        out.print(result_table(Result.from_file(folder / "result.json")))
+    out.print(f"{folder.name}: {about['state']}, {megabytes(sum(files.values()))} in {folder}", **PLAIN)
+    for name, size in files.items():
+        out.print(f"  {name:40} {megabytes(size):>10}", **PLAIN)
+    out.print(f"command: {about['command']}", **PLAIN)
+
+
+def rm(run: Annotated[list[str], typer.Argument(metavar="RUN...", help="ids, or how these begin")], runs: Runs = RUNS,
+       yes: Yes = False) -> None:  # fmt: skip
+    """Delete runs. Their shared models stay until 'suite clean'; what MLflow has of them stays there."""
+    from suite.pipeline import Machine, reopen
+    from suite.store.inventory import remove, size_of, state_of
+
+    folders = list(dict.fromkeys(runs / reopen(name, Machine(runs=runs)).name for name in run))
+    for folder in folders:
+        if state_of(folder) == "at work":
+            raise UserError(f"a process is at work on {folder.name}: end it first; nothing was deleted")
+    agree([f"{folder.name}, {state_of(folder)}, {megabytes(size_of(folder))}" for folder in folders], yes)
+    for folder in folders:
+        remove(folder)
+    out.print(f"{len(folders)} runs deleted; 'suite clean' deletes models that no run needs any more", **PLAIN)
+
+
+def clean(runs: Runs = RUNS, yes: Yes = False) -> None:
+    """Delete trained models and weights that no run in the store needs; it asks."""
+    from suite.store.inventory import can_lock, remove, unused
+
+    found = [(path, size) for path, size in unused(runs) if can_lock(path)]
+    if not found:
+        out.print(f"every model in {runs} is needed by a run", **PLAIN)
+        return
+    agree([f"{path.relative_to(runs)}, {megabytes(size)}" for path, size in found], yes)
+    for path, _ in found:
+        if path.is_dir():
+            remove(path)
+        else:
+            path.unlink()
+    out.print(f"{len(found)} deleted, {megabytes(sum(size for _, size in found))}", **PLAIN)
+
+
+PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
+
+
+def agree(lines: list[str], yes: bool) -> None:
+    """List what is about to be deleted and ask, unless it was agreed to."""
+    for line in lines:
+        out.print(f"  {line}", **PLAIN)
+    if not yes and not typer.confirm(f"delete {'this' if len(lines) == 1 else f'these {len(lines)}'}?"):
+        raise UserError("nothing was deleted")
+
+
+def megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"

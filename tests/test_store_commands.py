@@ -1,0 +1,102 @@
+"""suite runs, show, rm and clean: what is kept, and how to be rid of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from helpers.cli import TINY
+
+from suite import RunSpec, run
+from suite.cli import main as cli
+from suite.pipeline import Machine
+from suite.store.inventory import inventory, unused
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Two finished runs of two models, one of which started from a third, and a folder with a spec alone."""
+    machine = Machine(runs=tmp_path / "runs", track=False)
+    tiny = {"dataset": "digits", "profile": "demo", "epochs": 0.1, "n": 100, "images": 2}
+    run(RunSpec(method="randomized-smoothing", **tiny), machine)
+    heat = run(RunSpec(method="heat", **tiny), machine)
+    begun = machine.runs / "baseline-digits-cnn-seed0-0000000000-00000000"
+    begun.mkdir()
+    (begun / "spec.json").write_text((heat.path / "spec.json").read_text())
+    return machine.runs
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["suite", *words])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        said = capsys.readouterr()
+        return int(stopped.value.code or 0), said.out, said.err
+
+    return call
+
+
+def test_runs_are_listed_with_their_state_and_size(store: Path, command: Command) -> None:
+    code, out, _ = command("runs", "--runs", str(store), "--format", "json")
+    assert code == 0
+    entries = {entry["method"]: entry for entry in json.loads(out)}
+    states = [(entry["run"].partition("-digits")[0], entry["state"]) for entry in json.loads(out)]
+    assert sorted(states) == [("baseline", "unfinished"), ("heat", "finished"), ("randomized-smoothing", "finished")]
+    folder = store / entries["randomized-smoothing"]["run"]
+    assert entries["randomized-smoothing"]["size"] == sum(file.stat().st_size for file in folder.iterdir())
+    assert "0 s ago" in command("runs", "--runs", str(store))[1] or " s ago" in command("runs", "--runs", str(store))[1]
+
+
+def test_a_run_is_shown_by_how_its_id_begins(store: Path, command: Command) -> None:
+    code, out, _ = command("show", "randomized", "--runs", str(store))
+    assert (code, "certify-" in out, "command: suite run --method randomized-smoothing" in out) == (0, True, True)
+    shown = json.loads(command("show", "heat", "--runs", str(store), "--format", "json")[1])
+    assert shown["result"]["method"] == "heat"
+    assert shown["spec"]["training"]["epochs"] == 0.1
+    code, _, err = command("show", "nothing", "--runs", str(store))
+    assert (code, "there is no run 'nothing'" in err) == (2, True)
+
+
+def test_rm_asks_and_deletes_a_run_but_not_its_model(
+    store: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("typer.confirm", lambda question: False)
+    code, _, err = command("rm", "randomized", "--runs", str(store))
+    assert (code, "nothing was deleted" in err, len(inventory(store))) == (2, True, 3)
+    model = next(store.glob("models/randomized-smoothing-*"))
+    code, _, _ = command("rm", "randomized", "--runs", str(store), "--yes")
+    assert (code, len(inventory(store)), model.exists()) == (0, 2, True)
+    assert not list(store.glob("*randomized*")) + list(store.glob(".removed-*")) + list(store.glob(".randomized*"))
+
+
+def test_a_run_that_a_process_works_on_is_not_deleted(store: Path, command: Command) -> None:
+    [heat] = store.glob("heat-*")
+    with FileLock(store / f".{heat.name}.lock"):
+        code, _, err = command("rm", "heat", "--runs", str(store), "--yes")
+        assert (code, "a process is at work on" in err) == (2, True)
+        assert {entry.state for entry in inventory(store) if entry.name == heat.name} == {"at work"}
+    assert heat.exists()
+
+
+def test_clean_deletes_models_that_no_run_needs(store: Path, command: Command) -> None:
+    """Also not the model that heat started from: another run may start from it again."""
+    assert command("clean", "--runs", str(store), "--yes")[0] == 0
+    assert len(list(store.glob("models/*-*"))) == 3
+    command("rm", "randomized", "--runs", str(store), "--yes")
+    assert [path.name.partition("-digits")[0] for path, _ in unused(store)] == ["randomized-smoothing"]
+    code, out, _ = command("clean", "--runs", str(store), "--yes")
+    assert (code, "1 deleted" in out) == (0, True)
+    assert sorted(path.name.partition("-digits")[0] for path in store.glob("models/*-*")) == ["baseline", "heat"]
+
+
+def test_an_empty_store_is_said(tmp_path: Path, command: Command) -> None:
+    code, out, _ = command("runs", "--runs", str(tmp_path / "none"))
+    assert (code, "no runs in" in out) == (0, True)
+    assert TINY["dataset"] in out
