@@ -8,6 +8,7 @@ import torch
 from helpers.known import Always, Step, digits_spec, examine, protocol, small_images, small_model, subject
 from scipy import stats
 
+from suite.errors import UserError
 from suite.smoothing.noise import draws
 from suite.spec.run_spec import RunSpec
 from suite.statistics.bounds import predict

@@ -88,12 +88,12 @@ def test_a_run_that_a_process_works_on_is_not_deleted(store: Path, command: Comm
 def test_clean_deletes_models_that_no_run_needs(store: Path, command: Command) -> None:
     """Also not the model that heat started from: another run may start from it again."""
     assert command("clean", "--runs", str(store), "--yes")[0] == 0
-    assert len(list(store.glob("models/*-*"))) == 3
+    assert len(list(store.glob("models/[!.]*-*"))) == 3
     command("rm", "randomized", "--runs", str(store), "--yes")
     assert [path.name.partition("-digits")[0] for path, _ in unused(store)] == ["randomized-smoothing"]
     code, out, _ = command("clean", "--runs", str(store), "--yes")
     assert (code, "1 deleted" in out) == (0, True)
-    assert sorted(path.name.partition("-digits")[0] for path in store.glob("models/*-*")) == ["baseline", "heat"]
+    assert sorted(path.name.partition("-digits")[0] for path in store.glob("models/[!.]*-*")) == ["baseline", "heat"]
 
 
 def test_an_empty_store_is_said(tmp_path: Path, command: Command) -> None:

@@ -149,7 +149,7 @@ def dicts_of_tensors(content: Any, where: str, depth: int = 0) -> Iterator[tuple
     if isinstance(content, torch.nn.Module) or not isinstance(content, dict) or depth > DEEPEST:
         return
     tensors = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
-    if any(tensor.dim() for tensor in tensors.values()):
+    if any(tensor.dim() for tensor in tensors.values()) or (not where and tensors and len(tensors) == len(content)):
         yield where, tensors
     for name, value in content.items():
         if isinstance(name, str) and not re.search(r"optim|sched|scaler", name, re.IGNORECASE):
