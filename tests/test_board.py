@@ -140,7 +140,7 @@ def test_a_summary_says_what_is_certified_and_whether_that_is_deployed() -> None
     assert line(row, "holds for what is deployed") == "yes"
     assert line(row, "certified accuracy at r = 0.6").startswith("20.0 %")  # no number of draws limits it
     assert "largest radius" not in text(row)
-    assert "without exception" in line(row, "the certificate says")
+    assert "proven from its" in line(row, "the certificate says")
 
 
 @pytest.mark.parametrize("dataset", ["digits", "cifar10", "cifar100", "imagenet"])

@@ -138,7 +138,7 @@ def test_lists(suite: Cli) -> None:
 def test_architectures_say_their_width_and_whether_they_have_a_bound(suite: Cli) -> None:
     found = {entry["name"]: entry for entry in json.loads(suite("architectures", "--format", "json")[1])}
     assert found.keys() >= {"cnn", "airbench", "resnet{D}", "wide-resnet-{D}-{K}", "resnet50", "lipschitz-small"}
-    known = {"cnn": (None, False), "resnet20": (16, False), "airbench": (64, False), "lipschitz-medium": (48, True)}
+    known = {"cnn": (None, False), "resnet{D}": (16, False), "airbench": (64, False), "lipschitz-medium": (48, True)}
     assert {name: (found[name]["width"], found[name]["lipschitz"]) for name in known} == known
     assert "He et al. 2016" in found["resnet56"]["summary"]
     line = next(line for line in suite("architectures")[1].splitlines() if "lipschitz-large" in line)

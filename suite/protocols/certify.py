@@ -27,7 +27,7 @@ from methods import METHODS
 from suite.boards.board import load_board
 from suite.errors import UserError
 from suite.protocols.accuracy import CLEAN
-from suite.protocols.certify_margins import margins
+from suite.protocols.certify_margins import margin_claim, margins
 from suite.protocols.protocol import Column, Protocol, Record, Subject
 from suite.ranges import Draws, Images
 from suite.spec.sections import Frozen
@@ -148,7 +148,11 @@ def metrics(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
         return (
             row
             | unknown
-            | {"kind": "margin", "alpha": 0.0, "claim": str(records["claim"].iloc[0]) if "claim" in records else ""}
+            | {
+                "kind": "margin",
+                "alpha": 0.0,
+                "claim": str(records["claim"].iloc[0]) if "claim" in records else margin_claim(True, 1.0),
+            }
         )
     row |= vote_terms(sigma=sigma, n0=int(records["n0"].iloc[0]), n=c.n, alpha=c.alpha, noise=c.noise)
     if c.sampling == "adaptive":

@@ -55,7 +55,7 @@ class ModelSpec(Frozen):
     @model_validator(mode="after")
     def _bounded(self) -> Self:
         if missing := missing_bound(self.method, self.arch):
-            raise ValueError(f"{missing}: --arch lipschitz-small")
+            raise UserError(f"{missing}: --arch lipschitz-small")
         return self
 
     def build_method(self) -> Method[Any]:

@@ -78,7 +78,7 @@ class RunSpec(ModelSpec):
     def _needs_sigma(self) -> Self:
         if self.certify.kind == "vote":
             if self.sigma is None:
-                raise ValueError("a vote needs its noise: --sigma 0.25")
+                raise UserError("a vote needs its noise: --sigma 0.25")
             return self
         for protocol in self.protocols:
             if PROTOCOLS.get(protocol).needs_noise:
