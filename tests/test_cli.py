@@ -140,7 +140,7 @@ def test_architectures_say_their_width_and_whether_they_have_a_bound(suite: Cli)
     assert found.keys() >= {"cnn", "airbench", "resnet{D}", "wide-resnet-{D}-{K}", "resnet50", "lipschitz-small"}
     known = {"cnn": (None, False), "resnet{D}": (16, False), "airbench": (64, False), "lipschitz-medium": (48, True)}
     assert {name: (found[name]["width"], found[name]["lipschitz"]) for name in known} == known
-    assert "He et al. 2016" in found["resnet56"]["summary"]
+    assert "He et al. 2016" in found["resnet{D}"]["summary"]
     line = next(line for line in suite("architectures")[1].splitlines() if "lipschitz-large" in line)
     assert line.split()[-2:] == ["96", "yes"]
     assert "see 'suite architectures'" in " ".join(suite("run", "--help")[1].replace("│", " ").split())
