@@ -94,9 +94,8 @@ def find_member(name: str) -> Architecture:
             found.check(*numbers)
             return replace(found, network=partial(build_member, found, numbers))
     near = [written for known in ARCHITECTURES.paths() if (written := spelled_like(known, name))]
-    near += [
-        k for k in difflib.get_close_matches(name, ARCHITECTURES.paths(), cutoff=0.85) if digits(k) == digits(name)
-    ]
+    likely = difflib.get_close_matches(name, ARCHITECTURES.paths().keys() - set(families), cutoff=0.85)
+    near += [known for known in likely if digits(known) == digits(name)]
     hint = f"did you mean '{near[0]}'? " if near else ""
     raise UserError(
         f"unknown architecture '{name}': {hint}known: {', '.join(sorted(ARCHITECTURES.paths()))}; more by "
