@@ -36,7 +36,7 @@ from suite.data import load
 from suite.networks.architectures import build
 from suite.networks.checkpoints import adopt
 from suite.protocols.protocol import Subject
-from suite.spec.run_spec import PROTOCOLS, make_spec
+from suite.spec.run_spec import PROTOCOLS, RunSpec
 
 SHARED = Path(__file__).parents[2] / "shared"
 SIGMA = 0.1
@@ -79,7 +79,7 @@ def others(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, tuple[int, Calla
 
 
 def records(protocol: str, model: nn.Module, x: Tensor, y: Tensor, given: dict[str, Any], **needs: Any) -> pd.DataFrame:
-    spec = make_spec(method="baseline", dataset="cifar10", profile="paper", arch="resnet20", sigma=SIGMA, **given)
+    spec = RunSpec(method="baseline", dataset="cifar10", profile="paper", arch="resnet20", sigma=SIGMA, **given)
     subject = Subject(model, spec, 256, torch.device("cpu"), needs.__getitem__, lambda _: model)
     return pd.DataFrame(PROTOCOLS.get(protocol).records(subject, zip(range(len(x)), x, y.tolist(), strict=True)))
 

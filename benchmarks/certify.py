@@ -40,7 +40,7 @@ from suite.pipeline import Machine, measure, obtain
 from suite.progress import console
 from suite.smoothing.voting import Precision
 from suite.spec.profiles import fast_precision
-from suite.spec.run_spec import RunSpec, make_spec
+from suite.spec.run_spec import RunSpec
 from suite.store.environment import environment
 from suite.store.folder import Folder
 
@@ -144,7 +144,7 @@ def subject(given: argparse.Namespace, place: Path) -> tuple[nn.Module, data.Dat
     else:
         print("no --checkpoint and no $SUITE_CHECKPOINT: a small network on the digits, trained now")
         settings |= {"method": "randomized-smoothing", "dataset": "digits"}
-    spec = make_spec(**settings)
+    spec = RunSpec(**settings)
     dataset = data.load(spec.dataset, given.data_root, download=False)
     spec = spec.on(dataset.fingerprint)
     return obtain(spec.model, dataset, Machine(runs=place, device="cpu")).eval(), dataset, spec

@@ -15,7 +15,7 @@ from suite.errors import UserError
 from suite.networks.checkpoint_files import fetch
 from suite.networks.checkpoints import adopt
 from suite.networks.weights import file_digest
-from suite.progress import console
+from suite.progress import say
 from suite.ranges import Mean, Std, check
 
 SUFFIXES = (".safetensors", ".tar", ".pth", ".pt", ".th", ".ckpt", ".bin", ".pkl", ".t7", ".model")
@@ -59,8 +59,8 @@ class Checkpoint(Method[CheckpointSettings]):
         path = fetch(p.file)
         if file_digest(path) != p.sha256:
             raise UserError(f"{path} is not the file that this run was made with: its SHA-256 differs from {p.sha256}")
-        for line in adopt(model, path, entry=p.entry, other_names=getattr(model, "other_names", ())):
-            say(f"{path.name}: {line}")
+        for line in adopt(model, path, p.entry):
+            say_once(f"{path.name}: {line}")
         normalize = model.get_submodule("normalize")
         for name, constants, kind in (("mean", p.mean, list[Mean]), ("std", p.std, list[Std])):
             buffer = normalize.get_buffer(name)
@@ -85,6 +85,5 @@ def name_of(file: str) -> str:
 
 
 @cache
-def say(line: str) -> None:
-    """A line for the user, once in a process."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+def say_once(line: str) -> None:
+    say(line, style="")

@@ -16,7 +16,6 @@ from torch import nn
 from methods.foreign import Checkpoint
 from suite import data as datasets
 from suite.data import Dataset
-from suite.data.facts import FACTS
 from suite.errors import UserError
 from suite.networks.allocator import keep_memory
 from suite.networks.architecture import Shape
@@ -85,11 +84,12 @@ def run(
     keep_memory()
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.allow_tf32 = False  # fp32 is to mean fp32 on every device
-    if train and spec.dataset in FACTS:
-        check_checkpoints(spec.model, *FACTS[spec.dataset], machine)
+    known = data.facts if data else datasets.facts(spec.dataset)
+    if train and known:
+        check_checkpoints(spec.model, *known, machine)
     data = data or datasets.load(spec.dataset, machine.data_root)
-    if train and spec.dataset not in FACTS:
-        check_checkpoints(spec.model, len(data.classes), data.shape, machine)
+    if train and not known:
+        check_checkpoints(spec.model, *data.facts, machine)
     spec = spec.on(data.fingerprint)
     if spec.certify.top >= len(data.classes):
         raise UserError(f"the top-{spec.certify.top} rule needs more than the {len(data.classes)} classes here")

@@ -13,6 +13,11 @@ console = Console(stderr=True)
 LOG_EVERY = 30.0  # seconds between lines where there is no terminal
 
 
+def say(text: str, style: str = "yellow") -> None:
+    """A line for the user on standard error, as it is; yellow where it warns."""
+    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
 @contextmanager
 def progress(title: str, total: int, done: int = 0) -> Iterator[Callable[[str], None]]:
     """A bar of `total` steps, `done` of them finished before; the function it gives advances by one, with a remark."""

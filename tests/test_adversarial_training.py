@@ -36,7 +36,7 @@ from suite import UserError
 from suite.attacks.pgd import pgd
 from suite.data import Dataset
 from suite.networks.architectures import build
-from suite.spec.run_spec import make_spec
+from suite.spec.run_spec import RunSpec
 from suite.training import train
 
 # the attack is PGD
@@ -229,7 +229,7 @@ def test_the_announced_passes_are_those_it_makes(name: str, parameters: dict[str
 
 
 def trained(data: Dataset, **given: Any) -> nn.Module:
-    spec = make_spec(dataset="digits", profile="demo", **given)
+    spec = RunSpec(dataset="digits", profile="demo", **given)
     made, model = spec.build_method(), tiny()
     made.begin(model)
     with TemporaryDirectory() as folder:
@@ -269,21 +269,21 @@ def test_madry_heat_never_reads_a_label() -> None:
 @pytest.mark.parametrize("profile", ["demo", "quick", "paper"])
 @pytest.mark.parametrize("name", ["madry", "smoothadv", "madry-heat"])
 def test_recipes_are_complete(name: str, profile: str, dataset: str) -> None:
-    spec = make_spec(method=name, dataset=dataset, profile=profile)
+    spec = RunSpec(method=name, dataset=dataset, profile=profile)
     made = spec.build_method()
     assert made.passes > 3
     assert (spec.model.sigma is None) == (name == "madry")
-    assert make_spec(**spec.model_dump()).digest == spec.digest
+    assert RunSpec(**spec.model_dump()).digest == spec.digest
     if name == "madry-heat":
         assert spec.start is not None
         assert (spec.start.method, spec.start.sigma, spec.start.arch) == ("madry", None, spec.arch)
-        madry = make_spec(method="madry", dataset=dataset, profile=profile, arch=spec.arch)
+        madry = RunSpec(method="madry", dataset=dataset, profile=profile, arch=spec.arch)
         assert spec.start.digest == madry.model.digest
 
 
 def test_recipes_of_the_paper() -> None:
     def paper(name: str, dataset: str) -> Any:
-        return make_spec(method=name, dataset=dataset, profile="paper")
+        return RunSpec(method=name, dataset=dataset, profile="paper")
 
     madry, madry_imagenet = paper("madry", "cifar10"), paper("madry", "imagenet")
     assert madry.parameters == {"epsilon": 0.5, "steps": 7, "step_factor": 2.5}
@@ -329,7 +329,7 @@ def test_recipes_of_the_paper() -> None:
 )
 def test_settings_out_of_range(name: str, setting: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said) as raised:
-        make_spec(method=name, dataset="digits", **setting)
+        RunSpec(method=name, dataset="digits", **setting)
     assert "\n" not in str(raised.value)
 
 

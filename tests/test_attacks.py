@@ -30,7 +30,7 @@ from suite.attacks.target import Seen, Target, bisected, distances, keyed_noise
 from suite.networks.architectures import build
 from suite.networks.checkpoints import adopt
 from suite.smoothing.noise import draws
-from suite.spec.run_spec import make_spec
+from suite.spec.run_spec import RunSpec
 
 STEPS, MAX_NORM = 20, 4.0
 
@@ -230,7 +230,7 @@ def test_a_public_resnet20s_best_distances_are_near_those_of_other_libraries(cif
     """
     known = np.array([0.1035, 0.0274, 0.1022, 0.0410, 0.0736])
     model, x, y = public_resnet20(cifar10, len(known))
-    spec = make_spec(method="baseline", dataset="cifar10", profile="quick", arch="resnet20")
+    spec = RunSpec(method="baseline", dataset="cifar10", profile="quick", arch="resnet20")
     found = records("attack", model, spec, x, y.tolist())
     assert found["best"].median() < 1.03 * np.median(known)
     assert found["best"].to_numpy() == pytest.approx(known, rel=0.06)

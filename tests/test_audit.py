@@ -28,7 +28,7 @@ from suite.protocols.audit import PROTOCOL
 from suite.protocols.audit_confirm import by_vote, starts
 from suite.protocols.protocol import Subject
 from suite.smoothing.noise import draws
-from suite.spec.run_spec import RunSpec, make_spec
+from suite.spec.run_spec import RunSpec
 from suite.store.records import read_records
 
 DISTANCES = [0.12, 0.2, 0.27, 0.35, 0.4]
@@ -282,7 +282,7 @@ def tiny() -> RunSpec:
         "audit.queries": 200,
         "start.training.epochs": 0.5,
     }
-    return make_spec(**TINY | few, protocols="attack,audit")
+    return RunSpec(**TINY | few, protocols="attack,audit")
 
 
 @pytest.mark.slow

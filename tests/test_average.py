@@ -22,7 +22,7 @@ from methods import METHODS
 from methods.average import Average
 from suite import UserError
 from suite.networks.architectures import build
-from suite.spec.run_spec import make_spec
+from suite.spec.run_spec import RunSpec
 from suite.training import train
 
 SIGMA = 0.25
@@ -224,18 +224,18 @@ def test_the_announced_passes_are_those_it_makes() -> None:
 
 def test_it_starts_from_the_baseline_or_from_a_model_trained_at_the_runs_sigma() -> None:
     given: dict[str, Any] = {"method": "average", "dataset": "digits", "profile": "demo", "sigma": 0.3}
-    spec = make_spec(**given)
-    baseline = make_spec(method="baseline", dataset="digits", profile="demo")
+    spec = RunSpec(**given)
+    baseline = RunSpec(method="baseline", dataset="digits", profile="demo")
     assert spec.start is not None
     assert spec.start.digest == baseline.model.digest
-    other = make_spec(**given, **{"start.method": "randomized-smoothing"})
-    smoothing = make_spec(method="randomized-smoothing", dataset="digits", profile="demo", sigma=0.3)
+    other = RunSpec(**given, **{"start.method": "randomized-smoothing"})
+    smoothing = RunSpec(method="randomized-smoothing", dataset="digits", profile="demo", sigma=0.3)
     assert other.start is not None
     assert other.start.sigma == 0.3
     assert other.start.digest == smoothing.model.digest
     assert other.agreement.against.digest == spec.agreement.against.digest == smoothing.model.digest
     assert other.digest != spec.digest
-    longer = make_spec(**given, **{"start.method": "randomized-smoothing", "start.training.epochs": 2})
+    longer = RunSpec(**given, **{"start.method": "randomized-smoothing", "start.training.epochs": 2})
     assert longer.start is not None
     assert longer.start.training.epochs == 2
 
@@ -249,7 +249,7 @@ def test_it_is_a_label_free_pass() -> None:
 
 def test_recipes_take_one_epoch() -> None:
     for profile, dataset in (("demo", "digits"), ("quick", "cifar10"), ("paper", "cifar10"), ("paper", "imagenet")):
-        training = make_spec(method="average", dataset=dataset, profile=profile).training
+        training = RunSpec(method="average", dataset=dataset, profile=profile).training
         assert (training.epochs, training.schedule) == (1, "one-cycle")
         if profile != "demo":
             assert (training.batch_size, training.lr, training.weight_decay) == (128, 0.05, 0)
@@ -265,7 +265,7 @@ def test_recipes_take_one_epoch() -> None:
 )
 def test_settings_out_of_range(setting: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said) as raised:
-        make_spec(method="average", dataset="digits", **setting)
+        RunSpec(method="average", dataset="digits", **setting)
     assert "\n" not in str(raised.value)
 
 
@@ -273,7 +273,7 @@ def test_settings_out_of_range(setting: dict[str, Any], said: str) -> None:
 
 
 def trained(start: nn.Module | None = None, **given: Any) -> nn.Module:
-    spec = make_spec(dataset="digits", profile="demo", sigma=SIGMA, **given)
+    spec = RunSpec(dataset="digits", profile="demo", sigma=SIGMA, **given)
     made, model = spec.build_method(), copy.deepcopy(start) if start else tiny()
     made.begin(model)
     with TemporaryDirectory() as folder:

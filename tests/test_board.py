@@ -22,7 +22,7 @@ from leaderboards.render.cells import blocks
 from leaderboards.render.terminal import leaderboard_tables, result_table
 from leaderboards.render.wide import metrics_table, wide_table
 from suite.errors import UserError
-from suite.spec.run_spec import make_spec
+from suite.spec.run_spec import RunSpec
 from suite.statistics.intervals import averaged_share, mean_interval
 from suite.store.result import Result
 
@@ -42,7 +42,7 @@ def test_a_row_is_what_its_records_say() -> None:
 def test_the_claim_says_of_which_classifier_it_holds() -> None:
     assert "the vote is what this row deploys" in result()["claim"]
     baseline = {**RECORDS.to_dict("list"), "n0": [0] * 5}
-    spec = make_spec(method="baseline", dataset="digits")
+    spec = RunSpec(method="baseline", dataset="digits")
     row = summary(spec, {"certify": pd.DataFrame(baseline)})
     assert "not guaranteed of the single pass" in row["claim"]
 
@@ -153,7 +153,7 @@ def test_boards_have_rising_radii(dataset: str) -> None:
 
 def test_runs_that_differ_in_the_seed_alone_are_one_row(tmp_path: Path) -> None:
     other = RECORDS.assign(radius=[0.5, 0.3, 0.3, 0.0, 0.0], predict=[0, 1, 0, -1, -1], correct=[1, 1, 0, 0, 0])
-    spec = make_spec(method="randomized-smoothing", dataset="digits", seed=4)
+    spec = RunSpec(method="randomized-smoothing", dataset="digits", seed=4)
     second = summary(spec, {"certify": other})
     old = {name: value for name, value in result(seed=2).items() if name not in ("recipe", "image_radii")}
     attack = {"best": {"median": 0.25}, "pgd": {"median": 0.7}, "ddn": {"median": None}}
@@ -195,7 +195,7 @@ def test_the_interval_of_the_acr_of_several_seeds_is_over_the_images(tmp_path: P
     five = pd.concat([RECORDS] * 20, ignore_index=True).assign(idx=range(100))
     other = five.assign(radius=[0.5, 0.3, 0.3, 0, 0] * 20, predict=[0, 1, 0, -1, -1] * 20, correct=[1, 1, 0, 0, 0] * 20)
     for seed, own in ((0, five), (4, other)):
-        spec = make_spec(method="randomized-smoothing", dataset="digits", seed=seed)
+        spec = RunSpec(method="randomized-smoothing", dataset="digits", seed=seed)
         store(tmp_path, summary(spec, {"certify": own}))
     values = [0.5, 0.2, 0.0, 0.0, 0.1] * 20
     [row] = [row for _, row in table("digits", tmp_path, published=None).iterrows()]

@@ -18,7 +18,6 @@ from suite import data as datasets
 from suite.cli import main as cli
 from suite.networks.architectures import build
 from suite.pipeline import Machine
-from suite.spec.run_spec import make_spec
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def network(checkpoint: Path, prefix: str = "") -> dict[str, torch.Tensor]:
 
 
 def row(runs: Path, **given: Any) -> dict[str, Any]:
-    spec = make_spec(**{"method": "checkpoint", "dataset": "digits", "arch": "cnn", "n": 100, "images": 20, **given})
+    spec = RunSpec(**{"method": "checkpoint", "dataset": "digits", "arch": "cnn", "n": 100, "images": 20, **given})
     folder = run(spec, Machine(runs=runs, track=False))
     return json.loads((folder.path / "result.json").read_text())
 
@@ -104,13 +103,13 @@ def test_constants_that_are_none_of_pixels_are_refused(
 def test_a_method_starts_from_it(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     path = tmp_path / "theirs.safetensors"
     save_file(network(trained[0]), path)
-    spec = make_spec(method="heat", dataset="digits", init=str(path), epochs=0.1, n=100, images=5)
+    spec = RunSpec(method="heat", dataset="digits", init=str(path), epochs=0.1, n=100, images=5)
     assert spec.start is not None
     assert spec.start.method == "checkpoint"
     folder = run(spec, Machine(runs=tmp_path / "runs", track=False))
     assert not list((tmp_path / "runs" / "models").glob("baseline-*"))
     assert json.loads((folder.path / "result.json").read_text())["method"] == "heat"
-    other = make_spec(method="heat", dataset="digits", epochs=0.1, n=100, images=5)
+    other = RunSpec(method="heat", dataset="digits", epochs=0.1, n=100, images=5)
     assert other.model.digest != spec.model.digest
 
 
@@ -142,7 +141,7 @@ def test_an_absent_or_changed_file(trained: tuple[Path, dict[str, Any]], tmp_pat
         row(tmp_path)
     path = tmp_path / "theirs.safetensors"
     save_file(network(trained[0]), path)
-    spec = make_spec(method="checkpoint", dataset="digits", file=str(path), n=100, images=5)
+    spec = RunSpec(method="checkpoint", dataset="digits", file=str(path), n=100, images=5)
     save_file({k: v + 1 for k, v in network(trained[0]).items()}, path)
     with pytest.raises(UserError, match="not the file that this run was made with"):
         run(spec, Machine(runs=tmp_path / "runs", track=False))

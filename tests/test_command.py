@@ -18,7 +18,7 @@ from methods import METHODS
 from suite.cli import main as cli
 from suite.cli import runs
 from suite.pipeline import reopen
-from suite.spec.run_spec import RunSpec, make_spec
+from suite.spec.run_spec import RunSpec
 from suite.spec.shell_line import command
 from suite.store.read import read_spec
 
@@ -41,7 +41,7 @@ def read(line: str, monkeypatch: pytest.MonkeyPatch) -> tuple[RunSpec, tuple[str
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(Stop):
         cli.main()
-    spec = make_spec(**found[0])
+    spec = RunSpec(**found[0])
     return spec, spec.protocols
 
 
@@ -65,7 +65,7 @@ def test_every_method_and_scale_is_made_again(method: str, monkeypatch: pytest.M
         for change in CHANGES:
             if METHODS.get(method).needs_lipschitz:
                 change = change | {name: value for name, value in BOUNDED.items() if name in change}
-            spec = make_spec(method=method, dataset=dataset, profile=profile, **change)
+            spec = RunSpec(method=method, dataset=dataset, profile=profile, **change)
             again, protocols = read(command(spec, spec.protocols), monkeypatch)
             assert again.digest == spec.digest
             assert protocols == spec.protocols
@@ -81,7 +81,7 @@ def test_models_within_a_run_are_made_again(method: str, monkeypatch: pytest.Mon
         {"agreement.against.training.epochs": 4, "agreement.against.seed": 2},
     ]
     for change in changes:
-        spec = make_spec(method=method, dataset="cifar10", profile="quick", **change)
+        spec = RunSpec(method=method, dataset="cifar10", profile="quick", **change)
         assert read(command(spec, spec.protocols), monkeypatch)[0].digest == spec.digest
 
 
@@ -100,16 +100,16 @@ def test_the_lines_of_kept_rows_make_their_models(folder: Path, monkeypatch: pyt
 
 
 def test_the_line_is_short_and_the_same_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = make_spec(method="heat", dataset="digits", profile="demo", kappa=3)
+    spec = RunSpec(method="heat", dataset="digits", profile="demo", kappa=3)
     assert command(spec, spec.protocols) == "suite run --method heat --dataset digits --profile demo --kappa 3"
     monkeypatch.setattr("suite.spec.fill_in.fast_precision", lambda: "bf16")
-    spec = make_spec(method="heat", dataset="cifar10", profile="quick", seed=1)
+    spec = RunSpec(method="heat", dataset="cifar10", profile="quick", seed=1)
     line = command(spec, ["accuracy", "certify", "attack"])
     assert line.startswith("suite run --method heat --dataset cifar10 --profile quick --seed 1 ")
     assert line.endswith(" --protocols accuracy,certify,attack")
     monkeypatch.setattr("suite.spec.fill_in.fast_precision", lambda: "fp32")
     assert read(line, monkeypatch)[0].digest == spec.digest
-    assert "--protocols all" in command(spec, make_spec(method="heat", dataset="cifar10", protocols="all").protocols)
+    assert "--protocols all" in command(spec, RunSpec(method="heat", dataset="cifar10", protocols="all").protocols)
 
 
 DEPLOYED: list[tuple[dict[str, Any], list[str]]] = [  # and what the line says of kind, deployment and noise
@@ -130,7 +130,7 @@ def test_what_is_certified_and_deployed_is_made_again(
     given: dict[str, Any], said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for profile, dataset in (("demo", "digits"), ("quick", "cifar10")):
-        spec = make_spec(**{"dataset": dataset, "profile": profile, **given})
+        spec = RunSpec(**{"dataset": dataset, "profile": profile, **given})
         line = command(spec, spec.protocols)
         again, protocols = read(line, monkeypatch)
         assert (again.digest, again.name, protocols) == (spec.digest, spec.name, spec.protocols)
@@ -148,7 +148,7 @@ def test_checkpoints(name: str, profile: str, tmp_path: Path, monkeypatch: pytes
     torch.save({"weight": torch.zeros(2)}, file)
     about: dict[str, Any] = {"method": "checkpoint", "dataset": "cifar10", "file": str(file), "profile": profile}
     for change in ({}, {"mean": [0.4, 0.5, 0.6], "std": [1, 1, 1], "deployed": "vote", "seed": 4, "n": 70, "lr": 3}):
-        spec = make_spec(**about, **change)
+        spec = RunSpec(**about, **change)
         line = command(spec, ["accuracy", "certify"])
         assert line.startswith("suite certify --checkpoint ")
         assert read(line, monkeypatch)[0].digest == spec.digest
@@ -157,14 +157,14 @@ def test_checkpoints(name: str, profile: str, tmp_path: Path, monkeypatch: pytes
         again, protocols = read(more, monkeypatch)
         assert (again.digest, protocols) == (spec.digest, ("accuracy", "certify", "lbound"))
     assert "--deployed vote" in line
-    spec = make_spec(**about, **{"parameters.deployed": "vote"})  # as earlier versions said it
+    spec = RunSpec(**about, **{"parameters.deployed": "vote"})  # as earlier versions said it
     line = command(spec, ["accuracy", "certify"])
     assert read(line, monkeypatch)[0].digest == spec.digest
-    spec = make_spec(**about, arch="lipschitz-small")
+    spec = RunSpec(**about, arch="lipschitz-small")
     line = command(spec, ["accuracy", "certify"])
     assert "--sigma" not in line
     assert read(line, monkeypatch)[0].digest == spec.digest
-    spec = make_spec(method="heat", dataset="cifar10", profile=profile, init=str(file))
+    spec = RunSpec(method="heat", dataset="cifar10", profile=profile, init=str(file))
     line = command(spec, spec.protocols)
     assert "--init" in line
     assert read(line, monkeypatch)[0].digest == spec.digest
@@ -174,7 +174,7 @@ def test_checkpoints(name: str, profile: str, tmp_path: Path, monkeypatch: pytes
 
 def test_recipes_differ_in_all_but_seeds() -> None:
     def recipe(**given: object) -> str:
-        return make_spec(**{"method": "heat", "dataset": "digits", **given}).recipe
+        return RunSpec(**{"method": "heat", "dataset": "digits", **given}).recipe
 
     same = [
         {},
@@ -191,15 +191,15 @@ def test_recipes_differ_in_all_but_seeds() -> None:
 
 def test_the_settings_of_other_protocols_are_not_in_the_recipe_but_in_their_records_digest() -> None:
     def digest(seeds: bool, **given: object) -> str:
-        return make_spec(**{"method": "heat", "dataset": "digits", **given}).records_digest("agreement", seeds=seeds)
+        return RunSpec(**{"method": "heat", "dataset": "digits", **given}).records_digest("agreement", seeds=seeds)
 
     same: list[dict[str, object]] = [{}, {"seed": 1}, {"agreement.against.seed": 2}]
     assert len({digest(False, **given) for given in same}) == 1
     assert len({digest(True, **given) for given in same}) == 3
     assert digest(False, **{"agreement.against.lr": 1}) != digest(False)
     assert (
-        make_spec(method="heat", dataset="digits", **{"agreement.against.lr": 1}).recipe
-        == make_spec(method="heat", dataset="digits").recipe
+        RunSpec(method="heat", dataset="digits", **{"agreement.against.lr": 1}).recipe
+        == RunSpec(method="heat", dataset="digits").recipe
     )
 
 
@@ -208,7 +208,7 @@ def test_a_finished_runs_spec_keeps_its_digest(tmp_path: Path) -> None:
     from suite.store.files import write_json
 
     for method in TRAINED:
-        spec = make_spec(method=method, dataset="cifar10", profile="quick", seed=2).on("0123456789abcdef")
+        spec = RunSpec(method=method, dataset="cifar10", profile="quick", seed=2).on("0123456789abcdef")
         (tmp_path / spec.name).mkdir()
         write_json(tmp_path / spec.name / "spec.json", spec.model_dump(mode="json"))
         assert reopen(spec.name, Machine(runs=tmp_path)).digest == spec.digest

@@ -8,13 +8,13 @@ from typing import Any
 from helpers.rows import MARGINS, RECORDS, store
 
 from leaderboards import groups, rows, table
-from suite.spec.run_spec import make_spec
+from suite.spec.run_spec import RunSpec
 from suite.store.result import Result, make_result
 
 
 def own(folder: str, fingerprint: str, method: str = "baseline") -> dict[str, Any]:
     """The result of a run on a folder of one's own."""
-    spec = make_spec(method=method, dataset=folder, sigma=0.25).on(fingerprint)
+    spec = RunSpec(method=method, dataset=folder, sigma=0.25).on(fingerprint)
     return make_result(spec, "data", "data", {"certify": RECORDS})
 
 
@@ -34,7 +34,7 @@ def test_one_folder_by_two_paths_is_in_one_table(tmp_path: Path) -> None:
 
 
 def test_a_margin_is_compared_with_votes_on_its_folder_alone(tmp_path: Path) -> None:
-    spec = make_spec(method="lipschitz", dataset="bob/data").on("b" * 16)
+    spec = RunSpec(method="lipschitz", dataset="bob/data").on("b" * 16)
     margin = make_result(spec, "data", "data", {"certify": MARGINS})
     store(tmp_path, own("alice/data", "a" * 16), own("bob/data", "b" * 16), margin)
     assert sorted(tables(tmp_path)) == [("data (aaaaaaaa)", 1), ("data (bbbbbbbb)", 2)]
@@ -51,7 +51,7 @@ def test_rows_of_before_stand_beside_the_only_folder_of_their_name(tmp_path: Pat
 
 def test_registered_data_sets_go_by_their_titles(tmp_path: Path) -> None:
     for method, fingerprint in ("baseline", "a" * 16), ("heat", "b" * 16):
-        spec = make_spec(method=method, dataset="digits", sigma=0.25).on(fingerprint)
+        spec = RunSpec(method=method, dataset="digits", sigma=0.25).on(fingerprint)
         row = make_result(spec, "digits", "Digits", {"certify": RECORDS})
         assert row["fingerprint"] == ""
         store(tmp_path, row)
@@ -59,7 +59,7 @@ def test_registered_data_sets_go_by_their_titles(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_stands_in_for_a_built_in_data_set_is_a_folder() -> None:
-    spec = make_spec(method="baseline", dataset="mnist", sigma=0.25).on("a" * 16)
+    spec = RunSpec(method="baseline", dataset="mnist", sigma=0.25).on("a" * 16)
     assert make_result(spec, "mnist", "mnist", {"certify": RECORDS})["fingerprint"] == "a" * 16
     assert make_result(spec, "mnist", "MNIST", {"certify": RECORDS})["fingerprint"] == ""
 

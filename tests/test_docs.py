@@ -30,7 +30,7 @@ from suite import certify
 from suite.cli import main as cli
 from suite.pipeline import Machine, run
 from suite.protocols.protocol import columns as protocol_columns
-from suite.spec.run_spec import PROTOCOLS, make_spec
+from suite.spec.run_spec import PROTOCOLS, RunSpec
 from suite.spec.sections import Training
 
 METHODS_DOCS, PROTOCOLS_DOCS = DOCS / "reference" / "methods", DOCS / "reference" / "protocols.md"
@@ -55,7 +55,7 @@ EXAMINED = {"run", *(name for name in PROTOCOLS.paths() if PROTOCOLS.get(name).s
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished run in `runs`, and somebody's checkpoint, which no command that is run reads."""
     place = tmp_path_factory.mktemp("docs")
-    folder = run(make_spec(**TINY), Machine(runs=place / "runs", track=False))
+    folder = run(RunSpec(**TINY), Machine(runs=place / "runs", track=False))
     (place / "theirs.th").write_bytes(b"weights")
     (place / "RUN").write_text(folder.path.name)
     return place
@@ -210,10 +210,10 @@ def test_every_setting_of_a_method_is_documented() -> None:
 @pytest.mark.parametrize("method", METHOD_PAGES)
 def test_the_settings_of_a_method_are_the_codes(method: str) -> None:
     def own(setting: str, column: dict[str, Any]) -> Any:
-        return make_spec(method=method, **column).parameters[setting]
+        return RunSpec(method=method, **column).parameters[setting]
 
     def recipe(setting: str, column: dict[str, Any]) -> Any:
-        spec = make_spec(method=method, **column)
+        spec = RunSpec(method=method, **column)
         return spec.arch if setting == "arch" else getattr(spec.training, setting)
 
     for _, rows in tables(METHOD_PAGES[method]):
@@ -237,7 +237,7 @@ def test_every_setting_of_a_protocol_is_documented(protocol: str) -> None:
     rows = documented(PROTOCOLS_DOCS, protocol)
     assert {row["setting"].strip("`") for row in rows} == set(fields)
     if rows:
-        check(rows, fields, lambda setting, column: getattr(make_spec(method="baseline", **column), protocol)
+        check(rows, fields, lambda setting, column: getattr(RunSpec(method="baseline", **column), protocol)
               .__getattribute__(setting))  # fmt: skip
 
 
@@ -247,7 +247,7 @@ def test_every_field_of_a_record_is_documented(place: Path) -> None:
     given: dict[str, Any] = {"method": "baseline", "dataset": "digits", "epochs": 0.2, "protocols": "all", "n": 100}
     given |= {"images": 3, "lbound.images": 3, "attack.images": 2, "agreement.images": 3, "audit.images": 2}
     given |= {"timing.batch": 2, "timing.repeats": 3}
-    folder = run(make_spec(**given), Machine(runs=place / "all", track=False)).path
+    folder = run(RunSpec(**given), Machine(runs=place / "all", track=False)).path
     for protocol in PROTOCOLS.paths():
         [file] = folder.glob(f"{protocol}-*.jsonl")
         record = json.loads(file.read_text().splitlines()[0])

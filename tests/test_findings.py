@@ -23,7 +23,7 @@ from suite.boards.board import Board, load_board
 from suite.experiments.experiment import count_passes, load_experiment, runs_of
 from suite.illustrate import ISLAND, POINT, SIGMA, TIMESTEPS, adversarial_distance, heat_steps
 from suite.pipeline import Machine
-from suite.spec.run_spec import PROTOCOLS, make_spec
+from suite.spec.run_spec import PROTOCOLS, RunSpec
 from suite.store.records import read_records
 from suite.training import training_steps
 
@@ -41,7 +41,7 @@ def test_the_passes_announced_are_those_of_the_code() -> None:
     for row in rows_of(REPRODUCING, "train"):
         column = COLUMNS[row["profile"]]
         train, test = sizes[column["dataset"]]
-        spec = make_spec(method=row["method"].strip("`"), **column)
+        spec = RunSpec(method=row["method"].strip("`"), **column)
         images = training_steps(spec.training, train) * spec.training.batch_size
         counts = {"train": images * spec.build_method().passes}
         counts |= {protocol: PROTOCOLS.get(protocol).passes(spec, test) for protocol in PROTOCOLS.paths()}

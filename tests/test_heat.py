@@ -17,7 +17,7 @@ from suite import UserError, training
 from suite.data import Dataset, InMemory
 from suite.experiments.experiment import load_experiment, runs_of
 from suite.networks.architectures import build
-from suite.spec.run_spec import make_spec
+from suite.spec.run_spec import RunSpec
 
 CLASSES = 6
 
@@ -267,7 +267,7 @@ class Fragile(Heat):
 
 def train_tiny(checkpoint: Path, stop: int = -1, **settings: Any) -> tuple[Watched, Fragile, list[dict[str, float]]]:
     """Six batches of ten images an epoch."""
-    spec = make_spec(method="heat", dataset="digits", batch_size=10, kappa=1, **settings)
+    spec = RunSpec(method="heat", dataset="digits", batch_size=10, kappa=1, **settings)
     split = InMemory((255 * torch.rand(60, 3, 4, 4, generator=seeded())).byte(), torch.zeros(60))
     data = Dataset(
         name="tiny", variant="", title="tiny", classes=("a",) * CLASSES, shape=(3, 4, 4), mean=(0.5,) * 3,
@@ -324,13 +324,13 @@ def test_more_timesteps_than_steps_are_refused(tmp_path: Path) -> None:
 )
 def test_settings_out_of_range_are_said_in_one_line(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said) as caught:
-        make_spec(method="heat", dataset="digits", **settings)
+        RunSpec(method="heat", dataset="digits", **settings)
     assert "\n" not in str(caught.value)
 
 
 def test_lambda_is_a_setting_like_any_other() -> None:
-    assert make_spec(method="heat", dataset="digits").parameters["lambda"] == "paper"
-    spec = make_spec(method="heat", dataset="digits", **{"lambda": "exact"})
+    assert RunSpec(method="heat", dataset="digits").parameters["lambda"] == "paper"
+    spec = RunSpec(method="heat", dataset="digits", **{"lambda": "exact"})
     method = spec.build_method()
     assert method.parameters.model_dump() == spec.parameters
-    assert spec.digest != make_spec(method="heat", dataset="digits").digest
+    assert spec.digest != RunSpec(method="heat", dataset="digits").digest

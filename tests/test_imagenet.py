@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from suite.networks.architectures import build
 from suite.pipeline import Machine, run
-from suite.spec.run_spec import make_spec
+from suite.spec.run_spec import RunSpec
 
 FILE = SHARED / "data" / "imagenet" / "validation-00000-of-00001.parquet"
 
@@ -29,7 +29,7 @@ def test_heat_from_somebodys_weights_certified_by_the_top_5_rule(tmp_path: Path)
     theirs = build("resnet18", 1000, (3, 224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).state_dict()
     network = {k.removeprefix("network."): v.contiguous() for k, v in theirs.items() if k.startswith("network.")}
     save_file(network, tmp_path / "theirs.safetensors")
-    spec = make_spec(
+    spec = RunSpec(
         method="heat", dataset="imagenet", profile="paper", arch="resnet18", init=str(tmp_path / "theirs.safetensors"),
         epochs=0.1, batch_size=4, kappa=2, images=1, n0=1, n=20, protocols="certify",
     )  # fmt: skip

@@ -16,7 +16,7 @@ from methods import METHODS
 from methods.lipschitz import worst_logits
 from methods.method import Step
 from suite.networks.architectures import build
-from suite.spec.run_spec import RunSpec, make_spec
+from suite.spec.run_spec import RunSpec
 
 
 def small_model() -> nn.Module:
@@ -111,7 +111,7 @@ def test_the_label_free_loss_is_that_of_the_answers_of_the_start_model() -> None
 
 @pytest.mark.parametrize(("dataset", "arch"), [("cifar10", "airbench-w32"), ("digits", "cnn")])
 def test_the_start_model_has_an_architecture_and_a_recipe_of_its_own(dataset: str, arch: str) -> None:
-    spec = make_spec(method="lipschitz-heat", dataset=dataset, profile="quick" if dataset == "cifar10" else "demo")
+    spec = RunSpec(method="lipschitz-heat", dataset=dataset, profile="quick" if dataset == "cifar10" else "demo")
     start = spec.start
     assert start is not None
     assert spec.arch.startswith("lipschitz-small")
@@ -122,7 +122,7 @@ def test_the_start_model_has_an_architecture_and_a_recipe_of_its_own(dataset: st
 
 
 def test_another_start_keeps_the_noise_that_it_is_trained_with() -> None:
-    spec = make_spec(
+    spec = RunSpec(
         method="lipschitz-heat", dataset="cifar10", profile="quick", sigma=0.5, start={"method": "randomized-smoothing"}
     )
     assert spec.start is not None
@@ -131,10 +131,10 @@ def test_another_start_keeps_the_noise_that_it_is_trained_with() -> None:
 
 
 def test_a_margin_row_does_not_depend_on_settings_of_the_noise() -> None:
-    plain = make_spec(method="lipschitz", dataset="digits")
-    given = make_spec(method="lipschitz", dataset="digits", sigma=0.5, n=123, n0=7, alpha=0.01, sampling="adaptive")
+    plain = RunSpec(method="lipschitz", dataset="digits")
+    given = RunSpec(method="lipschitz", dataset="digits", sigma=0.5, n=123, n0=7, alpha=0.01, sampling="adaptive")
     assert given == plain
-    vote = make_spec(method="lipschitz", dataset="digits", deployed="vote", sigma=0.5)
+    vote = RunSpec(method="lipschitz", dataset="digits", deployed="vote", sigma=0.5)
     assert (vote.certify.kind, vote.sigma, vote.deployed) == ("vote", 0.5, "vote")
     assert vote.model == plain.model
     assert vote.name != plain.name
@@ -142,7 +142,7 @@ def test_a_margin_row_does_not_depend_on_settings_of_the_noise() -> None:
 
 def test_a_method_that_trains_with_noise_keeps_it_where_margins_have_none(tmp_path: Path) -> None:
     given = {"method": "randomized-smoothing", "dataset": "digits", "arch": "lipschitz-small-w8", "sigma": 0.5}
-    vote, margin = make_spec(**given), make_spec(**given, deployed="pass", protocols="all")
+    vote, margin = RunSpec(**given), RunSpec(**given, deployed="pass", protocols="all")
     assert (vote.certify.kind, margin.certify.kind) == ("vote", "margin")
     assert (margin.sigma, margin.noise_sigma, vote.noise_sigma) == (0.5, None, 0.5)
     assert margin.model == vote.model
@@ -153,7 +153,7 @@ def test_a_method_that_trains_with_noise_keeps_it_where_margins_have_none(tmp_pa
     row = json.loads(succeed(*line, "--runs", str(tmp_path), "--format", "json"))
     assert (row["kind"], row["sigma"], row["trained_sigma"]) == ("margin", None, 0.5)
     assert "--sigma 0.5" in row["command"]
-    baseline = make_spec(method="baseline", dataset="digits", arch="lipschitz-small-w8", sigma=0.5)
+    baseline = RunSpec(method="baseline", dataset="digits", arch="lipschitz-small-w8", sigma=0.5)
     assert baseline.sigma is None
 
 
@@ -161,9 +161,9 @@ def test_a_method_that_trains_with_noise_keeps_it_where_margins_have_none(tmp_pa
     ("method", "own", "other"), [("heat", "pass", "vote"), ("randomized-smoothing", "vote", "pass")]
 )
 def test_what_a_row_deploys_is_a_setting_and_its_own_default_moves_nothing(method: str, own: str, other: str) -> None:
-    usual = make_spec(method=method, dataset="digits")
-    same = make_spec(method=method, dataset="digits", deployed=own)
-    turned = make_spec(method=method, dataset="digits", deployed=other)
+    usual = RunSpec(method=method, dataset="digits")
+    same = RunSpec(method=method, dataset="digits", deployed=own)
+    turned = RunSpec(method=method, dataset="digits", deployed=other)
     assert (usual.deployed, turned.deployed) == (own, other)
     assert same == usual
     assert turned.model == usual.model

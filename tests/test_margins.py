@@ -32,7 +32,7 @@ from suite.networks.margins import (
 from suite.protocols.audit import PROTOCOL as AUDIT
 from suite.protocols.certify import PROTOCOL as CERTIFY
 from suite.protocols.protocol import Subject
-from suite.spec.run_spec import make_spec
+from suite.spec.run_spec import RunSpec
 
 
 class Plain(nn.Module):
@@ -237,7 +237,7 @@ def test_a_run_of_margins_needs_no_noise_and_no_protocol_asks_for_it(tmp_path: P
 @pytest.fixture(scope="module")
 def quick_network() -> nn.Module:
     """A Lipschitz network for the digits after a few steps of training."""
-    spec = make_spec(method="lipschitz", dataset="digits", epochs=3)
+    spec = RunSpec(method="lipschitz", dataset="digits", epochs=3)
     data = load("digits", None)
     torch.manual_seed(0)
     model = build(spec.arch, 10, data.shape, data.mean, data.std)
@@ -261,7 +261,7 @@ def test_the_audit_finds_nothing_in_margins_and_something_in_radii_five_times_as
 ) -> None:
     data = load("digits", None)
     given = {"audit.steps": 20, "audit.queries": 300, "audit.restarts": 2, "audit.searches": searches}
-    spec = make_spec(method="lipschitz", dataset="digits", **given)
+    spec = RunSpec(method="lipschitz", dataset="digits", **given)
     images = [(i, data.test[torch.tensor([i])][0].float() / 255, int(data.test.labels[i])) for i in range(12)]
 
     def audit(factor: float) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from suite.errors import UserError
 from suite.networks.architectures import build
 from suite.networks.weights import load_into
 from suite.pipeline import Machine, run
-from suite.spec.run_spec import RunSpec, make_spec
+from suite.spec.run_spec import RunSpec
 from suite.store.mlflow import connect, log, sync
 from suite.store.mlflow import live as live_module
 from suite.store.mlflow.content import metrics_of, params_of
@@ -231,7 +231,7 @@ def test_settings_are_params_and_measurements_metrics() -> None:
         "timing.pass.1": 0.004,
         "draws": 88.5,
     }
-    spec = make_spec(**TINY, protocols="accuracy,certify").to_json()
+    spec = RunSpec(**TINY, protocols="accuracy,certify").to_json()
     named = {name.partition(".")[0] for name in params_of(spec, ["timing"])}
     assert {"certify", "timing", "parameters", "training", "start", "sigma", "seed"} <= named
     assert not named & {"schema", "protocols", "attack", "audit", "lbound"}
@@ -239,7 +239,7 @@ def test_settings_are_params_and_measurements_metrics() -> None:
 
 def test_training_reports_the_points_of_its_history(tmp_path: Path) -> None:
     data = datasets.load("digits")
-    spec = make_spec(method="baseline", dataset="digits", profile="demo", epochs=0.5).model
+    spec = RunSpec(method="baseline", dataset="digits", profile="demo", epochs=0.5).model
     model = build(spec.arch, len(data.classes), data.shape, data.mean, data.std)
     method = spec.build_method()
     method.begin(model, None)

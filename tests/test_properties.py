@@ -20,7 +20,7 @@ from leaderboards.published.log import HEADER, read_log
 from suite.boards.board import load_board
 from suite.cli.options import parse_setting
 from suite.errors import UserError
-from suite.spec.run_spec import make_spec
+from suite.spec.run_spec import RunSpec
 from suite.statistics.bounds import (
     certified_radius,
     lower_confidence_bound,
@@ -153,12 +153,12 @@ def test_any_other_text_is_a_setting_of_text_or_refused_in_a_line(text: str) -> 
 @given(st.integers(1, 50), st.integers(10, 200), st.floats(1e-4, 10), st.integers(0, 5))
 def test_a_flat_a_dotted_and_a_nested_setting_are_one(kappa: int, n: int, lr: float, seed: int) -> None:
     common: dict[str, Any] = {"method": "heat", "dataset": "digits", "profile": "demo", "seed": seed}
-    flat = make_spec(**common, kappa=kappa, n=n, lr=lr, **{"start.lr": lr})
-    dotted = make_spec(
+    flat = RunSpec(**common, kappa=kappa, n=n, lr=lr, **{"start.lr": lr})
+    dotted = RunSpec(
         **common,
         **{"parameters.kappa": kappa, "certify.n": n, "training.lr": lr, "start.training.lr": lr},
     )
-    nested = make_spec(
+    nested = RunSpec(
         **common,
         parameters={"kappa": kappa}, certify={"n": n}, training={"lr": lr}, start={"training": {"lr": lr}},
     )  # fmt: skip

@@ -22,7 +22,7 @@ from leaderboards.published import PUBLISHED, Entry, paper_values, published_rec
 from leaderboards.published.kept import KEPT
 from leaderboards.published.log import fits, rounding
 from suite.protocols import certify
-from suite.spec.run_spec import make_spec
+from suite.spec.run_spec import RunSpec
 from suite.statistics.bounds import (
     average_certified_radius,
     certified_accuracy,
@@ -159,7 +159,7 @@ def test_a_fresh_clone_has_the_studys_rows(tmp_path: Path) -> None:
 
 
 def test_rows_have_a_runs_keys_and_figures() -> None:
-    spec = make_spec(method="randomized-smoothing", dataset="cifar10", profile="quick", sigma=0.25, n=1_000, alpha=0.01)
+    spec = RunSpec(method="randomized-smoothing", dataset="cifar10", profile="quick", sigma=0.25, n=1_000, alpha=0.01)
     records = pd.DataFrame(
         {"idx": range(4), "label": [0, 1, 2, 3], "chosen": [[0], [1], [0], [3]], "predict": [0, 1, 0, -1]}
         | {"radius": [0.5, 0.1, 0.3, 0.0], "correct": [1, 1, 0, 0], "time": [1.0] * 4, "n0": [100] * 4}

@@ -80,9 +80,9 @@ def test_what_fails_to_load_touches_no_run_that_did_not_ask_for_it(suite: Cli, t
 
 @pytest.mark.usefixtures("broken")
 def test_all_protocols_are_those_that_load_and_the_demo_trains_the_methods_that_load() -> None:
-    from suite.spec.run_spec import make_spec
+    from suite.spec.run_spec import RunSpec
 
-    assert make_spec(**TINY, protocols="all").protocols == tuple(PROTOCOLS.builtin)
+    assert RunSpec(**TINY, protocols="all").protocols == tuple(PROTOCOLS.builtin)
     assert list(METHODS.loadable()) == list(METHODS.builtin)
     assert set(METHODS.paths()) - set(METHODS.builtin) == {"boom-method", "wrong-method"}
 

@@ -31,7 +31,7 @@ from torch.nn import functional as F
 from methods import Step
 from suite.attacks.pgd import pgd
 from suite.smoothing.noise import generator
-from suite.spec.run_spec import make_spec
+from suite.spec.run_spec import RunSpec
 from suite.training import train
 
 
@@ -148,7 +148,7 @@ def test_the_trainer_tells_the_method_the_epoch(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr("methods.smoothadv.pgd", unattacked)
     data = with_training(digits().train[torch.arange(320)], digits().train.labels[:320])
-    spec = make_spec(method="smoothadv", dataset="digits", profile="demo", epochs=3, warmup=2, m=1)
+    spec = RunSpec(method="smoothadv", dataset="digits", profile="demo", epochs=3, warmup=2, m=1)
     train(tiny(), spec.build_method(), data, spec.model, checkpoint=tmp_path / "c", device=torch.device("cpu"))
     assert radii == [0.5 * min(1.0, step / 5 / 2) for step in range(15)]
 

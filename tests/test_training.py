@@ -17,7 +17,7 @@ from suite.data.validation import validation
 from suite.networks.architectures import build
 from suite.smoothing.noise import key
 from suite.spec.model_spec import ModelSpec
-from suite.spec.run_spec import make_spec
+from suite.spec.run_spec import RunSpec
 from suite.spec.sections import Training
 from suite.training import batches, learning_rate, train, training_steps
 
@@ -41,7 +41,7 @@ def test_schedules() -> None:
 
 
 def model_spec(**given: object) -> ModelSpec:
-    return make_spec(**{"method": "baseline", "dataset": "digits", **given}).model
+    return RunSpec(**{"method": "baseline", "dataset": "digits", **given}).model
 
 
 def test_batches_are_the_same_from_wherever_one_starts() -> None:

@@ -26,7 +26,7 @@ from suite.errors import UserError
 from suite.networks.architectures import build
 from suite.pipeline import Machine, run
 from suite.smoothing.certificates import certificates
-from suite.spec.run_spec import make_spec
+from suite.spec.run_spec import RunSpec
 from suite.training import train
 from suite.tuning import trials as tuning
 from suite.tuning.definition import StudyDefinition, definition_of
@@ -73,7 +73,7 @@ def test_the_validation_split_is_of_the_training_images_alone() -> None:
     assert torch.equal(validation(whole, 0.2).test.indices, held_out)  # type: ignore[attr-defined]
     prints = {whole.fingerprint, view.fingerprint, validation(whole, 0.1).fingerprint}
     assert len(prints) == 3
-    spec = make_spec(**TINY)
+    spec = RunSpec(**TINY)
     assert len({spec.on(each).model.digest for each in prints}) == 3
 
 
@@ -97,7 +97,7 @@ def test_no_test_image_reaches_an_objective(tmp_path: Path, monkeypatch: pytest.
     poisoned = replace(datasets.load("digits"), test=Poison())  # type: ignore[arg-type]
     monkeypatch.setattr(digits, "load", lambda root, download: poisoned)
     with pytest.raises(AssertionError, match="the test set was touched"):
-        run(make_spec(**TINY), Machine(runs=tmp_path / "run", track=False))
+        run(RunSpec(**TINY), Machine(runs=tmp_path / "run", track=False))
     for name in ("certified_accuracy", "seconds"):
         study = search(GIVEN | {"objectives": [name]}, 1, tmp_path / name)
         assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
@@ -125,7 +125,7 @@ def test_the_objective_of_a_trial_is_that_of_its_model_on_the_validation_images(
     study = search(GIVEN | {"objectives": ["acr"], "search": ["sigma=0.2,0.21"]}, 1, tmp_path)
     [trial] = study.trials
     view = validation(datasets.load("digits"), 0.1)
-    spec = make_spec(**{**TINY, **trial.params}).on(view.fingerprint)
+    spec = RunSpec(**{**TINY, **trial.params}).on(view.fingerprint)
     machine = Machine(runs=tmp_path / "other", track=False)
     run(spec, machine, data=view)
     model = build(spec.arch, 10, view.shape, view.mean, view.std)
@@ -141,7 +141,7 @@ def test_the_objective_of_a_trial_is_that_of_its_model_on_the_validation_images(
 def test_looking_at_a_model_during_training_changes_no_weight(tmp_path: Path) -> None:
     data = validation(datasets.load("digits"), 0.2)
     settings = {"method": "randomized-smoothing", "dataset": "digits", "profile": "demo", "epochs": 0.5}
-    spec = make_spec(**settings).model
+    spec = RunSpec(**settings).model
     weights, steps = [], []
 
     def look(step: int, total: int, model: torch.nn.Module) -> None:

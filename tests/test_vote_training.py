@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from methods import METHODS, Method
 from suite import UserError
 from suite.networks.architectures import build
-from suite.spec.run_spec import make_spec
+from suite.spec.run_spec import RunSpec
 
 
 def slopes(method: Method[Any], model: nn.Module, x: Tensor, y: Any) -> tuple[Tensor, Tensor]:
@@ -137,16 +137,16 @@ def test_the_announced_passes_are_those_it_makes(name: str, given: dict[str, Any
 def test_the_weight_is_the_papers_for_the_runs_sigma_unless_it_is_given(name: str, weights: dict[float, float]) -> None:
     model, x, y, _, _ = macer_case(3, 16.0)  # some soft answers are right
     for sigma, weight in weights.items():
-        spec = make_spec(method=name, dataset="digits", profile="paper", sigma=sigma)
-        given = make_spec(method=name, dataset="digits", profile="paper", sigma=sigma, **{"lambda": weight})
-        other = make_spec(method=name, dataset="digits", profile="paper", sigma=sigma, **{"lambda": weight + 1})
+        spec = RunSpec(method=name, dataset="digits", profile="paper", sigma=sigma)
+        given = RunSpec(method=name, dataset="digits", profile="paper", sigma=sigma, **{"lambda": weight})
+        other = RunSpec(method=name, dataset="digits", profile="paper", sigma=sigma, **{"lambda": weight + 1})
         ours, same, more = (value(each.build_method(), model, x, y) for each in (spec, given, other))
         assert ours == same != more
 
 
 def test_the_papers_recipes() -> None:
     def paper(name: str, dataset: str = "cifar10") -> Any:
-        return make_spec(method=name, dataset=dataset, profile="paper")
+        return RunSpec(method=name, dataset=dataset, profile="paper")
 
     stability, consistency, macer = paper("stability"), paper("consistency"), paper("macer")
     assert {spec.arch for spec in (stability, consistency, macer)} == {"resnet110"}
@@ -162,7 +162,7 @@ def test_the_papers_recipes() -> None:
     assert macer.parameters == {"m": 16, "beta": 16.0, "gamma": 8.0, "warmup": 0.0, "lambda": None}
     for name in DRAWS:
         assert paper(name, "cifar100").training == paper(name).training
-        quick = make_spec(method=name, dataset="cifar10", profile="quick")
+        quick = RunSpec(method=name, dataset="cifar10", profile="quick")
         assert quick.training.epochs * quick.build_method().passes == 24  # as long as 8 epochs of the baseline
 
 
@@ -191,5 +191,5 @@ def test_what_is_deployed_is_a_vote_trained_at_the_runs_sigma(name: str) -> None
 )
 def test_settings_out_of_range(name: str, setting: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said) as raised:
-        make_spec(method=name, dataset="digits", **setting)
+        RunSpec(method=name, dataset="digits", **setting)
     assert "\n" not in str(raised.value)

@@ -50,7 +50,7 @@ def logits(of: nn.Module, shape: tuple[int, int, int] = SHAPE) -> Tensor:
 
 def load(file: Path, arch: str, **given: Any) -> tuple[Classifier, list[str]]:
     into = model(arch, seed=1, **given)
-    return into, adopt(into, file, into.other_names)
+    return into, adopt(into, file)
 
 
 def test_the_names_of_kuangliu_and_of_cohen_are_ours() -> None:
@@ -70,7 +70,7 @@ def test_the_names_of_kuangliu_and_of_cohen_are_ours() -> None:
             into = model(arch, seed=1)
             path = Path(os.environ["PYTEST_TMP"]) / "theirs.pth"
             torch.save({"net": {prefix + name: value for name, value in renamed.items()}, "acc": 94.5}, path)
-            adopt(into, path, into.other_names)
+            adopt(into, path)
             torch.testing.assert_close(logits(into), logits(model(arch)), rtol=0, atol=0)
 
 
@@ -118,13 +118,13 @@ def test_which_of_several_entries_is_taken_is_said(tmp_path: Path) -> None:
     into, said = load(tmp_path / "both.pt", "resnet8")
     torch.testing.assert_close(logits(into), logits(model("resnet8")), rtol=0, atol=0)
     assert any("state_dict is taken, not state_dict_ema" in line for line in said)
-    adopt(into, tmp_path / "both.pt", into.other_names, entry="state_dict_ema")
+    adopt(into, tmp_path / "both.pt", entry="state_dict_ema")
     torch.testing.assert_close(logits(into), logits(model("resnet8", seed=5)), rtol=0, atol=0)
     torch.save({"teacher": plain, "student": other}, tmp_path / "two.pt")
     with pytest.raises(UserError, match="entry=… of teacher, student"):
         load(tmp_path / "two.pt", "resnet8")
     with pytest.raises(UserError, match=r"no entry 'pupil' with tensors; it has teacher, student"):
-        adopt(into, tmp_path / "two.pt", into.other_names, entry="pupil")
+        adopt(into, tmp_path / "two.pt", entry="pupil")
     torch.save({f"{who}.{n}": v for who in ("teacher", "student") for n, v in plain.items()}, tmp_path / "mixed.pt")
     with pytest.raises(UserError, match=r"more than once, under 'student\.' and 'teacher\.'"):
         load(tmp_path / "mixed.pt", "resnet8")
@@ -309,11 +309,11 @@ def test_300_layouts_are_loaded_right_or_refused_in_a_line(tmp_path: Path, first
         into = model(arch, seed=seed + 1)
         if not whole:
             with pytest.raises(UserError) as caught:
-                adopt(into, tmp_path / "theirs.pth", into.other_names)
+                adopt(into, tmp_path / "theirs.pth")
             assert "\n" not in str(caught.value)
             refused += 1
             continue
-        adopt(into, tmp_path / "theirs.pth", into.other_names)
+        adopt(into, tmp_path / "theirs.pth")
         expected = model(arch, seed=seed)
         expected.get_submodule("network").load_state_dict(own)
         torch.testing.assert_close(logits(into), logits(expected), rtol=0, atol=0)

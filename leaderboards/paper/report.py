@@ -31,7 +31,7 @@ from leaderboards.render.plots import paper_plot
 from leaderboards.render.schema import DESCRIPTIONS
 from leaderboards.rows import COMPARABLE, is_decided
 from suite.errors import UserError
-from suite.spec.run_spec import RunSpec, make_spec
+from suite.spec.run_spec import RunSpec
 from suite.store.files import read_json
 from suite.store.records import read_records
 from suite.store.result import EARLIER, Result
@@ -148,7 +148,7 @@ def settings(named: Named, runs: Path, published: Path) -> Section:
         spec = read_spec(folder)
         machine = read_json(folder / "environment.json")
         machines.add(f"{machine['device_name']}, threads: {machine['threads']}, torch {machine['versions']['torch']}")
-        of_paper = make_spec(method=spec.method, dataset=spec.dataset, profile="paper")
+        of_paper = RunSpec(method=spec.method, dataset=spec.dataset, profile="paper")
         lines.append({
             "row": name, "kind": own[0].kind, "deployed": own[0].deployed, "holds": yes_no(own[0].holds),
             "seeds": ", ".join(str(row.seed) for row in own),

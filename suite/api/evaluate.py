@@ -21,7 +21,7 @@ from suite.errors import UserError, first_line
 from suite.networks.references import GIVEN
 from suite.networks.weights import own_state
 from suite.pipeline import Machine, run
-from suite.spec.run_spec import make_spec
+from suite.spec.run_spec import RunSpec
 from suite.store.files import write_atomically
 from suite.store.folder import RunFolder
 
@@ -77,7 +77,7 @@ def evaluate(
     GIVEN[weights.stem] = network
     channels = data.shape[0]
     given = {"profile": profile, "sigma": sigma, "certify.kind": kind, "certify.deployed": deployed}
-    spec = make_spec(
+    spec = RunSpec(
         method="checkpoint",
         dataset=dataset if isinstance(dataset, str) else data.name,
         arch=f"python:{weights.stem}",

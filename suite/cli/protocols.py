@@ -26,7 +26,7 @@ from suite.cli.options import (
 )
 from suite.cli.runs import carry_out, show_result
 from suite.errors import UserError
-from suite.progress import console
+from suite.progress import say
 
 if TYPE_CHECKING:
     from suite.pipeline import Machine
@@ -71,15 +71,10 @@ def subject(
 def guess(checkpoint: str, dataset: str, data_root: Path | None) -> str:
     """The architecture that a checkpoint fits. Raises UserError where there is none, or more than one."""
     from suite import data as datasets
-    from suite.data.facts import FACTS
     from suite.networks.checkpoint_files import fetch
     from suite.networks.guess import fitting
 
-    if dataset in FACTS:
-        classes, shape = FACTS[dataset]
-    else:
-        data = datasets.load(dataset, data_root)
-        classes, shape = len(data.classes), data.shape
+    classes, shape = datasets.facts(dataset) or datasets.load(dataset, data_root).facts
     found = fitting(fetch(checkpoint), classes, shape)
     if not found:
         raise UserError(
@@ -88,19 +83,19 @@ def guess(checkpoint: str, dataset: str, data_root: Path | None) -> str:
         )
     if len(found) > 1:
         raise UserError(f"{checkpoint} fits {', '.join(found)}: choose one by --arch")
-    console.print(f"{checkpoint} fits {found[0]}", highlight=False, markup=False, soft_wrap=True)
+    say(f"{checkpoint} fits {found[0]}", style="")
     return found[0]
 
 
 def examine(about: dict[str, Any], protocols: list[str], given: dict[str, Any], machine: Machine, form: Format) -> None:
     """Put a run or a checkpoint through protocols, with changed settings where some are given, and print its row."""
-    from suite.spec.run_spec import make_spec, refuse_noise
+    from suite.spec.run_spec import RunSpec, refuse_noise
 
     given = about | {name: value for name, value in given.items() if value is not None}
     run = given.pop("run", None)
     known = known_settings(run, given.get("sigma"), machine) if run else {}
     settings = known | given | {"protocols": protocols}
-    refuse_noise(make_spec(**settings), given)
+    refuse_noise(RunSpec(**settings), given)
     show_result(carry_out([settings], machine, train=not run)[0], form)
 
 

@@ -68,7 +68,7 @@ def run(
 ) -> None:
     """Train a method, certify its model, record the run and print its row."""
     from suite.pipeline import Machine
-    from suite.spec.run_spec import make_spec, refuse_noise
+    from suite.spec.run_spec import RunSpec, refuse_noise
 
     options: dict[str, Any] = {
         "profile": profile, "arch": arch, "sigma": sigma, "init": init, "seed": seed, "epochs": epochs, "lr": lr,
@@ -79,7 +79,7 @@ def run(
     given = {name: value for name, value in options.items() if value is not None}
     given |= {"method": method, "dataset": dataset} | dict(parse_setting(text) for text in settings or ())
     machine = Machine(data_root, runs, device, batch_size, track, trust)
-    refuse_noise(make_spec(**given), given)
+    refuse_noise(RunSpec(**given), given)
     show_result(carry_out([given], machine)[0], format)
 
 
@@ -97,9 +97,9 @@ def demo(runs: Runs = RUNS, track: Track = True, format: Output = Format.table) 
 def carry_out(given: list[dict[str, Any]], machine: Machine, *, train: bool = True) -> list[dict[str, Any]]:
     """Validate all the runs, then do them; their results."""
     from suite.pipeline import run
-    from suite.spec.run_spec import make_spec
+    from suite.spec.run_spec import RunSpec
 
-    folders = [run(spec, machine, train=train) for spec in [make_spec(**settings) for settings in given]]
+    folders = [run(spec, machine, train=train) for spec in [RunSpec(**settings) for settings in given]]
     return [json.loads((folder.path / "result.json").read_text()) | {"folder": str(folder.path)} for folder in folders]
 
 

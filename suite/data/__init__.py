@@ -10,15 +10,16 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from suite.data.dataset import Dataset, Images
+from suite.data.dataset import Dataset, Facts, Images
 from suite.data.folder import holds_dataset, load_folder
 from suite.data.images import InMemory, Streamed, fingerprint
 from suite.data.layouts import NotFound
-from suite.data.say import say
+from suite.data.published import Published
 from suite.errors import UserError
+from suite.progress import say
 from suite.registry import Registry
 
-__all__ = ["DATASETS", "Dataset", "Images", "InMemory", "Streamed", "fingerprint", "is_folder", "load"]
+__all__ = ["DATASETS", "Dataset", "Images", "InMemory", "Streamed", "facts", "fingerprint", "is_folder", "load"]
 
 
 DATASETS: Registry[Callable[[Path, bool], Dataset]] = Registry(
@@ -34,6 +35,9 @@ DATASETS: Registry[Callable[[Path, bool], Dataset]] = Registry(
         "imagenet": "suite.data.imagenet:load",
     },
 )
+
+
+KNOWN: dict[str, Facts] = {"digits": (10, (1, 8, 8)), "imagenet": (1000, (3, 224, 224))}
 
 
 def load(name: str, root: Path | None = None, *, download: bool = True) -> Dataset:
@@ -58,6 +62,17 @@ def load(name: str, root: Path | None = None, *, download: bool = True) -> Datas
             return load_folder(Path(name))
     except OSError as error:
         raise UserError(f"cannot read {error.filename or name}: {error.strerror or error}") from error
+
+
+def facts(name: str) -> Facts | None:
+    """How many classes a data set has and the shape of its images (C, H, W); None where only its files tell.
+
+    Raises UserError for an unknown name.
+    """
+    if is_folder(name):
+        return None
+    owner = getattr(DATASETS.get(name), "__self__", None)
+    return (len(owner.classes), owner.shape) if isinstance(owner, Published) else KNOWN.get(name)
 
 
 def is_folder(name: str) -> bool:

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+Facts = tuple[int, tuple[int, int, int]]  # classes, and (C, H, W)
+
 
 class Images(Protocol):
     """One split: images that are decoded when asked for, and the labels of all of them."""
@@ -49,3 +51,8 @@ class Dataset:
     test: Images
     source: str
     fingerprint: str
+
+    @property
+    def facts(self) -> Facts:
+        """How many classes there are, and the shape of an image."""
+        return len(self.classes), self.shape

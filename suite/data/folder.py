@@ -14,9 +14,9 @@ from suite.data.dataset import Dataset
 from suite.data.decode import SIDE, DifferentSize, decode_all, is_grey, size_of
 from suite.data.images import InMemory, Streamed, fingerprint
 from suite.data.layouts import Found, find, seen_in
-from suite.data.say import say
 from suite.data.shards import places, snapshot
 from suite.errors import UserError
+from suite.progress import say
 
 LONGEST_IN_MEMORY = 64  # pixels
 SAMPLE = 500  # images that the mean and standard deviation are computed from

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from suite.data.label_files import find_label_file, read_labels
 from suite.data.parquet import renumbered
-from suite.data.say import say
 from suite.data.shards import visible
 from suite.errors import UserError
+from suite.progress import say
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 FLAT = "images"  # the one folder within a split that is no class

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.data.published import Original, Published, Splits, check_files, from_arrays
+from suite.data.published import DIGITS, Original, Published, Splits, check_files, from_arrays
 from suite.errors import UserError
 
 FASHION_CLASSES = (
@@ -56,7 +56,6 @@ def _fetch(kind: Any, staging: Path) -> None:
     kind(staging, download=True)
 
 
-DIGITS = tuple("0123456789")
 MNIST = Published(
     name="mnist",
     title="MNIST",

@@ -25,6 +25,7 @@ from suite.data.parquet import Parquet
 from suite.data.shards import FIRST, cached, places, snapshot
 from suite.errors import UserError
 
+DIGITS = tuple("0123456789")
 JPEG_MAGIC = b"\xff\xd8\xff"
 
 Splits = tuple[InMemory, InMemory, tuple[str, ...]]  # train, test, the classes

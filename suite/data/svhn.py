@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.data.published import Original, Published, Splits, check_files, from_arrays
-
-DIGITS = tuple("0123456789")
+from suite.data.published import DIGITS, Original, Published, Splits, check_files, from_arrays
 
 
 def _read(folder: Path, kind: Any) -> Splits:

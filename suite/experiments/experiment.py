@@ -16,7 +16,7 @@ from suite.data import Dataset
 from suite.errors import UserError, unknown
 from suite.pipeline import Machine, run, work
 from suite.progress import console, duration
-from suite.spec.run_spec import RunSpec, make_spec
+from suite.spec.run_spec import RunSpec
 from suite.spec.sections import Frozen
 
 
@@ -77,13 +77,13 @@ def runs_of(experiment: Experiment, dataset: str | None = None, **given: object)
     """Its runs: the first seed's before the second's, so that a whole comparison is finished as early as it can be.
 
     `dataset` is the experiment's own where None is given. `given` are settings that go before the experiment's, such as
-    the profile. Raises UserError where there is no data set, and as make_spec does.
+    the profile. Raises UserError where there is no data set, and as RunSpec does.
     """
     dataset = dataset or experiment.dataset
     if not dataset:
         raise UserError(f"the experiment '{experiment.title}' is about no data set of its own: give --dataset")
     return [
-        make_spec(
+        RunSpec(
             **{"method": method, "dataset": dataset, "sigma": sigma, "seed": seed} | experiment.settings | own | given
         )
         for seed in experiment.seeds

@@ -33,15 +33,15 @@ class Fit:
     unknown: list[str] = field(default_factory=list)
 
 
-def adopt(model: nn.Module, path: Path, other_names: Names = (), entry: str = "") -> list[str]:
+def adopt(model: nn.Module, path: Path, entry: str = "") -> list[str]:
     """Load somebody else's checkpoint into a model of `suite.networks.architectures`; returns what is to be said of it.
 
     Of a file with several dicts of tensors the one is taken that fits, or `entry`. A prefix that all of the network's
-    keys share is dropped, `other_names` are taken for the network's own, and buffers that are the constants of a
+    keys share is dropped, the architecture's other names are taken for its own, and buffers that are the constants of a
     normalisation go into its first layer, which otherwise keeps those that it was built with. Raises UserError where
     the weights are not those of this network, saying in what they differ, or are not finite.
     """
-    entries = read_entries(path)
+    entries, other_names = read_entries(path), getattr(model, "other_names", ())
     if entry:
         if entry not in entries:
             raise UserError(f"{path} has no entry '{entry}' with tensors; it has {', '.join(filter(None, entries))}")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from suite.networks.architecture import Architecture, Shape
-from suite.networks.architectures import ARCHITECTURES
+from suite.networks.architectures import ARCHITECTURES, build_member
 from suite.networks.checkpoint_files import read_entries
 from suite.networks.checkpoints import COUNTER, find_fit, rename
 
@@ -31,7 +31,7 @@ def fitting(path: Path, classes: int, shape: Shape) -> list[str]:
 def candidates_that_fit(entries: Mapping[str, Mapping[str, Tensor]], classes: int, shape: Shape) -> Iterator[str]:
     for name, found in ARCHITECTURES.loadable().items():
         for numbers in found.usual or ((),):
-            build = partial(with_numbers, found, numbers, classes, shape)
+            build = partial(build_member, found, numbers, classes, shape)
             usual = outline(partial(build, found.width or 0))
             if usual is None or not named_alike(usual, found, entries):
                 break  # deeper ones have the same names, and more
@@ -69,10 +69,6 @@ def convolutions(state: Mapping[str, Tensor]) -> int:
 def widths(entries: Mapping[str, Mapping[str, Tensor]]) -> set[int]:
     """How wide the convolutions are: one of these is what an architecture calls its width."""
     return {tensor.shape[0] for state in entries.values() for tensor in state.values() if tensor.dim() == 4}
-
-
-def with_numbers(found: Architecture, numbers: tuple[int, ...], classes: int, shape: Shape, width: int) -> nn.Module:
-    return found.network(classes, shape, width, *numbers)
 
 
 def outline(build: partial[nn.Module]) -> nn.Module | None:

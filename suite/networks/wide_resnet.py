@@ -7,24 +7,7 @@ from torch.nn import functional as F
 
 from suite.errors import UserError
 from suite.networks.architecture import Architecture, Shape
-
-
-class Block(nn.Module):
-    """Normalise, rectify, convolve, twice; the shortcut starts from the rectified input where the shape changes."""
-
-    def __init__(self, inside: int, outside: int, stride: int):
-        super().__init__()
-        self.bn1 = nn.BatchNorm2d(inside)
-        self.conv1 = nn.Conv2d(inside, outside, 3, stride, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outside)
-        self.conv2 = nn.Conv2d(outside, outside, 3, 1, 1, bias=False)
-        self.convShortcut = nn.Conv2d(inside, outside, 1, stride, bias=False) if inside != outside else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        active = F.relu(self.bn1(x))
-        out = self.conv2(F.relu(self.bn2(self.conv1(active))))
-        found: Tensor = out + (x if self.convShortcut is None else self.convShortcut(active))
-        return found
+from suite.networks.preact_resnet import Block
 
 
 class Stage(nn.Module):
@@ -41,7 +24,7 @@ class Stage(nn.Module):
 
 
 class WideResNet(nn.Module):
-    """WRN-D-K of depth D = 6n + 4; its layers have the names that most published checkpoints have."""
+    """WRN-D-K of depth D = 6n + 4; its layers have the names of most published checkpoints, but for the shortcut's."""
 
     def __init__(self, depth: int, factor: int, classes: int, channels: int = 3, width: int = 16):
         super().__init__()
@@ -72,4 +55,5 @@ def check_size(depth: int, factor: int) -> None:
 
 
 USUAL = tuple((depth, factor) for depth in (10, 16, 22, 28, 34, 40, 70) for factor in (1, 2, 4, 5, 8, 10, 16, 20))
-WIDE_RESNET = Architecture(wide_resnet, width=16, check=check_size, usual=USUAL, other_names=(("linear", "fc"),))
+NAMES = (("linear", "fc"), ("convShortcut", "shortcut.0"))
+WIDE_RESNET = Architecture(wide_resnet, width=16, check=check_size, usual=USUAL, other_names=NAMES)

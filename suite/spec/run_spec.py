@@ -45,6 +45,9 @@ class RunSpec(ModelSpec):
 
     if TYPE_CHECKING:
 
+        def __init__(self, **settings: Any):
+            """Flat, dotted or nested settings: at least `method` and `dataset`."""
+
         def __getattr__(self, name: str) -> Any:
             """A protocol's section."""
 
@@ -165,7 +168,3 @@ def refuse_noise(spec: RunSpec, asked: Mapping[str, Any]) -> None:
         wrong.append("sigma")
     if wrong:
         raise UserError(f"a margin has no {' and no '.join(sorted(wrong))}: --kind vote --sigma 0.25 certifies a vote")
-
-
-def make_spec(**given: Any) -> RunSpec:
-    return RunSpec(**given)

@@ -19,7 +19,7 @@ from suite.boards.board import load_board
 from suite.errors import UserError, unknown
 from suite.ranges import one_line
 from suite.spec.profiles import default_profile
-from suite.spec.run_spec import RunSpec, make_spec
+from suite.spec.run_spec import RunSpec
 from suite.tuning.objectives import Objective, find_objective
 from suite.tuning.space import Params, build_space, find_recipe, list_combinations, parse_search
 from suite.tuning.storage import Storage
@@ -104,7 +104,7 @@ class StudyDefinition(BaseModel):
 
     @property
     def run_settings(self) -> dict[str, Any]:
-        """The settings that all trials and the row of the winner share, as make_spec takes them."""
+        """The settings that all trials and the row of the winner share, as RunSpec takes them."""
         return {"method": self.method, "dataset": self.dataset, **self.settings}
 
     @property
@@ -136,7 +136,7 @@ class StudyDefinition(BaseModel):
             radii = {radius for each in wanted for radius in each.radii or ()} or self.board_radii[:1]
             certify |= {"certify.sampling": "adaptive", "certify.radii": sorted(radii)}
         protocols = sorted({"certify", *(each.protocol for each in wanted)})
-        return make_spec(**{**self.run_settings, **params, **certify, "protocols": protocols})
+        return RunSpec(**{**self.run_settings, **params, **certify, "protocols": protocols})
 
 
 def begin(given: StudyOptions, name: str | None, storage: Storage) -> optuna.Study:

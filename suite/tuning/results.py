@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import JsonValue
 
 from suite.errors import UserError, unknown
-from suite.spec.run_spec import make_spec
+from suite.spec.run_spec import RunSpec
 from suite.spec.shell_line import command
 from suite.tuning.definition import ATTRIBUTE, StudyDefinition, definition_of
 from suite.tuning.space import Params
@@ -129,7 +129,7 @@ def row_settings(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
 
 def run_line(study: optuna.Study, trial: FrozenTrial) -> str:
     """The `suite run` command that makes the board's row of a trial, on the test set."""
-    spec = make_spec(**row_settings(study, trial))
+    spec = RunSpec(**row_settings(study, trial))
     return command(spec, spec.protocols)
 
 

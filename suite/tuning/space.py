@@ -18,7 +18,7 @@ from methods import METHODS
 from suite.errors import UserError
 from suite.spec.model_spec import ModelSpec
 from suite.spec.names import nest
-from suite.spec.run_spec import make_spec, refuse_noise
+from suite.spec.run_spec import RunSpec, refuse_noise
 
 Choice: TypeAlias = bool | int | float | str | None
 Params: TypeAlias = dict[str, Choice]  # a value for each searched setting
@@ -54,7 +54,7 @@ def build_space(settings: dict[str, Any], search: dict[str, str]) -> dict[str, B
     A range of a setting that is a whole number has whole numbers only. Raises UserError for a setting nobody has or
     that is not the model's, a range that is empty, reversed or not within what the setting takes.
     """
-    spec = make_spec(**settings)
+    spec = RunSpec(**settings)
     space = {}
     for name, text in search.items():
         if name in settings:
@@ -64,13 +64,13 @@ def build_space(settings: dict[str, Any], search: dict[str, str]) -> dict[str, B
             raise UserError(f"'{name}' cannot be searched: it says how a model is measured, not what it is")
         space[name] = build_distribution(name, text, whole=isinstance(follow(spec, path), int))
         for value in list_extremes(space[name]):
-            refuse_noise(make_spec(**settings, **{name: value}), {name: value})
+            refuse_noise(RunSpec(**settings, **{name: value}), {name: value})
     return space
 
 
 def find_recipe(settings: dict[str, Any], space: dict[str, BaseDistribution]) -> Params:
     """What the method's recipe has for each searched setting that lies within its range there."""
-    spec = make_spec(**settings)
+    spec = RunSpec(**settings)
     found = {name: follow(spec, locate(spec, name)) for name in space}
     return {
         name: value

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from suite.networks.architectures import build
 from suite.protocols.protocol import Subject
 from suite.spec.model_spec import ModelSpec
-from suite.spec.run_spec import RunSpec, make_spec
+from suite.spec.run_spec import RunSpec
 from suite.spec.sections import PROTOCOLS
 
 DIMENSION = 12  # images of 3 × 2 × 2
@@ -96,7 +96,7 @@ def protocol(name: str):  # type: ignore[no-untyped-def]
 
 
 def digits_spec(method: str = "baseline", **given: object) -> RunSpec:
-    return make_spec(**{"method": method, "dataset": "digits", "profile": "demo", "sigma": 0.25, **given})
+    return RunSpec(**{"method": method, "dataset": "digits", "profile": "demo", "sigma": 0.25, **given})
 
 
 def small_model(seed: int = 0) -> nn.Module:

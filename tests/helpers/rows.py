@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from suite.spec.run_spec import RunSpec, make_spec
+from suite.spec.run_spec import RunSpec
 from suite.store.files import write_json
 from suite.store.result import make_result
 
@@ -36,14 +36,14 @@ def summary(spec: RunSpec, records: dict[str, pd.DataFrame]) -> dict[str, Any]:
 
 
 def result(method: str = "randomized-smoothing", **settings: Any) -> dict[str, Any]:
-    spec = make_spec(method=method, dataset="digits", **settings)
+    spec = RunSpec(method=method, dataset="digits", **settings)
     accuracy = pd.DataFrame({"correct": [1, 1, 1, 0]})
     return summary(spec, {"accuracy": accuracy, "certify": RECORDS})
 
 
 def margin(method: str = "lipschitz", **settings: Any) -> dict[str, Any]:
     """A run's result whose certificates are margins: no image is abstained on."""
-    spec = make_spec(method=method, dataset="digits", **settings)
+    spec = RunSpec(method=method, dataset="digits", **settings)
     return summary(spec, {"accuracy": pd.DataFrame({"correct": [1, 1, 1, 0]}), "certify": MARGINS})
 
 

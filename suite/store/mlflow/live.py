@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +56,7 @@ class Patience:
 _for_answers = Patience()  # of this process
 
 
-class Background:
+class Background(ABC):
     """Work for MLflow in a thread: `step` is called with a client, now and then, and a last time with `ended`."""
 
     def __init__(self, runs: Path, patience: Patience | None = None):
@@ -65,8 +66,8 @@ class Background:
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
 
-    def step(self, client: MlflowClient, ended: bool) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def step(self, client: MlflowClient, ended: bool) -> None: ...
 
     def start(self) -> None:
         if not self._thread.ident:
