@@ -147,10 +147,10 @@ def test_a_server_that_hangs_delays_a_run_by_two_seconds_in_all(
     hang = lambda *_, **__: time.sleep(30)  # noqa: E731
     monkeypatch.setattr(live_module, "reach", hang if limit == "of the process" else lambda runs: None)
     monkeypatch.setattr(live_module, "connect", lambda runs: None)
-    monkeypatch.setattr(Background, "step", hang)
+    hanging = type("Hanging", (Background,), {"step": hang})
     delays = []
     for _ in range(3):
-        background = Background(tmp_path)
+        background = hanging(tmp_path)
         background.start()
         begun = time.monotonic()
         assert not background.end()
