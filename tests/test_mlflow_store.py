@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,18 @@ def test_a_kill_in_the_making_leaves_no_database(tmp_path: Path) -> None:
     assert not (tmp_path / "mlflow.db").exists()
     assert connect(tmp_path).get_experiment_by_name("Default")
     assert not beside.exists()
+
+
+def test_two_databases_made_at_once_in_a_process_are_whole(tmp_path: Path) -> None:
+    """Without a lock of the process MLflow's migrations of one fail in the midst of the other's."""
+    folders = [tmp_path / name for name in "ab"]
+
+    def make(folder: Path) -> None:
+        make_database(folder / "mlflow.db", folder / "mlartifacts", contextlib.nullcontext())
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(make, folders))
+    assert all(is_whole(folder / "mlflow.db") for folder in folders)
 
 
 def test_a_file_that_is_not_mlflows_is_left_alone(tmp_path: Path) -> None:

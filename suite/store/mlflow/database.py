@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from suite.errors import UserError
 from suite.progress import console
 
 LEFTOVERS = ("", "-journal", "-wal", "-shm")
+_making = threading.Lock()  # MLflow's migrations share state: two in one process, also of two files, spoil each other
 
 
 def make_database(file: Path, artifacts: Path, lock: AbstractContextManager[None]) -> None:
@@ -21,7 +23,7 @@ def make_database(file: Path, artifacts: Path, lock: AbstractContextManager[None
     """
     if is_whole(file):
         return
-    with lock:
+    with _making, lock:
         if is_whole(file):
             return
         if file.exists():
