@@ -15,7 +15,7 @@ from suite.errors import UserError
 from suite.networks.checkpoint_files import fetch
 from suite.networks.checkpoints import adopt
 from suite.networks.weights import file_digest
-from suite.progress import say
+from suite.progress import logger
 from suite.ranges import Mean, Std, check
 
 SUFFIXES = (".safetensors", ".tar", ".pth", ".pt", ".th", ".ckpt", ".bin", ".pkl", ".t7", ".model")
@@ -86,4 +86,4 @@ def name_of(file: str) -> str:
 
 @cache
 def say_once(line: str) -> None:
-    say(line, style="")
+    logger.info(line)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from methods.heat import Heat
-from suite.progress import console
+from suite.progress import logger
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -94,7 +94,7 @@ def illustrate(out: Path) -> list[Path]:
         sizes = {size: [figure.layout[size] for figure in figures.values()] for size in ("width", "height")}
         write_images(list(figures.values()), images, scale=2, **sizes)
     except Exception as error:  # kaleido is optional and needs a browser; what it raises differs between versions
-        console.print(f"no PNG was drawn ({str(error).strip().splitlines()[0]}); the HTML pages are complete")
+        logger.warning(f"no PNG was drawn ({str(error).strip().splitlines()[0]}); the HTML pages are complete")
         return pages
     return pages + images
 

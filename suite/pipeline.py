@@ -22,7 +22,7 @@ from suite.networks.architecture import Shape
 from suite.networks.architectures import build
 from suite.networks.checkpoint_files import fetch
 from suite.networks.guess import fitting
-from suite.progress import console, duration, progress
+from suite.progress import duration, logger, progress
 from suite.protocols.protocol import Subject, examples
 from suite.smoothing.noise import key
 from suite.spec.identity import needs_of
@@ -69,14 +69,14 @@ def run(
     train: bool = True,
     data: Dataset | None = None,
     watch: Watch | None = None,
-    log: LiveRun | None = None,
+    live: LiveRun | None = None,
 ) -> RunFolder:
     """Carry out a run, or what is left of it, and return its folder; `result.json` there is its row.
 
     Interrupted at any point, the same call goes on where it stopped and ends with the same records. The row has the
     metrics of every protocol that the folder has all records of, asked for now or earlier. Without `train` a model that
     is not there is an error. `data` takes the place of the spec's data set: a view of it, with its own fingerprint.
-    `watch` sees the model after each step of its training. MLflow has the run in `log`, which the caller closes, or as
+    `watch` sees the model after each step of its training. MLflow has the run in `live`, which the caller closes, or as
     the machine says. Raises UserError for everything the user can fix.
     """
     machine = machine or Machine()
@@ -85,33 +85,45 @@ def run(
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.allow_tf32 = False  # fp32 is to mean fp32 on every device
     known = data.facts if data else datasets.facts(spec.dataset)
-    if train and known:
-        check_checkpoints(spec.model, *known, machine)
+    if known:
+        check(spec, *known, machine, train=train)
     data = data or datasets.load(spec.dataset, machine.data_root)
-    if train and not known:
-        check_checkpoints(spec.model, *data.facts, machine)
+    if not known:
+        check(spec, *data.facts, machine, train=train)
     spec = spec.on(data.fingerprint)
-    if spec.certify.top >= len(data.classes):
-        raise UserError(f"the top-{spec.certify.top} rule needs more than the {len(data.classes)} classes here")
     migrate(machine.runs)
     folder = RunFolder(machine.runs / spec.name, spec)
-    own_log = tracked(folder.path, machine.runs, data, spec, on=machine.track)
-    with folder.locked(), nullcontext(log) if log else own_log as live:
+    own = tracked(folder.path, machine.runs, data, spec, on=machine.track)
+    with folder.locked(), nullcontext(live) if live else own as reported:
         folder.open(environment(device) | {"data": describe(data)})
         protocols = needed(spec)
         spec = folder.keep_settings(protocols)
-        announce(spec, data, machine)
-        live.start()
-        model = obtain(spec.model, data, machine, folder, train=train, watch=watch, report=live.report)
+        left = work(spec, data, machine)
+        seconds = sum(left.values()) * pass_time(spec, data, machine)
+        noise = f"σ = {spec.sigma:g}" if spec.sigma else "no noise"
+        about = f"{spec.method} on {data.title} ({data.source}), {spec.arch}, {noise}"
+        logger.info(f"{about}, profile '{spec.profile}' on {device.type}: about {duration(seconds)}")
+        logger.debug(f"in {folder.path}, on {torch.get_num_threads()} threads, torch {torch.__version__}")
+        reported.start()
+        model = obtain(spec.model, data, machine, folder, train=train, watch=watch, report=reported.report, left=left)
         for name in protocols:
-            measure(name, model.to(device).eval(), data, folder, machine)
+            measure(name, model.to(device).eval(), data, folder, machine, left)
         result = make_result(spec, data.name, data.title, complete(folder, data))
         write_json(folder.path / "result.json", result)
+        logger.debug(f"row written: {folder.path / 'result.json'}")
     return folder
 
 
+def check(spec: RunSpec, classes: int, shape: Shape, machine: Machine, *, train: bool = True) -> None:
+    """Raise UserError, before anything is read or made, where a run cannot be made of such data."""
+    if train:
+        check_checkpoints(spec.model, classes, shape, machine)
+    if spec.certify.top >= classes:
+        raise UserError(f"the top-{spec.certify.top} rule needs more than the {classes} classes here")
+
+
 def check_checkpoints(spec: ModelSpec, classes: int, shape: Shape, machine: Machine) -> None:
-    """Raise UserError, before anything is read or made, where other people's weights do not fit the network."""
+    """Raise UserError where other people's weights do not fit the network."""
     method = spec.build_method()
     if isinstance(method, Checkpoint):
         middle = (0.5,) * shape[0]
@@ -176,6 +188,7 @@ def obtain(
     train: bool = True,
     watch: Watch | None = None,
     report: Report | None = None,
+    left: dict[str, float] | None = None,
 ) -> nn.Module:
     """The trained model of a spec: loaded if any run has trained it, else trained now, from what it starts from."""
     folder, device = Folder(machine.runs / "models" / spec.name, spec), machine.torch_device
@@ -183,6 +196,7 @@ def obtain(
     model = build(spec.arch, len(data.classes), data.shape, data.mean, data.std, trust=machine.trust)
     if user and user.checkpoint.exists():
         user.load_model(model)
+        logger.debug(f"model of the run: {user.checkpoint}")
         return model
     if user and not train and not folder.checkpoint.exists():
         raise UserError(
@@ -194,7 +208,9 @@ def obtain(
         if not folder.checkpoint.exists():
             method = spec.build_method()
             with spec.explain_start():
-                start = obtain(spec.start, data, machine, report=report).to(device).eval() if spec.start else None
+                start = None
+                if spec.start:
+                    start = obtain(spec.start, data, machine, report=report, left=left).to(device).eval()
             if start and not method.start_is_teacher:
                 model.load_state_dict(start.state_dict())
             model.to(device)
@@ -202,17 +218,20 @@ def obtain(
             history = []
             if method.trains:
                 history = fit(
-                    model, method, data, spec,
-                    checkpoint=folder.unfinished, device=device, watch=watch, report=report,
+                    model, method, data, spec, checkpoint=folder.unfinished, device=device, watch=watch,
+                    report=report, follows=begin(left, spec.name),
                 )  # fmt: skip
             folder.save_model(model.cpu(), history)
         folder.load_model(model)
+        logger.debug(f"model: {folder.checkpoint}")
     if user:
         user.adopt(folder)
     return model
 
 
-def measure(name: str, model: nn.Module, data: Dataset, folder: RunFolder, machine: Machine) -> None:
+def measure(
+    name: str, model: nn.Module, data: Dataset, folder: RunFolder, machine: Machine, left: dict[str, float]
+) -> None:
     """Put the model through a protocol, but for the images whose records are there."""
     protocol, spec, device = PROTOCOLS.get(name), folder.spec, machine.torch_device
     indices = protocol.indices(spec, len(data.test))
@@ -226,11 +245,13 @@ def measure(name: str, model: nn.Module, data: Dataset, folder: RunFolder, machi
     with folder.recording(name) as file:
         size, done = protocol.group_size(spec, machine.batch_size), set(file.done)
         groups = [indices[first : first + size] for first in range(0, len(indices), size)]
-        left = [index for group in groups if not done.issuperset(group) for index in group]
-        if not left:
+        missing = [index for group in groups if not done.issuperset(group) for index in group]
+        follows = begin(left, f"{spec.name} {name}")
+        if not missing:
+            logger.debug(f"{name}: all {len(indices)} records are there")
             return
-        with progress(name, len(indices), len(done.intersection(indices))) as advance:
-            for record in protocol.records(subject, examples(data.test, left)):
+        with progress(name, len(indices), len(done.intersection(indices)), follows) as advance:
+            for record in protocol.records(subject, examples(data.test, missing)):
                 if record["idx"] not in done:
                     file.write(record)
                     advance("")
@@ -257,8 +278,14 @@ def work(spec: RunSpec, data: Dataset, machine: Machine) -> dict[str, float]:
     return left
 
 
-def announce(spec: RunSpec, data: Dataset, machine: Machine) -> None:
-    """Say what is about to happen, on what, and about how long it takes: from one timed pass."""
+def begin(left: dict[str, float] | None, name: str) -> float:
+    """Take what is about to be made from what is `left` to do; the others' work as a multiple of its own."""
+    own = left.pop(name, 0.0) if left else 0.0
+    return sum(left.values()) / own if left and own else 0.0
+
+
+def pass_time(spec: RunSpec, data: Dataset, machine: Machine) -> float:
+    """Seconds that a forward pass of one image by the run's network takes on this machine, as measured now."""
     device = machine.torch_device
     model = build(spec.arch, len(data.classes), data.shape, data.mean, data.std, trust=machine.trust).to(device).eval()
     batch = torch.rand(128, *data.shape, device=device).contiguous(memory_format=torch.channels_last)
@@ -268,11 +295,4 @@ def announce(spec: RunSpec, data: Dataset, machine: Machine) -> None:
             begun = time.perf_counter()
             model(batch).sum().item()
             times.append((time.perf_counter() - begun) / len(batch))
-    passes = sum(work(spec, data, machine).values())
-    noise = "no noise" if not spec.sigma else f"σ = {spec.sigma:g}"
-    console.print(
-        f"{spec.method} on {data.title} ({data.source}), {spec.arch}, {noise}, "
-        f"profile '{spec.profile}' on {device.type}: about {duration(passes * min(times))}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    return min(times)

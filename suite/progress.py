@@ -1,64 +1,99 @@
-"""One progress bar for all long work, on standard error: the time left, or in a log a line now and then."""
+"""What long work says on standard error, and in a log file where one is asked for: lines, bars, the time left."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from suite.errors import UserError
 
 console = Console(stderr=True)
 LOG_EVERY = 30.0  # seconds between lines where there is no terminal
+FIRST_AFTER = 4.0  # seconds until the first of them that knows a time
+COUNTS = {"counts": True}  # marks the lines that a bar takes the place of
 
 
-def say(text: str, style: str = "yellow") -> None:
-    """A line for the user on standard error, as it is; yellow where it warns."""
-    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+class OnConsole(logging.Handler):
+    """Lines as they are; yellow where they warn. At level WARNING no bar is shown either."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not (hasattr(record, "counts") and console.is_terminal):
+            style = "yellow" if record.levelno >= logging.WARNING else ""
+            console.print(self.format(record), style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+logger = logging.getLogger("suite")
+logger.setLevel(logging.DEBUG)
+logger.propagate = False
+on_console = OnConsole(logging.INFO)
+logger.addHandler(on_console)
 
 
 @contextmanager
-def progress(title: str, total: int, done: int = 0) -> Iterator[Callable[[str], None]]:
-    """A bar of `total` steps, `done` of them finished before; the function it gives advances by one, with a remark."""
-    bar = _terminal_bar if console.is_terminal else _log_lines
-    with bar(title, total, done) as advance:
-        yield advance
+def speaking(level: int, file: Path | None) -> Iterator[None]:
+    """Lines from `level` on are on the console meanwhile; all of them are added to `file`, with their times.
+
+    Raises UserError where it cannot be written.
+    """
+    try:
+        handler = logging.FileHandler(file, encoding="utf-8") if file else logging.NullHandler()
+    except OSError as error:
+        raise UserError(f"cannot write the log {file}: {error.strerror}") from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    before = on_console.level
+    on_console.setLevel(level)
+    try:
+        yield
+    finally:
+        on_console.setLevel(before)
+        logger.removeHandler(handler)
+        handler.close()
 
 
 @contextmanager
-def _terminal_bar(title: str, total: int, done: int) -> Iterator[Callable[[str], None]]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[remark]}"),
-    )
-    with Progress(*columns, console=console) as bars:
-        task = bars.add_task(title, total=total, completed=done, remark="")
+def progress(title: str, total: int, done: int = 0, follows: float = 0.0) -> Iterator[Callable[[str], None]]:
+    """A bar of `total` steps, `done` of them finished before; the function it gives advances by one, with a remark.
+
+    `follows` is how long the work after it takes, as a multiple of the time that its own steps take from here on.
+    """
+    begun = said = time.monotonic()
+    pause, count = FIRST_AFTER, done
+    logger.info(f"{title}: {done}/{total}", extra=COUNTS)
+    with _bar(title, total, done) as update:
 
         def advance(remark: str) -> None:
-            bars.update(task, advance=1, remark=remark)
+            nonlocal said, pause, count
+            count += 1
+            now = time.monotonic()
+            step = (now - begun) / (count - done)
+            left = f"{duration(step * (total - count))} left"
+            if (then := step * (total - done) * follows) > 1:
+                left += f", then {duration(then)}"
+            update(left, remark)
+            if now - said > pause or count == total:
+                said, pause = now, LOG_EVERY
+                logger.info(f"{title}: {count}/{total}, {left} {remark}".rstrip(), extra=COUNTS)
 
         yield advance
 
 
 @contextmanager
-def _log_lines(title: str, total: int, done: int) -> Iterator[Callable[[str], None]]:
-    begun = last = time.monotonic()
-    count = done
-
-    def advance(remark: str) -> None:
-        nonlocal count, last
-        count += 1
-        now = time.monotonic()
-        if now - last > LOG_EVERY or count == total:
-            last = now
-            left = (now - begun) / (count - done) * (total - count)
-            console.print(f"{title}: {count}/{total}, {duration(left)} left {remark}", highlight=False)
-
-    yield advance
+def _bar(title: str, total: int, done: int) -> Iterator[Callable[[str, str], None]]:
+    if not console.is_terminal or on_console.level > logging.INFO:
+        yield lambda left, remark: None
+        return
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
+    columns += [TextColumn("{task.fields[left]}"), TextColumn("{task.fields[remark]}")]
+    with Progress(*columns, console=console) as bars:
+        task = bars.add_task(title, total=total, completed=done, left="", remark="")
+        yield lambda left, remark: bars.update(task, advance=1, left=left, remark=remark)
 
 
 def duration(seconds: float) -> str:

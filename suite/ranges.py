@@ -25,12 +25,16 @@ def _at_most(most: float) -> AfterValidator:
     return AfterValidator(check)
 
 
-POSITIVE = Field(gt=0, allow_inf_nan=False)
-Scale = Annotated[float, POSITIVE, _at_most(10)]  # σ, δ: ten times the range of a pixel; published σ end at 2
-Radius = Annotated[float, POSITIVE, _at_most(20)]  # ε of adversarial training; published ones end at 5
-Distance = Annotated[float, POSITIVE, _at_most(400)]  # between images: those of 3 × 224 × 224 are 388 apart at most
-Mean = Annotated[float, Field(ge=0, allow_inf_nan=False), _at_most(1)]
-Std = Annotated[float, POSITIVE, _at_most(1)]
+def _above_zero(most: float) -> Any:
+    """What a range says of itself, in the schema of what has such a setting."""
+    return Field(gt=0, allow_inf_nan=False, json_schema_extra={"maximum": most})
+
+
+Scale = Annotated[float, _above_zero(10), _at_most(10)]  # σ, δ: ten times the range of a pixel; published σ end at 2
+Radius = Annotated[float, _above_zero(20), _at_most(20)]  # ε of adversarial training; published ones end at 5
+Distance = Annotated[float, _above_zero(400), _at_most(400)]  # images of 3 × 224 × 224 are 388 apart at most
+Mean = Annotated[float, Field(ge=0, allow_inf_nan=False, json_schema_extra={"maximum": 1}), _at_most(1)]
+Std = Annotated[float, _above_zero(1), _at_most(1)]
 Draws = Annotated[int, Field(ge=1, le=10**8)]
 Images = Annotated[int, Field(ge=1, le=10**7)]
 Steps = Annotated[int, Field(ge=1, le=100_000)]

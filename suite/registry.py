@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from suite.errors import UserError, first_line, unknown
-from suite.progress import console
+from suite.progress import logger
 
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ class Registry(Generic[T]):
                 found[name] = self.get(name)
             except UserError as error:
                 self._left_out.add(name)
-                console.print(f"left out: {error}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+                logger.warning(f"left out: {error}")
         return found
 
     def summary(self, name: str) -> str:

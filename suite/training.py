@@ -82,13 +82,14 @@ def train(
     device: torch.device,
     watch: Watch | None = None,
     report: Report | None = None,
+    follows: float = 0.0,
 ) -> list[dict[str, float]]:
     """Train `model` in place, by a method that has begun. Its history: the mean loss, twenty times an epoch.
 
     Everything is a function of the spec and the step, so training that was interrupted goes on from `checkpoint`
     to the very weights that it would have reached. `watch` is called after each step; it may look at the model and
-    leave it in either mode, and what it raises ends the training. `report` gets each point of the history. Raises
-    Diverged where the loss is no longer finite; the last good checkpoint stays.
+    leave it in either mode, and what it raises ends the training. `report` gets each point of the history. `follows` is
+    as for `progress`. Raises Diverged where the loss is no longer finite; the last good checkpoint stays.
     """
     if len(data.train) < 2:
         raise UserError(f"{data.title} from {data.source} has no training images; only its test split is there")
@@ -111,7 +112,7 @@ def train(
             for entry in history:
                 report(spec, entry)
     due = time.monotonic()
-    with progress(f"train {spec.method}", total, step) as advance:
+    with progress(f"train {spec.method}", total, step, follows) as advance:
         for x, y in batches(data, spec, step, total):
             stage = step * method.stages // total
             if step == first_steps[stage]:

@@ -2,44 +2,130 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from suite.cli.options import RUNS, DataRoot, Format, Output, Runs, out, show_list
+from suite.cli.options import PLAIN, RUNS, DataRoot, Format, Output, Runs, out, show_list
+from suite.cli.options import methods as method_names
 from suite.errors import UserError, require
 from suite.registry import Registry
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from suite.protocols.protocol import Protocol
 
 T = TypeVar("T")
 
 
-def methods(format: Output = Format.table) -> None:
-    """List the methods: what each deploys, and its settings."""
+def methods(
+    name: Annotated[str | None, typer.Argument(help="all of this one", autocompletion=method_names)] = None,
+    format: Output = Format.table,
+) -> None:
+    """List the methods, or say all of one: its settings with their ranges, its recipes, what it starts from."""
     from methods import METHODS, Method
 
     def describe(name: str, kind: type[Method[Any]]) -> dict[str, Any]:
         settings = {name: field.default for name, field in kind.Parameters.model_fields.items()}
         return {"name": name, "summary": kind.summary, "deployed": kind.deployed, "settings": settings}
 
-    show_list(list_registry(METHODS, describe, format), format)
+    if name is None:
+        show_list(list_registry(METHODS, describe, format), format)
+        return
+    found = METHODS.get(name)
+    facts = {
+        "deployed": found.deployed, "starts from": found.starts_from, "uses labels": found.uses_labels,
+        "trains with noise": found.uses_sigma, "tunable": found.tunable,
+    }  # fmt: skip
+    facts |= {f"recipe {profile}": dict(dotted(recipe)) for profile, recipe in found.recipes.items()}
+    show_one(name, found.summary, inspect.getdoc(found) or "", facts, found.Parameters, format)
 
 
-def protocols(format: Output = Format.table) -> None:
-    """List the protocols: what each measures of a run's model."""
+def protocols(
+    name: Annotated[str | None, typer.Argument(help="all of this one")] = None, format: Output = Format.table
+) -> None:
+    """List the protocols, or say all of one: its settings with their ranges, and what a row has of it."""
     from suite.spec.sections import PROTOCOLS
 
     def describe(name: str, protocol: Protocol) -> dict[str, Any]:
         return {"name": name, "summary": PROTOCOLS.summary(name), "needs": ", ".join(protocol.needs)}
 
-    show_list(list_registry(PROTOCOLS, describe, format), format)
+    if name is None:
+        show_list(list_registry(PROTOCOLS, describe, format), format)
+        return
+    found = PROTOCOLS.get(name)
+    facts = {"needs": ", ".join(found.needs) or None, "columns": {c.title: c.help for c in found.columns}}
+    show_one(name, PROTOCOLS.summary(name), "", facts, found.settings, format)
+
+
+def show_one(
+    name: str, summary: str, text: str, facts: dict[str, Any], settings: type[BaseModel] | None, format: Format
+) -> None:
+    """All that is to be said of a method or a protocol."""
+    entries = describe_settings(settings) if settings else []
+    if format is Format.json:
+        print(json.dumps({"name": name, "summary": summary, "text": text, **facts, "settings": entries}))
+        return
+    from leaderboards.render.terminal import plain_table, plain_text
+
+    out.print(f"{name}: {summary}", **PLAIN)
+    if text:
+        out.print(f"\n{text}\n", **PLAIN)
+    for fact, value in facts.items():
+        if isinstance(value, dict) and fact == "columns":
+            out.print("columns of a row:", **PLAIN)
+            for title, help in value.items():
+                out.print(f"  {title}: {help}", **PLAIN)
+        else:
+            out.print(f"{fact}: {plain_text(value)}", **PLAIN)
+    if entries:
+        out.print(plain_table(entries))
+
+
+def dotted(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings by their dotted names."""
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from dotted(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def describe_settings(settings: type[BaseModel]) -> list[dict[str, Any]]:
+    """Each setting: its default, what it may be, and what it is."""
+    schema = settings.model_json_schema()
+    return [
+        {
+            "setting": name,
+            "default": field.get("default"),
+            "values": values_of(field),
+            "what it is": field.get("description", ""),
+        }
+        for name, field in schema.get("properties", {}).items()
+    ]
+
+
+def values_of(field: dict[str, Any]) -> str:
+    """The range of a setting, from its JSON schema: choices, or a kind of number and its ends."""
+    if "anyOf" in field:
+        return " or ".join(values_of(each) for each in field["anyOf"])
+    if "enum" in field:
+        return ", ".join(map(str, field["enum"]))
+    if "items" in field:
+        return f"several: {values_of(field['items'])}"
+    bounds = [f"≥ {field['minimum']:g}"] if "minimum" in field else []
+    bounds += [f"> {field['exclusiveMinimum']:g}"] if "exclusiveMinimum" in field else []
+    bounds += [f"≤ {field['maximum']:g}"] if "maximum" in field else []
+    bounds += [f"< {field['exclusiveMaximum']:g}"] if "exclusiveMaximum" in field else []
+    kinds = {"integer": "whole number", "boolean": "true or false", "string": "text", "null": "none"}
+    return " ".join([kinds.get(field.get("type", ""), field.get("type", "")), *bounds])
 
 
 def architectures(format: Output = Format.table) -> None:

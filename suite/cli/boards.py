@@ -34,7 +34,7 @@ def leaderboard(
     paper_convention: Paper = False,
     published: Annotated[bool, typer.Option(help="published rows beside those of runs")] = True,
     board_root: BoardRoot = None,
-    sort: Annotated[str | None, typer.Option(help="acr, clean or a radius [default: the board's]")] = None,
+    sort: Annotated[str | None, typer.Option(help="acr, clean or a radius (default: the board's)")] = None,
     method: Annotated[list[str] | None, typer.Option(help="only this method's rows; may be repeated")] = None,
     sigma: Annotated[list[float] | None, typer.Option(help="only votes at this noise, and margins; repeatable")] = None,
     format: Annotated[BoardFormat, typer.Option(help="how to print it; schema: of the JSON")] = BoardFormat.table,
@@ -128,16 +128,16 @@ def import_published(
     board: Annotated[str, typer.Option(help="cifar10, imagenet, …")],
     method: Annotated[str, typer.Option(help="what the rows are called")],
     citation: Annotated[str, typer.Option(help="authors, title, venue and year")],
-    arch: Annotated[str | None, typer.Option(help="[default: from the file's name]")] = None,
+    arch: Annotated[str | None, typer.Option(help="(default: from the file's name)")] = None,
     kind: Annotated[str, typer.Option(help="of certificate: vote, or margin of a Lipschitz network")] = "vote",
-    sigma: Annotated[float | None, typer.Option(help="vote: noise, pixels in [0,1] [default: the file's name]")] = None,
-    trained_sigma: Annotated[float | None, typer.Option(help="noise in training [default: the file's name]")] = None,
+    sigma: Annotated[float | None, typer.Option(help="vote: noise, pixels in [0,1] (default: the file's name)")] = None,
+    trained_sigma: Annotated[float | None, typer.Option(help="noise in training (default: the file's name)")] = None,
     n0: Annotated[
-        int | None, typer.Option(help="vote: selection draws; 0: the class of a single pass [default: 100]")
+        int | None, typer.Option(help="vote: selection draws; 0: the class of a single pass (default: 100)")
     ] = None,
-    n: Annotated[int | None, typer.Option(help="vote: estimation draws [default: 100000]")] = None,
+    n: Annotated[int | None, typer.Option(help="vote: estimation draws (default: 100000)")] = None,
     alpha: Annotated[
-        float | None, typer.Option(help="vote: failure probability; the radii have to fit it [default: 0.001]")
+        float | None, typer.Option(help="vote: failure probability; the radii have to fit it (default: 0.001)")
     ] = None,
     top: Annotated[int, typer.Option(help="a draw counts if its class is among the top this many")] = 1,
     note: Annotated[str | None, typer.Option(help="what else a reader has to know")] = None,
@@ -214,7 +214,7 @@ def publish(
 def serve(
     runs: Runs = RUNS,
     data_root: DataRoot = None,
-    storage: Annotated[str | None, typer.Option(help="of studies [default: studies.db in the runs]")] = None,
+    storage: Annotated[str | None, typer.Option(help="of studies (default: studies.db in the runs)")] = None,
     host: Annotated[str, typer.Option(help="address to serve on; 0.0.0.0 lets other machines in")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
 ) -> None:

@@ -4,59 +4,75 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from suite.cli.options import (
+    DATASET,
+    PLAIN,
     RUNS,
+    WHAT,
     BatchSize,
     DataRoot,
     Device,
+    DryRun,
     Format,
     Output,
     Profile,
     Runs,
     Settings,
     Track,
+    datasets,
+    methods,
+    numbers,
+    option,
     out,
     parse_setting,
     show_list,
 )
 from suite.errors import UserError, require
-from suite.progress import console
+from suite.progress import duration, logger
+
+if TYPE_CHECKING:
+    from suite.experiments.plan import Plan
 
 
 def experiment(
     name: Annotated[str, typer.Argument(help="paper, authors-cifar10, authors-imagenet, or a TOML file of your own")],
-    dataset: Annotated[str | None, typer.Option(help="as 'suite run' takes it [default: the experiment's own]")] = None,
+    dataset: Annotated[
+        str | None, option(panel=WHAT, help=f"{DATASET} (default: the experiment's own)", autocompletion=datasets)
+    ] = None,
     profile: Profile = None,
-    method: Annotated[list[str] | None, typer.Option(help="only these of its methods")] = None,
-    sigma: Annotated[list[float] | None, typer.Option(help="these instead of its σ, pixels in [0,1]")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="these instead of its seeds")] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="say which runs it has, and make none")] = False,
+    method: Annotated[
+        list[str] | None, option(panel=WHAT, help="only this of its methods; repeatable", autocompletion=methods)
+    ] = None,
+    sigma: Annotated[list[str] | None, option(panel=WHAT, help="0.1,0.25: instead of its σ, pixels in [0,1]")] = None,
+    seed: Annotated[list[str] | None, option(panel=WHAT, help="0,1,2: instead of its seeds")] = None,
     settings: Settings = None,
     data_root: DataRoot = None,
     runs: Runs = RUNS,
     device: Device = "auto",
     batch_size: BatchSize = 256,
     track: Track = True,
+    dry_run: DryRun = False,
     format: Output = Format.table,
 ) -> None:
     """Carry out a grid of runs, methods × σ × seeds; run it again to go on where it stopped."""
     from suite.experiments.experiment import carry_out, load_experiment, runs_of
+    from suite.experiments.plan import make_plan
     from suite.pipeline import Machine
 
-    asked = load_experiment(name).select(method or (), sigma or (), seed or ())
+    asked = load_experiment(name).select(method or (), numbers("sigma", sigma, float), numbers("seed", seed, int))
     given: dict[str, Any] = dict(map(parse_setting, settings or ())) | ({"profile": profile} if profile else {})
     specs = runs_of(asked, dataset, **given)
     dataset = specs[0].dataset
-    if plan:
-        entries = [{"method": spec.method, "arch": spec.arch, "sigma": spec.sigma, "seed": spec.seed} for spec in specs]
-        show_list(entries, format)
-        return
     machine = Machine(data_root=data_root, runs=runs, device=device, batch_size=batch_size, track=track)
+    if dry_run:
+        show_grid(make_plan(specs, machine), format)
+        return
     folders = [str(folder) for folder in carry_out(specs, machine)]
     written = write_report(Path(name).stem, dataset, runs, [Path(folder).name for folder in folders])
     if format is Format.json:
@@ -67,12 +83,25 @@ def experiment(
         out.print(f"report: {' and '.join(map(str, written))}", highlight=False, soft_wrap=True)
 
 
+def show_grid(plans: Sequence[Plan], format: Format) -> None:
+    """The runs of an experiment, and the time of what is left of each."""
+    times = [None if plan.seconds is None else sum(plan.seconds.values()) for plan in plans]
+    entries = [
+        {"method": plan.spec.method, "arch": plan.spec.arch, "sigma": plan.spec.sigma, "seed": plan.spec.seed}
+        | {"time": time if time is None or format is Format.json else duration(time)}
+        for plan, time in zip(plans, times, strict=True)
+    ]
+    show_list(entries, format)
+    if format is Format.table and None not in times:
+        out.print(f"{len(plans)} runs, about {duration(sum(filter(None, times)))}", **PLAIN)
+
+
 def write_report(name: str, dataset: str, runs: Path, finished: list[str]) -> list[Path]:
     """Write the report on an experiment's finished runs beside them; the files, none where no two can be compared."""
     try:
         require("the report", "app", "plotly")
     except UserError as error:
-        console.print(f"no report was written: {error}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        logger.warning(f"no report was written: {error}")
         return []
     from leaderboards.paper.report import report
     from leaderboards.render.document import to_html, to_markdown

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Annotated, Any
 
 import typer
 
 import suite
 from suite.cli import about, boards, experiment, protocols, runs, store, tune
+from suite.cli.options import speaks
 from suite.errors import UserError
 from suite.spec.sections import PROTOCOLS
 
@@ -21,36 +22,40 @@ def add_protocols(names: Collection[str]) -> None:
     taken |= {group.name for group in app.registered_groups} | {"accuracy"}
     for name in PROTOCOLS.paths():
         if name in names and name not in taken:
-            app.command(name, help=PROTOCOLS.summary(name))(protocols.protocol_command(name))
+            add(speaks(protocols.protocol_command(name)), EXAMINE, name, help=PROTOCOLS.summary(name))
 
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.command()(runs.run)
-app.command()(protocols.certify)
+def add(command: Callable[..., None], panel: str, name: str | None = None, **more: Any) -> None:
+    app.command(name, rich_help_panel=panel, **more)(command)
+
+
+RUN, EXAMINE, SHOW, KEEP, LIST = (
+    "Make runs", "Put a run or a checkpoint through a protocol", "Boards and reports", "Keep house", "What there is"
+)  # fmt: skip
+app = typer.Typer(pretty_exceptions_enable=False)
+add(speaks(runs.run), RUN)
+add(speaks(runs.demo), RUN)
+add(speaks(experiment.experiment), RUN)
+add(speaks(tune.tune), RUN)
+app.add_typer(tune.studies, name="studies", rich_help_panel=RUN)
+add(speaks(protocols.certify), EXAMINE)
 add_protocols(PROTOCOLS.builtin.keys() - {"accuracy", "certify"})  # a part of every run; a command with its own options
-app.command()(tune.tune)
-app.add_typer(tune.studies, name="studies")
-app.command()(runs.demo)
-app.command()(experiment.experiment)
 app.command(hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(experiment.study)
-app.command()(boards.leaderboard)
-app.command()(boards.report)
-app.command("import")(boards.import_published)
-app.command()(boards.publish)
-app.command("app")(boards.serve)
-app.command("runs")(store.list_runs)
-app.command()(store.show)
-app.command()(store.rm)
-app.command()(store.clean)
-app.command()(about.methods)
-app.command()(about.architectures)
-app.command("protocols")(about.protocols)
-app.command()(about.datasets)
-app.command()(about.illustrate)
-app.command()(about.sync)
+add(boards.leaderboard, SHOW)
+add(boards.serve, SHOW, "app")
+add(boards.report, SHOW)
+add(boards.import_published, SHOW, "import")
+add(boards.publish, SHOW)
+add(about.illustrate, SHOW)
+add(store.list_runs, KEEP, "runs")
+add(store.show, KEEP)
+add(store.rm, KEEP)
+add(store.clean, KEEP)
+add(about.sync, KEEP)
+add(about.methods, LIST)
+add(about.protocols, LIST, "protocols")
+add(about.architectures, LIST)
+add(about.datasets, LIST)
 add_protocols(PROTOCOLS.paths())
 
 
@@ -75,7 +80,7 @@ USAGE_ERROR: Any = typer.BadParameter.__base__  # click's UsageError, wherever t
 def main() -> None:
     """The console script: mistakes of the user end in one line and exit code 2, Ctrl-C in 130."""
     try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], prog_name="suite", standalone_mode=False)
         if code == 130:  # Ctrl-C, as typer tells it
             raise KeyboardInterrupt
         sys.exit(code)

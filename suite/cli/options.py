@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import logging
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 
 from suite.errors import UserError
+from suite.progress import speaking
 
+N = TypeVar("N", int, float)
 out = Console()
 if not out.is_terminal:
     out = Console(width=200)  # a file or a pipe has no width of its own
+PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
 
 
 class Format(StrEnum):
@@ -23,24 +30,93 @@ class Format(StrEnum):
     json = "json"
 
 
-Dataset = Annotated[str, typer.Option(help="digits, cifar10, cifar100, imagenet, or the path of a folder")]
-DataRoot = Annotated[Path | None, typer.Option(help="where data sets lie [default: $SUITE_DATA or ./data]")]
-Runs = Annotated[Path, typer.Option(help="where runs are kept")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, or auto")]
-Output = Annotated[Format, typer.Option("--format", help="how to print results")]
-Track = Annotated[bool, typer.Option(help="log to MLflow ($MLFLOW_TRACKING_URI, or an SQLite file in the runs)")]
-Paper = Annotated[bool, typer.Option(help="certified accuracy as in the paper: abstentions dropped, R > r")]
-BoardRoot = Annotated[Path | None, typer.Option(help="where published rows are kept [default: in the package]")]
-Profile = Annotated[str | None, typer.Option(help="demo, quick or paper [default: what fits the machine]")]
-Kind = Annotated[
-    str | None, typer.Option(help="of certificate, vote or margin [default: margin for a pass of a Lipschitz network]")
-]
-Deployed = Annotated[str | None, typer.Option(help="pass or vote: what the row stands for [default: the method's own]")]
-Trust = Annotated[bool, typer.Option("--trust", help="run the code that a hub:… architecture fetches")]
+# The panels of a command's help.
+WHAT, HOW_LONG, PROTOCOL, MACHINE = "What", "How long", "Protocols", "Machine and output"
+
+
+def methods() -> list[str]:
+    from methods import METHODS
+
+    return list(METHODS.paths())
+
+
+def datasets() -> list[str]:
+    from suite.data import DATASETS
+
+    return list(DATASETS.paths())
+
+
+def architectures() -> list[str]:
+    from suite.networks.architectures import ARCHITECTURES
+
+    return [name for name in ARCHITECTURES.paths() if "{" not in name]
+
+
+def run_ids(context: typer.Context) -> list[str]:
+    from suite.store.read import run_folders
+
+    return list(run_folders(Path(context.params.get("runs") or RUNS)))
+
+
+def option(*names: str, panel: str, help: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
+
+
+DATASET = "digits, cifar10, …, see 'suite datasets', or the path of a folder"
 ARCH = "see 'suite architectures'; timm:NAME, FILE.py:NAME, …; -wN sets the width"
-Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any other setting")]
-BatchSize = Annotated[int, typer.Option(min=1, max=100_000, help="images in a pass; changes the speed only")]
+Dataset = Annotated[str, option(panel=WHAT, help=DATASET, autocompletion=datasets)]
+Profile = Annotated[str | None, option(panel=WHAT, help="demo, quick or paper (default: what fits the machine)")]
+Arch = Annotated[str | None, option(panel=WHAT, help=ARCH, autocompletion=architectures)]
+Kind = Annotated[
+    str | None,
+    option(panel=WHAT, help="of certificate, vote or margin (default: margin for a pass of a Lipschitz network)"),
+]
+Deployed = Annotated[
+    str | None, option(panel=WHAT, help="pass or vote: what the row stands for (default: the method's own)")
+]
+Settings = Annotated[
+    list[str] | None, option("--set", panel=WHAT, metavar="KEY=VALUE", help="any other setting; see 'suite methods'")
+]
+DataRoot = Annotated[Path | None, option(panel=MACHINE, help="where data sets lie (default: $SUITE_DATA or ./data)")]
+Runs = Annotated[Path, option(panel=MACHINE, help="where runs are kept")]
+Device = Annotated[str, option(panel=MACHINE, help="cpu, cuda, or auto")]
+BatchSize = Annotated[int, option(panel=MACHINE, min=1, max=100_000, help="images in a pass; changes the speed only")]
+Track = Annotated[
+    bool, option(panel=MACHINE, help="log to MLflow ($MLFLOW_TRACKING_URI, or an SQLite file in the runs)")
+]
+Trust = Annotated[bool, option("--trust", panel=MACHINE, help="run the code that a hub:… architecture fetches")]
+DryRun = Annotated[
+    bool, option("--dry-run", panel=MACHINE, help="say what is to be done, with all settings and the time; do nothing")
+]
+Output = Annotated[Format, option("--format", panel=MACHINE, help="how to print results; json: a line for each")]
+Paper = Annotated[bool, typer.Option(help="certified accuracy as in the paper: abstentions dropped, R > r")]
+BoardRoot = Annotated[Path | None, typer.Option(help="where published rows are kept (default: in the package)")]
 RUNS = Path("runs")
+
+
+def speaks(command: Callable[..., None]) -> Callable[..., None]:
+    """A command of long work with three more options: how much it says on standard error, and in a log file."""
+    more = {
+        "quiet": Annotated[bool, option("--quiet", "-q", panel=MACHINE, help="say what warns, and nothing else")],
+        "verbose": Annotated[bool, option("--verbose", "-v", panel=MACHINE, help="say more of each step")],
+        "log_file": Annotated[Path | None, option(panel=MACHINE, help="a file that all of this is added to")],
+    }
+
+    @wraps(command)
+    def spoken(*, quiet: bool = False, verbose: bool = False, log_file: Path | None = None, **given: Any) -> None:
+        with speaking(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO, log_file):
+            command(**given)
+
+    signature = inspect.signature(command, eval_str=True)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    added = [
+        inspect.Parameter(name, keyword, annotation=kind, default=None if name == "log_file" else False)
+        for name, kind in more.items()
+    ]
+    given = [each.replace(kind=keyword) for each in signature.parameters.values()]
+    spoken.__signature__ = signature.replace(parameters=given + added)  # type: ignore[attr-defined]
+    spoken.__annotations__ = {each.name: each.annotation for each in given + added}
+    return spoken
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -52,6 +128,19 @@ def parse_setting(text: str) -> tuple[str, Any]:
         with suppress(ValueError):
             return name, json.loads(text)
     return name, value
+
+
+def numbers(option: str, given: Sequence[str] | None, kind: type[N]) -> list[N]:
+    """['0,1', '2'] → [0, 1, 2]: an option that may be given several times, each time with several numbers.
+
+    Raises UserError for what is none.
+    """
+    words = [word.strip() for text in given or () for word in text.split(",")]
+    try:
+        return [kind(word) for word in words]
+    except ValueError:
+        whole = "whole numbers" if kind is int else "numbers"
+        raise UserError(f"--{option} takes {whole}, several with commas, not '{','.join(given or ())}'") from None
 
 
 def show_list(entries: list[dict[str, Any]], format: Format) -> None:

@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from suite.cli.options import (
-    ARCH,
+    DATASET,
+    HOW_LONG,
+    PROTOCOL,
     RUNS,
+    WHAT,
+    Arch,
     BatchSize,
     DataRoot,
     Deployed,
     Device,
+    DryRun,
     Format,
     Kind,
     Output,
@@ -22,26 +27,32 @@ from suite.cli.options import (
     Settings,
     Track,
     Trust,
+    datasets,
+    option,
     parse_setting,
+    run_ids,
 )
 from suite.cli.runs import carry_out, show_result
 from suite.errors import UserError
-from suite.progress import say
+from suite.progress import logger
 
 if TYPE_CHECKING:
     from suite.pipeline import Machine
 
-RunId = Annotated[str | None, typer.Argument(metavar="[RUN]", help="a run of yours: its id or how that begins")]
-Checkpoint = Annotated[
-    str | None, typer.Option(help="or a state_dict, safetensors or pickle (its code is never run), with --arch …")
+RunId = Annotated[
+    str | None,
+    typer.Argument(metavar="[RUN]", help="a run of yours: its id or how that begins", autocompletion=run_ids),
 ]
-Arch = Annotated[str | None, typer.Option(help=ARCH)]
-ItsDataset = Annotated[str | None, typer.Option("--dataset", help="digits, cifar10, …, or a folder's path")]
-Sigma = Annotated[float | None, typer.Option(help="noise, pixels in [0,1], of the vote to certify")]
-Called = Annotated[str | None, typer.Option("--name", help="what the checkpoint's row is called")]
-Mean = Annotated[str | None, typer.Option(help="R,G,B to subtract [default: the data set's]")]
-Std = Annotated[str | None, typer.Option(help="R,G,B to divide by [default: the data set's]")]
-Count = Annotated[int | None, typer.Option(help="how many test images")]
+Checkpoint = Annotated[
+    str | None,
+    option(panel=WHAT, help="or a state_dict, safetensors or pickle (its code is never run), with --arch …"),
+]
+ItsDataset = Annotated[str | None, option("--dataset", panel=WHAT, help=DATASET, autocompletion=datasets)]
+Sigma = Annotated[float | None, option(panel=WHAT, help="noise, pixels in [0,1], of the vote to certify")]
+Called = Annotated[str | None, option("--name", panel=WHAT, help="what the checkpoint's row is called")]
+Mean = Annotated[str | None, option(panel=WHAT, help="R,G,B to subtract (default: the data set's)")]
+Std = Annotated[str | None, option(panel=WHAT, help="R,G,B to divide by (default: the data set's)")]
+Count = Annotated[int | None, option(panel=HOW_LONG, help="how many test images")]
 
 
 def subject(
@@ -83,11 +94,13 @@ def guess(checkpoint: str, dataset: str, data_root: Path | None) -> str:
         )
     if len(found) > 1:
         raise UserError(f"{checkpoint} fits {', '.join(found)}: choose one by --arch")
-    say(f"{checkpoint} fits {found[0]}", style="")
+    logger.info(f"{checkpoint} fits {found[0]}")
     return found[0]
 
 
-def examine(about: dict[str, Any], protocols: list[str], given: dict[str, Any], machine: Machine, form: Format) -> None:
+def examine(
+    about: dict[str, Any], protocols: list[str], given: dict[str, Any], machine: Machine, form: Format, dry_run: bool
+) -> None:
     """Put a run or a checkpoint through protocols, with changed settings where some are given, and print its row."""
     from suite.spec.run_spec import RunSpec, refuse_noise
 
@@ -96,7 +109,8 @@ def examine(about: dict[str, Any], protocols: list[str], given: dict[str, Any], 
     known = known_settings(run, given.get("sigma"), machine) if run else {}
     settings = known | given | {"protocols": protocols}
     refuse_noise(RunSpec(**settings), given)
-    show_result(carry_out([settings], machine, train=not run)[0], form)
+    for result in carry_out([settings], machine, train=not run, dry_run=form if dry_run else None):
+        show_result(result, form)
 
 
 def known_settings(run: str, sigma: float | None, machine: Machine) -> dict[str, Any]:
@@ -124,16 +138,20 @@ def certify(
     run: RunId = None, checkpoint: Checkpoint = None, arch: Arch = None, dataset: ItsDataset = None,
     sigma: Sigma = None, called: Called = None, mean: Mean = None, std: Std = None, kind: Kind = None,
     deployed: Deployed = None,
-    n0: Annotated[int | None, typer.Option(help="selection draws (vote only)")] = None,
-    n: Annotated[int | None, typer.Option(help="estimation draws; with adaptive sampling at most")] = None,
-    alpha: Annotated[float | None, typer.Option(help="failure probability")] = None,
-    sampling: Annotated[str | None, typer.Option(help="fixed or adaptive: as many draws as decide the radii")] = None,
-    radii: Annotated[str | None, typer.Option(help="adaptive: the radii to decide, as 0.1,0.2 [the board's]")] = None,
-    noise: Annotated[str | None, typer.Option(help="gaussian, or discrete: exact for 8-bit images")] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 or bf16, of the certified classifier")] = None,
+    n0: Annotated[int | None, option(panel=HOW_LONG, help="selection draws (vote only)")] = None,
+    n: Annotated[int | None, option(panel=HOW_LONG, help="estimation draws; with adaptive sampling at most")] = None,
+    alpha: Annotated[float | None, option(panel=PROTOCOL, help="failure probability")] = None,
+    sampling: Annotated[
+        str | None, option(panel=PROTOCOL, help="fixed or adaptive: as many draws as decide the radii")
+    ] = None,
+    radii: Annotated[
+        str | None, option(panel=PROTOCOL, help="adaptive: the radii to decide, as 0.1,0.2 [the board's]")
+    ] = None,
+    noise: Annotated[str | None, option(panel=PROTOCOL, help="gaussian, or discrete: exact for 8-bit images")] = None,
+    precision: Annotated[str | None, option(panel=PROTOCOL, help="fp32 or bf16, of the certified classifier")] = None,
     images: Count = None, settings: Settings = None, data_root: DataRoot = None, runs: Runs = RUNS,
     device: Device = "auto", batch_size: BatchSize = 256, track: Track = True, trust: Trust = False,
-    format: Output = Format.table,
+    dry_run: DryRun = False, format: Output = Format.table,
 ) -> None:  # fmt: skip
     """Certify a run's model again, or somebody else's, which then gets a row of its own."""
     from suite.pipeline import Machine
@@ -143,7 +161,7 @@ def certify(
     given |= {"certify.noise": noise, "certify.precision": precision, "images": images}
     given |= {"radii": radii and radii.split(",")} | dict(map(parse_setting, settings or ()))
     machine = Machine(data_root, runs, device, batch_size, track, trust)
-    examine(about, ["accuracy", "certify"] if checkpoint else ["certify"], given, machine, format)
+    examine(about, ["accuracy", "certify"] if checkpoint else ["certify"], given, machine, format, dry_run)
 
 
 def protocol_command(name: str) -> Callable[..., None]:
@@ -154,10 +172,11 @@ def protocol_command(name: str) -> Callable[..., None]:
         sigma: Sigma = None, called: Called = None, mean: Mean = None, std: Std = None, kind: Kind = None,
         deployed: Deployed = None, images: Count = None,
         settings: Annotated[
-            list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a setting, the protocol's unless dotted")
+            list[str] | None,
+            option("--set", panel=PROTOCOL, metavar="KEY=VALUE", help="a setting, the protocol's unless dotted")
         ] = None,
         data_root: DataRoot = None, runs: Runs = RUNS, device: Device = "auto", batch_size: BatchSize = 256,
-        track: Track = True, trust: Trust = False, format: Output = Format.table,
+        track: Track = True, trust: Trust = False, dry_run: DryRun = False, format: Output = Format.table,
     ) -> None:  # fmt: skip
         from suite.pipeline import Machine
 
@@ -165,6 +184,6 @@ def protocol_command(name: str) -> Callable[..., None]:
         own = dict(map(parse_setting, settings or ())) | ({"images": images} if images is not None else {})
         given = {key if "." in key else f"{name}.{key}": value for key, value in own.items()}
         machine = Machine(data_root, runs, device, batch_size, track, trust)
-        examine(about, [name], given, machine, format)
+        examine(about, [name], given, machine, format, dry_run)
 
     return command

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from suite.cli.boards import BoardFormat, leaderboard
 from suite.cli.options import (
-    ARCH,
+    HOW_LONG,
+    PLAIN,
+    PROTOCOL,
     RUNS,
+    WHAT,
+    Arch,
     BatchSize,
     DataRoot,
-    Dataset,
     Deployed,
     Device,
+    DryRun,
     Format,
     Kind,
     Output,
@@ -25,62 +29,97 @@ from suite.cli.options import (
     Settings,
     Track,
     Trust,
+    datasets,
+    methods,
+    numbers,
+    option,
     out,
     parse_setting,
 )
+from suite.progress import duration
 
 if TYPE_CHECKING:
+    from suite.experiments.plan import Plan
     from suite.pipeline import Machine
+    from suite.spec.run_spec import RunSpec
 
 
 def run(
-    method: Annotated[str, typer.Option(help="see 'suite methods'")],
-    dataset: Dataset,
+    method: Annotated[str | None, option(panel=WHAT, help="see 'suite methods'", autocompletion=methods)] = None,
+    dataset: Annotated[
+        str | None, option(panel=WHAT, help="see 'suite datasets', or the path of a folder", autocompletion=datasets)
+    ] = None,
+    config: Annotated[
+        Path | None, option(panel=WHAT, help="settings: a TOML file, or a run's spec.json; options go before them")
+    ] = None,
     profile: Profile = None,
-    arch: Annotated[str | None, typer.Option(help=ARCH)] = None,
-    sigma: Annotated[float | None, typer.Option(help="noise, pixels in [0,1]; a margin has none")] = None,
-    init: Annotated[str | None, typer.Option(help="a checkpoint of your own to start from")] = None,
-    seed: Annotated[int | None, typer.Option(help="of weights, batches and noise")] = None,
-    epochs: Annotated[float | None, typer.Option(help="passes over the training images")] = None,
-    lr: Annotated[float | None, typer.Option(help="learning rate")] = None,
-    kappa: Annotated[int | None, typer.Option(help="heat: random projections per image")] = None,
+    arch: Arch = None,
+    sigma: Annotated[
+        list[str] | None, option(panel=WHAT, help="noise, pixels in [0,1]; a margin has none; 0.1,0.25: a run for each")
+    ] = None,
+    seed: Annotated[
+        list[str] | None, option(panel=WHAT, help="of weights, batches and noise; 0,1,2: a run for each")
+    ] = None,
+    init: Annotated[str | None, option(panel=WHAT, help="a checkpoint of your own to start from")] = None,
     kind: Kind = None,
     deployed: Deployed = None,
-    n0: Annotated[int | None, typer.Option(help="certify: selection draws")] = None,
-    n: Annotated[int | None, typer.Option(help="certify: estimation draws")] = None,
-    alpha: Annotated[float | None, typer.Option(help="certify: failure probability")] = None,
-    images: Annotated[int | None, typer.Option(help="certify: how many test images")] = None,
-    sampling: Annotated[str | None, typer.Option(help="certify: fixed, or adaptive with at most n draws")] = None,
-    radii: Annotated[str | None, typer.Option(help="certify, adaptive: the radii to decide [the board's]")] = None,
-    noise: Annotated[str | None, typer.Option(help="certify: gaussian, or discrete: exact for 8-bit images")] = None,
-    precision: Annotated[str | None, typer.Option(help="certify: fp32 or bf16")] = None,
-    protocols: Annotated[
-        str | None, typer.Option(help="comma-separated: accuracy,certify,lbound,attack,timing,agreement,audit; or all")
-    ] = None,
+    kappa: Annotated[int | None, option(panel=WHAT, help="heat: random projections per image")] = None,
     settings: Settings = None,
+    epochs: Annotated[float | None, option(panel=HOW_LONG, help="passes over the training images")] = None,
+    lr: Annotated[float | None, option(panel=HOW_LONG, help="learning rate")] = None,
+    images: Annotated[int | None, option(panel=HOW_LONG, help="certify: how many test images")] = None,
+    n0: Annotated[int | None, option(panel=HOW_LONG, help="certify: selection draws")] = None,
+    n: Annotated[int | None, option(panel=HOW_LONG, help="certify: estimation draws")] = None,
+    protocols: Annotated[
+        str | None,
+        option(panel=PROTOCOL, help="with commas: accuracy,certify,lbound,attack,timing,agreement,audit; or all"),
+    ] = None,
+    alpha: Annotated[float | None, option(panel=PROTOCOL, help="certify: failure probability")] = None,
+    sampling: Annotated[
+        str | None, option(panel=PROTOCOL, help="certify: fixed, or adaptive with at most n draws")
+    ] = None,
+    radii: Annotated[
+        str | None, option(panel=PROTOCOL, help="certify, adaptive: the radii to decide [the board's]")
+    ] = None,
+    noise: Annotated[
+        str | None, option(panel=PROTOCOL, help="certify: gaussian, or discrete: exact for 8-bit images")
+    ] = None,
+    precision: Annotated[str | None, option(panel=PROTOCOL, help="certify: fp32 or bf16")] = None,
     data_root: DataRoot = None,
     runs: Runs = RUNS,
     device: Device = "auto",
     batch_size: BatchSize = 256,
     track: Track = True,
     trust: Trust = False,
+    dry_run: DryRun = False,
     format: Output = Format.table,
 ) -> None:
     """Train a method, certify its model, record the run and print its row."""
+    from suite.cli.config import lay_over, read_config
     from suite.pipeline import Machine
     from suite.spec.run_spec import RunSpec, refuse_noise
 
     options: dict[str, Any] = {
-        "profile": profile, "arch": arch, "sigma": sigma, "init": init, "seed": seed, "epochs": epochs, "lr": lr,
-        "kappa": kappa, "n0": n0, "n": n, "alpha": alpha, "images": images, "protocols": protocols,
+        "method": method, "dataset": dataset, "profile": profile, "arch": arch, "init": init, "epochs": epochs,
+        "lr": lr, "kappa": kappa, "n0": n0, "n": n, "alpha": alpha, "images": images, "protocols": protocols,
         "sampling": sampling, "radii": radii and radii.split(","), "certify.noise": noise,
         "certify.precision": precision, "certify.kind": kind, "certify.deployed": deployed,
+        "sigma": numbers("sigma", sigma, float) or None, "seed": numbers("seed", seed, int) or None,
     }  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
-    given |= {"method": method, "dataset": dataset} | dict(parse_setting(text) for text in settings or ())
+    given |= dict(map(parse_setting, settings or ()))
+    asked = each(lay_over(read_config(config) if config else {}, given))
+    for settings_of_one in asked:
+        refuse_noise(RunSpec(**settings_of_one), settings_of_one)
     machine = Machine(data_root, runs, device, batch_size, track, trust)
-    refuse_noise(RunSpec(**given), given)
-    show_result(carry_out([given], machine)[0], format)
+    for result in carry_out(asked, machine, dry_run=format if dry_run else None):
+        show_result(result, format)
+
+
+def each(given: dict[str, Any]) -> list[dict[str, Any]]:
+    """Settings with several seeds or σ as those of one run each: all σ of a seed before the next seed."""
+    several = {name: given.pop(name) for name in ("seed", "sigma") if isinstance(given.get(name), list)}
+    return [given | dict(zip(several, values, strict=True)) for values in product(*several.values())]
 
 
 def demo(runs: Runs = RUNS, track: Track = True, format: Output = Format.table) -> None:
@@ -90,22 +129,69 @@ def demo(runs: Runs = RUNS, track: Track = True, format: Output = Format.table) 
 
     machine = Machine(runs=runs, track=track)
     trained = [name for name, method in METHODS.loadable().items() if method.trains]
-    carry_out([{"method": name, "dataset": "digits", "profile": "demo"} for name in trained], machine)
+    list(carry_out([{"method": name, "dataset": "digits", "profile": "demo"} for name in trained], machine))
     leaderboard("digits", runs=runs, format=BoardFormat(format))
 
 
-def carry_out(given: list[dict[str, Any]], machine: Machine, *, train: bool = True) -> list[dict[str, Any]]:
-    """Validate all the runs, then do them; their results."""
+def carry_out(
+    given: Sequence[dict[str, Any]], machine: Machine, *, train: bool = True, dry_run: Format | None = None
+) -> Iterator[dict[str, Any]]:
+    """Validate all the runs, then do them; their results as they come. A `dry_run` prints the plan, in a format."""
+    from suite.experiments.experiment import carry_out as do_all
+    from suite.experiments.plan import make_plan
     from suite.pipeline import run
     from suite.spec.run_spec import RunSpec
 
-    folders = [run(spec, machine, train=train) for spec in [RunSpec(**settings) for settings in given]]
-    return [json.loads((folder.path / "result.json").read_text()) | {"folder": str(folder.path)} for folder in folders]
+    specs = [RunSpec(**settings) for settings in given]
+    if dry_run:
+        show_plan(make_plan(specs, machine), machine.runs, dry_run)
+        return
+    one = len(specs) == 1
+    for path in [run(specs[0], machine, train=train).path] if one else do_all(specs, machine):
+        yield json.loads((path / "result.json").read_text()) | {"folder": str(path)}
+
+
+def show_plan(plans: Sequence[Plan], runs: Path, format: Format) -> None:
+    """Each run that is to be made: its folder, its settings, its command, and the time of each part of it."""
+    from suite.spec.shell_line import command
+
+    for plan in plans:
+        spec, seconds = plan.spec, plan.seconds
+        if format is Format.json:
+            about = {"folder": str(runs / spec.name), "command": command(spec, spec.protocols), "seconds": seconds}
+            print(json.dumps(about | {"spec": spec.to_json()}))
+            continue
+        out.print(f"{runs / spec.name}", **PLAIN)
+        for line in describe_spec(spec):
+            out.print(f"  {line}", **PLAIN)
+        out.print(f"  command: {command(spec, spec.protocols)}", **PLAIN)
+        if seconds is not None:
+            named = {name.removeprefix(f"{spec.name} "): duration(time) for name, time in seconds.items()}
+            parts = ", ".join(f"{name} {time}" for name, time in named.items())
+            out.print(f"  about {duration(sum(seconds.values()))}" + (f": {parts}" if parts else ": all is there"))
+    if format is Format.table and len(plans) > 1:
+        total = duration(sum(sum((plan.seconds or {}).values()) for plan in plans))
+        out.print(f"{len(plans)} runs, about {total}", **PLAIN)
+
+
+def describe_spec(spec: RunSpec) -> Iterator[str]:
+    """All settings of a run by section, a line each, but for those of protocols that it does not go through."""
+    from suite.pipeline import needed
+
+    def line(values: dict[str, Any]) -> str:
+        return " ".join(f"{k}={json.dumps(v)}" for k, v in values.items() if not isinstance(v, dict))
+
+    content = spec.model_dump(mode="json")
+    yield line(content)
+    for name, section in content.items():
+        if isinstance(section, dict) and name not in spec.sections.keys() - needed(spec):
+            yield f"{name}: {line(section)}"
+            yield from (f"{name}.{k}: {line(v)}" for k, v in section.items() if isinstance(v, dict))
 
 
 def show_result(result: dict[str, Any], format: Format) -> None:
     if format is Format.json:
-        print(json.dumps(result))
+        print(json.dumps(result), flush=True)
         return
     from leaderboards.render.terminal import result_table
     from suite.store.result import Result

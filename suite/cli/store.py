@@ -9,10 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from suite.cli.options import RUNS, Format, Output, Runs, out, show_list
+from suite.cli.options import PLAIN, RUNS, Format, Output, Runs, out, run_ids, show_list
 from suite.errors import UserError
 from suite.progress import duration
 
+RunId = Annotated[str, typer.Argument(help="its id, or how that begins", autocompletion=run_ids)]
+RunIds = Annotated[list[str], typer.Argument(metavar="RUN...", help="ids, or how these begin", autocompletion=run_ids)]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
 
 
@@ -39,8 +41,7 @@ def list_runs(runs: Runs = RUNS, format: Output = Format.table) -> None:
     show_list(entries, format)
 
 
-def show(run: Annotated[str, typer.Argument(help="its id, or how that begins")], runs: Runs = RUNS,
-         format: Output = Format.table) -> None:  # fmt: skip
+def show(run: RunId, runs: Runs = RUNS, format: Output = Format.table) -> None:
     """Show a run: its row, settings, command, and the files in its folder."""
     from suite.pipeline import Machine, reopen
     from suite.spec.shell_line import command
@@ -66,8 +67,7 @@ def show(run: Annotated[str, typer.Argument(help="its id, or how that begins")],
     out.print(f"command: {about['command']}", **PLAIN)
 
 
-def rm(run: Annotated[list[str], typer.Argument(metavar="RUN...", help="ids, or how these begin")], runs: Runs = RUNS,
-       yes: Yes = False) -> None:  # fmt: skip
+def rm(run: RunIds, runs: Runs = RUNS, yes: Yes = False) -> None:
     """Delete runs. Their shared models stay until 'suite clean'; what MLflow has of them stays there."""
     from suite.pipeline import Machine, reopen
     from suite.store.inventory import remove, size_of, state_of
@@ -97,9 +97,6 @@ def clean(runs: Runs = RUNS, yes: Yes = False) -> None:
         else:
             path.unlink()
     out.print(f"{len(found)} deleted, {megabytes(sum(size for _, size in found))}", **PLAIN)
-
-
-PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
 
 
 def agree(lines: list[str], yes: bool) -> None:

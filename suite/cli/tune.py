@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Url = Annotated[
     str | None,
     typer.Option(
-        "--storage", help="sqlite:///FILE, postgresql://… or a journal file [default: studies.db in the runs]"
+        "--storage", help="sqlite:///FILE, postgresql://… or a journal file (default: studies.db in the runs)"
     ),
 ]
 
@@ -46,16 +46,16 @@ def tune(
     trials: Annotated[int, typer.Option(min=1, help="to be finished in the study, over all processes at work")] = 30,
     search: Annotated[
         list[str] | None,
-        typer.Option(help="sigma=0.1:0.5, lr=1e-3:1e-1:log, arch=cnn,resnet8, kappa [default: all the method's]"),
+        typer.Option(help="sigma=0.1:0.5, lr=1e-3:1e-1:log, arch=cnn,resnet8, kappa (default: all the method's)"),
     ] = None,
     objective: Annotated[
         list[str] | None,
         typer.Option(
             help="certified_accuracy (mean over the board's radii), certified_accuracy@0.25, acr, clean_accuracy, "
-            "seconds; several: a Pareto front [default: certified_accuracy]"
+            "seconds; several: a Pareto front (default: certified_accuracy)"
         ),
     ] = None,
-    study: Annotated[str | None, typer.Option(help="its name [default: from method, data set and search]")] = None,
+    study: Annotated[str | None, typer.Option(help="its name (default: from method, data set and search)")] = None,
     storage: Url = None,
     sampler: Annotated[str | None, typer.Option(help="tpe, gp, cma-es, nsga-ii, random or grid [tpe]")] = None,
     pruner: Annotated[

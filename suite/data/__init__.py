@@ -16,7 +16,7 @@ from suite.data.images import InMemory, Streamed, fingerprint
 from suite.data.layouts import NotFound
 from suite.data.published import Published
 from suite.errors import UserError
-from suite.progress import say
+from suite.progress import logger
 from suite.registry import Registry
 
 __all__ = ["DATASETS", "Dataset", "Images", "InMemory", "Streamed", "facts", "fingerprint", "is_folder", "load"]
@@ -58,7 +58,8 @@ def load(name: str, root: Path | None = None, *, download: bool = True) -> Datas
         except NotFound:
             if not beside:
                 raise
-            say(f"{name} is not in {root}, so the folder {name} is taken as data of your own: ./{name} says so, too")
+            taken = f"the folder {name} is taken as data of your own: ./{name} says so, too"
+            logger.warning(f"{name} is not in {root}, so {taken}")
             return load_folder(Path(name))
     except OSError as error:
         raise UserError(f"cannot read {error.filename or name}: {error.strerror or error}") from error

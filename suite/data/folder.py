@@ -16,7 +16,7 @@ from suite.data.images import InMemory, Streamed, fingerprint
 from suite.data.layouts import Found, find, seen_in
 from suite.data.shards import places, snapshot
 from suite.errors import UserError
-from suite.progress import say
+from suite.progress import logger
 
 LONGEST_IN_MEMORY = 64  # pixels
 SAMPLE = 500  # images that the mean and standard deviation are computed from
@@ -49,7 +49,7 @@ def load_folder(folder: Path) -> Dataset:
         train, test = Streamed(found.train, facts["shape"][0]), Streamed(found.test, facts["shape"][0])
     classes = tuple(facts["classes"])
     for remark in (*facts["remarks"], *_remarks(train.labels, classes, name)):
-        say(remark)
+        logger.warning(remark)
     channels, height, width = facts["shape"]
     return Dataset(
         name=name,

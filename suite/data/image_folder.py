@@ -14,7 +14,7 @@ from suite.data.label_files import find_label_file, read_labels
 from suite.data.parquet import renumbered
 from suite.data.shards import visible
 from suite.errors import UserError
-from suite.progress import say
+from suite.progress import logger
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 FLAT = "images"  # the one folder within a split that is no class
@@ -119,10 +119,10 @@ def _listed(folder: Path, images: Sequence[Path], file: Path, classes: tuple[str
     if not known:
         raise UserError(f"{file} lists none of the {len(images)} images in {folder}; {images[0].name} is the first")
     if left_out:
-        say(f"{len(left_out)} of the {len(images)} images in {folder} are not in {file} and are left out: "
+        logger.warning(f"{len(left_out)} of the {len(images)} images in {folder} are not in {file} and are left out: "
             f"{left_out[0].name} is the first")  # fmt: skip
     if len(listed) > len(known):
-        say(f"{file} lists {len(listed)} images, {len(known)} of which are in {folder}")
+        logger.warning(f"{file} lists {len(listed)} images, {len(known)} of which are in {folder}")
     names = [name for _, name in known]
     numbers = {name: label for label, name in enumerate(classes or all_classes or ())}
     if numbers and set(names) <= set(numbers):

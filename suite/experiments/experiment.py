@@ -15,7 +15,7 @@ from suite import data as datasets
 from suite.data import Dataset
 from suite.errors import UserError, unknown
 from suite.pipeline import Machine, run, work
-from suite.progress import console, duration
+from suite.progress import duration, logger
 from suite.spec.run_spec import RunSpec
 from suite.spec.sections import Frozen
 
@@ -105,11 +105,11 @@ def carry_out(specs: Sequence[RunSpec], machine: Machine) -> Iterator[Path]:
         left = count_passes(specs[number:], data, machine)
         rate = (time.monotonic() - begun) / (total - left) if total > left else None
         time_left = f", about {duration(rate * left)} left" if rate else ""
-        console.print(f"run {number + 1} of {len(specs)}{time_left}: {spec.name}", highlight=False, soft_wrap=True)
+        logger.info(f"run {number + 1} of {len(specs)}{time_left}: {spec.name}")
         try:
             yield run(spec, machine, data=data).path
         except UserError as error:
-            console.print(f"{spec.name} failed: {error}", highlight=False, markup=False, soft_wrap=True)
+            logger.info(f"{spec.name} failed: {error}")
             failed.append(spec.name)
     if failed:
         raise UserError(f"{len(failed)} of {len(specs)} runs failed: {', '.join(failed)}; the others are finished")

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from methods import METHODS
 from suite.errors import UserError, unknown
-from suite.ranges import one_line
+from suite.ranges import Scale, check, one_line
 from suite.spec.model_spec import ModelSpec, missing_bound
 from suite.spec.names import merge, nest
 from suite.spec.profiles import PROFILES, default_profile, fast_precision
@@ -21,6 +21,8 @@ def fill_in(given: dict[str, Any]) -> dict[str, Any]:
         if needed not in given:
             raise UserError(f"a run needs a {needed}")
     kind = METHODS.get(given["method"])
+    if given.get("sigma") is not None:
+        check("sigma", given["sigma"], Scale)
     if init := given.pop("init", None):
         given["start"] = merge(given.get("start") or {}, {"method": "checkpoint", "file": init})
     settings = under(given)

@@ -14,7 +14,7 @@ from torch import nn
 
 from suite.errors import UserError
 from suite.networks.weights import load_into
-from suite.progress import console
+from suite.progress import logger
 from suite.spec.identity import records_content
 from suite.spec.model_spec import ModelSpec
 from suite.spec.run_spec import SCHEMA, RunSpec
@@ -67,7 +67,7 @@ class Folder(Generic[S]):
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            console.print(f"another process is at work on {self.path}; waiting for it", highlight=False)
+            logger.info(f"another process is at work on {self.path}; waiting for it")
             lock.acquire()
         try:
             yield

@@ -13,7 +13,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from suite.errors import UserError
-from suite.progress import console
+from suite.progress import logger
 from suite.spec.model_spec import ModelSpec
 from suite.spec.run_spec import SCHEMA
 from suite.store.files import read_json, write_atomically, write_json
@@ -36,7 +36,7 @@ def migrate(runs: Path) -> None:
         moved += sum(map(migrate_model, sorted(runs.glob("models/*/spec.json"))))
         write_atomically(marker, f"{SCHEMA}\n".encode())
     if moved:
-        console.print(f"{runs}: {moved} folders of an earlier version were renamed", highlight=False)
+        logger.info(f"{runs}: {moved} folders of an earlier version were renamed")
 
 
 def earlier_runs(runs: Path) -> list[Path]:

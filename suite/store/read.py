@@ -85,14 +85,14 @@ def protocol_of(file: Path) -> str:
 
 
 def read_spec(folder: Path) -> RunSpec:
-    """The spec of a run's folder, also of one that an earlier version made. Raises UserError where there is none."""
-    file = folder / "spec.json"
+    """The spec in a run's folder, or in a file, also of an earlier version. Raises UserError where there is none."""
+    file = folder / "spec.json" if folder.is_dir() else folder
     try:
         content = read_json(file)
         if isinstance(content, dict) and "schema" not in content:
             return RunSpec(**with_defaults(content))  # before schema 4 a spec was stored as RunSpec takes it
         return RunSpec.from_json(content)
-    except (ValueError, TypeError, AttributeError, UserError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError, UserError) as error:
         raise UserError(f"{file} is not the spec of a run: {error}".splitlines()[0]) from error
 
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from suite.progress import logger
 from suite.spec.run_spec import RunSpec
 from suite.store.mlflow.content import flatten, make_metric, own_tags
 from suite.store.mlflow.live import LONGEST, Background, LiveRun, Patience, Status
-from suite.store.mlflow.place import connect, explain, open_experiment, shown, tracking_uri, warn
+from suite.store.mlflow.place import connect, explain, open_experiment, shown, tracking_uri
 from suite.store.mlflow.send import Entry, find, log_metrics, log_params, set_tags
 from suite.tuning.definition import definition_of
 from suite.tuning.results import best_trials, open_studies, run_line, tabulate_trials
@@ -161,7 +162,7 @@ class StudyLog:
     def _warn(self, job: Background) -> None:
         if not self.warned:
             reason = job.reason or f"MLflow at {shown(tracking_uri(self.runs))} is slow"
-            warn(f"{reason}; the study goes on, and 'suite sync' sends what MLflow lacks of it")
+            logger.warning(f"{reason}; the study goes on, and 'suite sync' sends what MLflow lacks of it")
         self.warned = True
 
 
@@ -172,7 +173,7 @@ def sync_studies(runs: Path) -> bool:
         try:
             sync_study(runs, study, Storage(default_url(runs)), connect(runs))
         except Exception as error:  # whatever the store's client raises
-            warn(f"the study '{study.study_name}' was not sent: {explain(error, runs)}")
+            logger.warning(f"the study '{study.study_name}' was not sent: {explain(error, runs)}")
             whole = False
     return whole
 

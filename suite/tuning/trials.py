@@ -26,7 +26,7 @@ from suite.data import Dataset
 from suite.data.validation import validation
 from suite.errors import Diverged, UserError
 from suite.pipeline import Machine, run
-from suite.progress import console, duration
+from suite.progress import duration, logger
 from suite.protocols.protocol import Subject, examples
 from suite.smoothing.noise import key
 from suite.spec.run_spec import RunSpec
@@ -88,7 +88,7 @@ def tune(given: StudyOptions, name: str | None, trials: int, storage: Storage, m
 def carry_on(work: Work, trials: int) -> None:
     """One trial after the other, until enough are finished."""
     study, begun, done, failed = work.study, time.monotonic(), 0, 0
-    console.print(f"study '{study.study_name}' in {work.storage.url}", highlight=False, soft_wrap=True)
+    logger.info(f"study '{study.study_name}' in {work.storage.url}")
     while taken := take_trial(work, trials):
         trial, release = taken
         try:
@@ -103,7 +103,7 @@ def carry_on(work: Work, trials: int) -> None:
         finished = sum(each.state in FINISHED for each in ended)
         left = duration((time.monotonic() - begun) / done * max(trials - finished, 0))
         line = f"{finished}/{trials} finished, {left} left; {describe_trial(work, ended[trial.number])}"
-        console.print(line, highlight=False, soft_wrap=True)
+        logger.info(line)
         if failed == ENOUGH:
             raise UserError(f"{ENOUGH} trials in a row failed, the last: {ended[trial.number].user_attrs['error']}")
     work.log.end()
@@ -162,7 +162,7 @@ def reap(work: Work) -> None:
             if again:
                 work.study.enqueue_trial(known.params, user_attrs={"retry_of": trial.number})
             said = "it is tried again" if again else "for the second time; it is left"
-            console.print(f"the process of trial {trial.number} died: {said}", highlight=False)
+            logger.info(f"the process of trial {trial.number} died: {said}")
         release()
 
 
@@ -186,7 +186,7 @@ def attempt(work: Work, trial: Trial) -> bool:
         folder = work.machine.runs / spec.name
         trial.set_user_attr("run", spec.name)
         log = work.log.trial(trial.number, trial.params, spec, folder)
-        finished = run(spec, work.machine, data=work.data, watch=build_watch(work, trial, spec), log=log)
+        finished = run(spec, work.machine, data=work.data, watch=build_watch(work, trial, spec), live=log)
         records, result = finished.records("certify"), read_json(folder / "result.json")
         values = [each.value(records, result) for each in work.objectives]
     except optuna.TrialPruned:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import UserError
-from suite.progress import console
+from suite.progress import logger
 
 LEFTOVERS = ("", "-journal", "-wal", "-shm")
 _making = threading.Lock()  # MLflow's migrations share state: two in one process, also of two files, spoil each other
@@ -28,7 +28,7 @@ def make_database(file: Path, artifacts: Path, lock: AbstractContextManager[None
             return
         if file.exists():
             said = f"{file} was left half made and holds no run: it is made anew"
-            console.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
+            logger.warning(said)
         beside = file.with_name(f".{file.name}.new")
         _remove(beside)
         file.parent.mkdir(parents=True, exist_ok=True)

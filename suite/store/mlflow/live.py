@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from suite.errors import first_line
+from suite.progress import logger
 from suite.store.mlflow.content import lineage, loss_points, make_metric, make_metrics, now, read_content
 from suite.store.mlflow.model import WEIGHTS, log_model
 from suite.store.mlflow.place import (
@@ -27,7 +28,6 @@ from suite.store.mlflow.place import (
     reach,
     shown,
     tracking_uri,
-    warn,
 )
 from suite.store.mlflow.send import Entry, complete, find, is_settled, log_metrics, run_entry, set_tags, take_up
 
@@ -214,4 +214,4 @@ def tracked(folder: Path, runs: Path, data: Dataset, spec: RunSpec, *, on: bool)
         raise
     if not live.close("FINISHED"):
         reason = live.reason or f"MLflow at {shown(tracking_uri(runs))} is slow"
-        warn(f"the run was not logged: {reason}; 'suite sync' does it later")
+        logger.warning(f"the run was not logged: {reason}; 'suite sync' does it later")

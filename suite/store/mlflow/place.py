@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from suite.errors import UserError, first_line, require
-from suite.progress import console
 from suite.store.mlflow.database import make_database
 
 if TYPE_CHECKING:
@@ -60,11 +59,6 @@ def explain(error: BaseException, runs: Path) -> str:
     if isinstance(error, UserError):
         return shown(text)
     return f"MLflow at {shown(uri)} did not take the run ({shown(text)})"
-
-
-def warn(text: str) -> None:
-    """A line about MLflow, which never stops a run."""
-    console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def is_file(uri: str) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from suite.store.mlflow.place import connect, explain, reach, warn
+from suite.progress import logger
+from suite.store.mlflow.place import connect, explain, reach
 
 
 def sync(runs: Path) -> tuple[int, int]:
@@ -30,5 +31,5 @@ def sync(runs: Path) -> tuple[int, int]:
     except Exception as error:
         reasons = {explain(error, runs): len(folders) - there}
     for reason, runs_lost in reasons.items():
-        warn(f"{runs_lost} of {len(folders)} runs not sent: {reason}")
+        logger.warning(f"{runs_lost} of {len(folders)} runs not sent: {reason}")
     return there, len(folders)
