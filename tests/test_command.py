@@ -31,7 +31,7 @@ def read(line: str, monkeypatch: pytest.MonkeyPatch) -> tuple[RunSpec, tuple[str
     """The spec that the command line makes of a shell line."""
     found: list[dict[str, Any]] = []
 
-    def catch(given: list[dict[str, Any]], machine: object, *, train: bool = True) -> None:
+    def catch(given: list[dict[str, Any]], *_: object, **__: object) -> None:
         found.extend(given)
         raise Stop
 

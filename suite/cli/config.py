@@ -31,14 +31,15 @@ def read_config(file: Path) -> dict[str, Any]:
 
 
 def lay_over(config: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """Options in place of what a config says of the same settings, however either names them."""
+    """Options in place of what a config says of the same settings, however either names them; nested."""
     from methods import METHODS
 
+    for own in (config, options):
+        if init := own.pop("init", None):
+            own["start"] = merge(own.get("start") or {}, {"method": "checkpoint", "file": init})
     both = config | options
     if missing := [name for name in ("method", "dataset") if name not in both]:
         raise UserError(f'a run needs a {missing[0]}: --{missing[0]} NAME, or {missing[0]} = "NAME" in the --config')
+    shared = {name: both[name] for name in ("method", "start") if name in both}
     kind = METHODS.get(both["method"])
-    named = {name: both.pop(name) for name in ("init",) if name in both}
-    start = {"start": both["start"]} if "start" in both else {}
-    layers = [nest({"method": both["method"]} | start | own, kind) for own in (config, options)]
-    return merge(*layers) | named
+    return merge(nest(shared | config, kind), nest(shared | options, kind))
