@@ -22,7 +22,7 @@ def read_results(runs: Path) -> tuple[list[Result], list[str]]:
     A folder's name is its run's id. A file that is deleted meanwhile is left out.
     """
     results, damaged = [], []
-    for file in sorted(runs.glob("*/result.json")) if runs.is_dir() else []:
+    for file in sorted(runs.glob("[!.]*/result.json")) if runs.is_dir() else []:
         try:
             found = read_result(file)
         except FileNotFoundError:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from methods.heat import Heat
 from suite.progress import logger
+from suite.store.files import write_atomically
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -82,14 +83,14 @@ def illustrate(out: Path) -> list[Path]:
     A classifier in one dimension, two classes by the sign, with a small island of the wrong class: what n_T = 8
     timesteps with λ = ½ make of it, beside the exact Gaussian average.
     """
-    from plotly.io import write_images
+    from plotly.io import to_html, write_images
 
     figures = {name.lower().replace(" ", ""): figure for name, figure in draw_figures().items()}
     out.mkdir(parents=True, exist_ok=True)
     pages = [out / f"{name}.html" for name in figures]
     images = [page.with_suffix(".png") for page in pages]
     for page, figure in zip(pages, figures.values(), strict=True):
-        figure.write_html(page, include_plotlyjs=True, div_id=page.stem)
+        write_atomically(page, to_html(figure, include_plotlyjs=True, div_id=page.stem).encode())
     try:
         sizes = {size: [figure.layout[size] for figure in figures.values()] for size in ("width", "height")}
         write_images(list(figures.values()), images, scale=2, **sizes)

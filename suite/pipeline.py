@@ -30,7 +30,6 @@ from suite.spec.model_spec import ModelSpec
 from suite.spec.run_spec import RunSpec
 from suite.spec.sections import PROTOCOLS
 from suite.store.environment import environment
-from suite.store.files import write_json
 from suite.store.folder import Folder, RunFolder, run_protocols
 from suite.store.migrate import migrate
 from suite.store.mlflow.live import LiveRun, tracked
@@ -108,9 +107,8 @@ def run(
         model = obtain(spec.model, data, machine, folder, train=train, watch=watch, report=reported.report, left=left)
         for name in protocols:
             measure(name, model.to(device).eval(), data, folder, machine, left)
-        result = make_result(spec, data.name, data.title, complete(folder, data))
-        write_json(folder.path / "result.json", result)
-        logger.debug(f"row written: {folder.path / 'result.json'}")
+        if folder.keep_result(make_result(spec, data.name, data.title, complete(folder, data))):
+            logger.debug(f"row written: {folder.path / 'result.json'}")
     return folder
 
 
@@ -141,7 +139,7 @@ def check_checkpoints(spec: ModelSpec, classes: int, shape: Shape, machine: Mach
 
 def reopen(name: str, machine: Machine) -> RunSpec:
     """The spec of a run by its id, by the beginning of its id, or by its folder. Raises UserError if there is none."""
-    folders = {file.parent.name: file.parent for file in machine.runs.glob("*/spec.json")}
+    folders = {file.parent.name: file.parent for file in machine.runs.glob("[!.]*/spec.json")}
     found = [folder for known, folder in folders.items() if known == name] or [
         folder for known, folder in folders.items() if known.startswith(name)
     ]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import lzma
-import shutil
 from pathlib import Path
 
 from leaderboards.cache import read_result, read_results
 from suite.errors import UserError
-from suite.store.files import write_atomically
+from suite.store.files import replace_folder
 from suite.store.result import Result
 
 KEPT = "runs"  # beneath the published rows
@@ -35,15 +34,10 @@ def keep(folder: Path, root: Path) -> tuple[Path, bool]:
         content[f"{file.name}.xz"] = lzma.compress(file.read_bytes(), preset=9)
         if (settings := file.with_suffix(".json")).exists():  # what the digest in the name stands for
             content[settings.name] = settings.read_bytes()
-    present = {file.name: file.read_bytes() for file in place.iterdir()} if place.is_dir() else {}
+    present = {file.name: file.read_bytes() for file in place.iterdir() if file.is_file()} if place.is_dir() else {}
     if present == content:
         return place, False
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    for name, data in content.items():  # result.json, which makes it a row, comes last
-        if name != "result.json":
-            write_atomically(place / name, data)
-    write_atomically(place / "result.json", content["result.json"])
+    replace_folder(place, content)
     return place, True
 
 

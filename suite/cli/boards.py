@@ -95,7 +95,7 @@ def write(text: str, file: Path | None) -> None:
 
     try:
         write_atomically(file, text.encode())
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+    except OSError as error:
         raise UserError(f"{file} cannot be written: {error.strerror}") from error
 
 

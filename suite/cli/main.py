@@ -92,12 +92,12 @@ def main() -> None:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        fail(
-            f"the disk is full ({error.filename or 'writing to the runs folder'}): free some space and run the same "
-            "command again; finished records are kept"
-        )
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = error.filename or "writing to the runs folder"
+            fail(
+                f"the disk is full ({where}): free some space and run the same command again; finished records are kept"
+            )
+        fail(f"{error.filename or 'a file'}: {error.strerror or error}")
 
 
 def fail(message: str) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import shutil
+import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +15,15 @@ from suite.errors import UserError
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that `path` holds either what it held before or all of `content`, on the disk."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a file so that `path` holds either what it held before or all of `content`, on the disk.
+
+    A symbolic link stays one: the file that it leads to is written. So does a device or a pipe: it gets the content.
+    """
+    path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_bytes(content)
+        return
+    beside = path.parent / f".{os.getpid()}-{threading.get_ident()}.part"
     try:
         with beside.open("wb") as file:
             file.write(content)
@@ -21,6 +32,35 @@ def write_atomically(path: Path, content: bytes) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def replace_folder(path: Path, content: Mapping[str, bytes]) -> None:
+    """Make the folder `path` hold these files and no others: at any moment all of them, or what it held before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{os.getpid()}-{path.name}.part")
+    try:
+        beside.mkdir()
+        for name, data in content.items():
+            write_atomically(beside / name, data)
+        if path.exists():
+            exchange(beside, path)
+        else:
+            beside.rename(path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Give two folders each other's name: at once where the system can, else one after the other."""
+    library = ctypes.CDLL(None, use_errno=True)
+    here, at_once = -100, 2  # Linux: AT_FDCWD and RENAME_EXCHANGE
+    names = os.fsencode(one), os.fsencode(other)
+    if hasattr(library, "renameat2") and library.renameat2(here, names[0], here, names[1], at_once) == 0:
+        return
+    between = other.with_name(f"{one.name}.old")
+    other.rename(between)
+    one.rename(other)
+    between.rename(one)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -38,11 +39,13 @@ class Folder(Generic[S]):
     def open(self, environment: dict[str, Any]) -> None:
         """Make the folder or, where it is there, make sure that it is this model's."""
         self.path.mkdir(parents=True, exist_ok=True)
-        if (self.path / "spec.json").exists():
+        known = (self.path / "spec.json").exists()
+        if known:
             self.check(self.read_spec())
-        else:
-            write_json(self.path / "spec.json", {"schema": SCHEMA, **self.spec.model_dump(mode="json")})
+        if not (self.path / "environment.json").exists():  # before the spec: it is there wherever a run is
             write_json(self.path / "environment.json", environment)
+        if not known:
+            write_json(self.path / "spec.json", {"schema": SCHEMA, **self.spec.model_dump(mode="json")})
 
     def read_spec(self) -> dict[str, Any]:
         """The content of spec.json. Raises UserError where it is damaged."""
@@ -136,6 +139,15 @@ class RunFolder(Folder[RunSpec]):
         if not file.exists():
             raise UserError(f"{self.path.name} is not finished: it has no result.json yet")
         return Result.from_file(file)
+
+    def keep_result(self, result: dict[str, Any]) -> bool:
+        """Write the row, unless it is there already, of whatever day; whether it was written."""
+        file = self.path / "result.json"
+        with suppress(OSError, UserError):
+            if read_json(file) | {"date": ""} == json.loads(json.dumps(result)) | {"date": ""}:
+                return False
+        write_json(file, result)
+        return True
 
     def __repr__(self) -> str:
         try:

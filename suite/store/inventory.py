@@ -17,6 +17,7 @@ from suite.spec.sections import Frozen
 from suite.store.files import read_json
 from suite.store.read import read_spec, run_folders
 
+LEFTOVERS = (".removed-*", ".*.part", ".*.old")  # of a kill while a folder was removed or replaced
 State = Literal["finished", "unfinished", "at work"]
 
 
@@ -95,9 +96,10 @@ def unused(runs: Path) -> list[tuple[Path, int]]:
         for spec in models_of(read_spec(folder)):
             needed.add(spec.name)
             weights.add(Path(str(spec.parameters.get("file", ""))).name)
-    models = [folder for folder in sorted(runs.glob("models/*")) if folder.is_dir() and folder.name not in needed]
+    models = [folder for folder in sorted(runs.glob("models/[!.]*")) if folder.is_dir() and folder.name not in needed]
     files = [file for file in sorted(runs.glob("weights/*.safetensors")) if file.name not in weights]
-    left = [folder for folder in sorted([*runs.glob(".removed-*"), *runs.glob("models/.removed-*")]) if folder.is_dir()]
+    hidden = [path for place in (runs, runs / "models") for name in LEFTOVERS for path in sorted(place.glob(name))]
+    left = [folder for folder in hidden if folder.is_dir()]
     return [(path, size_of(path)) for path in (*models, *files, *left)]
 
 

@@ -33,7 +33,7 @@ def migrate(runs: Path) -> None:
     marker.parent.mkdir(exist_ok=True)
     with FileLock(runs / ".migrate.lock"):
         moved = sum(map(migrate_run, earlier_runs(runs)))
-        moved += sum(map(migrate_model, sorted(runs.glob("models/*/spec.json"))))
+        moved += sum(map(migrate_model, sorted(runs.glob("models/[!.]*/spec.json"))))
         write_atomically(marker, f"{SCHEMA}\n".encode())
     if moved:
         logger.info(f"{runs}: {moved} folders of an earlier version were renamed")
@@ -41,7 +41,7 @@ def migrate(runs: Path) -> None:
 
 def earlier_runs(runs: Path) -> list[Path]:
     """The folders whose names are those of an earlier version's runs."""
-    return sorted(file.parent for file in runs.glob("*/spec.json") if EARLIER_NAME.fullmatch(file.parent.name))
+    return sorted(file.parent for file in runs.glob("[!.]*/spec.json") if EARLIER_NAME.fullmatch(file.parent.name))
 
 
 def migrate_run(folder: Path) -> bool:

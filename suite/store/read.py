@@ -46,7 +46,7 @@ def check_store(runs: Path) -> None:
 
 def run_folders(*stores: Path) -> dict[str, Path]:
     """The folders of all runs, finished or not, by name; a later store's in place of an earlier one's."""
-    found = {file.parent.name: file.parent for store in stores for file in store.glob("*/spec.json")}
+    found = {file.parent.name: file.parent for store in stores for file in store.glob("[!.]*/spec.json")}
     return dict(sorted(found.items()))
 
 

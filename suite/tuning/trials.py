@@ -8,10 +8,10 @@ on the study's seed, on k and on the trials before it, not on the process.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import optuna
@@ -33,6 +33,7 @@ from suite.spec.run_spec import RunSpec
 from suite.spec.sections import PROTOCOLS
 from suite.statistics.bounds import smallest_n
 from suite.store.files import read_json
+from suite.store.inventory import remove
 from suite.training import Watch
 from suite.tuning.definition import SAMPLERS, StudyDefinition, StudyOptions, begin, definition_of
 from suite.tuning.mlflow import StudyLog
@@ -208,9 +209,13 @@ def attempt(work: Work, trial: Trial) -> bool:
 
 
 def discard_weights(work: Work, spec: RunSpec) -> None:
-    """Of a trial's own model, which nobody deploys. Its records stay, and so does the model that it started from."""
+    """Of a trial's own model, which nobody deploys, unless another process is at work on it.
+
+    Its records stay, and so does the model that it started from.
+    """
     (work.machine.runs / spec.name / "model.safetensors").unlink(missing_ok=True)
-    shutil.rmtree(work.machine.runs / "models" / spec.model.name, ignore_errors=True)
+    with suppress(UserError, FileNotFoundError):
+        remove(work.machine.runs / "models" / spec.model.name)
 
 
 def build_watch(work: Work, trial: Trial, spec: RunSpec) -> Watch | None:

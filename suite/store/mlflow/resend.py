@@ -13,7 +13,7 @@ def sync(runs: Path) -> tuple[int, int]:
 
     Each reason why runs are not sent is said once, and a server that does not answer is asked once for all runs.
     """
-    folders, there, reasons = [file.parent for file in sorted(runs.glob("*/result.json"))], 0, dict[str, int]()
+    folders, there, reasons = [file.parent for file in sorted(runs.glob("[!.]*/result.json"))], 0, dict[str, int]()
     if not folders:
         return 0, 0
     try:
