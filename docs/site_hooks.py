@@ -1,7 +1,8 @@
 """What the site computes when it is built: the command line's page, the tables of fields, and formulas as MathML.
 
 A page asks for a computed part by a comment: `<!-- site: command line -->`, `<!-- site: fields of an export -->` or
-`<!-- site: fields of a result -->`.
+`<!-- site: fields of a result -->`. A notebook NAME.ipynb, which is kept without outputs, is run and becomes the page
+NAME.md; `mkdocs serve` shows it without outputs.
 """
 
 from __future__ import annotations
@@ -9,19 +10,60 @@ from __future__ import annotations
 import html
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import latex2mathml.converter
+import nbformat
 import typer.cli
 import typer.main
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
 ASKED = re.compile(r"<!-- site: (?P<what>.*?) -->")
 INLINE = re.compile(r'<span class="arithmatex">\\\((?P<tex>.*?)\\\)</span>', re.DOTALL)
 DISPLAY = re.compile(r'<div class="arithmatex">\s*\\\[(?P<tex>.*?)\\\]\s*</div>', re.DOTALL)
+NOTEBOOK = re.compile(r"(?<=\]\()(?P<name>[\w./-]+)\.ipynb(?=\))")
+commands: list[str] = []
+
+
+def on_startup(command: str, **_: Any) -> None:
+    commands.append(command)
+
+
+def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
+    for file in [file for file in files if file.src_uri.endswith(".ipynb")]:
+        page = file.src_uri.replace(".ipynb", ".md")
+        files.append(File.generated(config, page, content=notebook(file, run="serve" not in commands)))
+    return files
+
+
+def notebook(file: File, *, run: bool) -> str:
+    """A notebook in Markdown, with what its programs print, but not their progress, if they are to be run."""
+    content: Any = nbformat.reads(file.content_string, as_version=4)
+    if run:
+        with TemporaryDirectory() as folder:
+            NotebookClient(content, resources={"metadata": {"path": folder}}).execute()
+    parts = [f"<a href='{file.name}.ipynb' download>Download this page as a notebook.</a>"]
+    for cell in content.cells:
+        parts.append(cell.source if cell.cell_type == "markdown" else f"```python\n{cell.source}\n```")
+        if printed := "".join(map(text_of, cell.get("outputs", ()))):
+            parts.append(f"```text\n{printed}\n```")
+    parts[:2] = reversed(parts[:2])
+    return "\n\n".join(parts)
+
+
+def text_of(output: Any) -> str:
+    """What a program printed, or the value of its last line."""
+    if output.output_type == "execute_result":
+        return str(output.data["text/plain"])
+    return str(output.text) if output.get("name") == "stdout" else ""
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
+    markdown = NOTEBOOK.sub(r"\g<name>.md", markdown)
     return ASKED.sub(lambda found: computed_part(found["what"]), markdown)
 
 
