@@ -38,6 +38,8 @@ class CheckpointSettings(Settings):
     def _identify(cls, given: Any) -> Any:
         if not given.get("file"):
             raise UserError("a checkpoint needs its file: --set file=PATH")
+        numbers = {name: given[name] for name in ("mean", "std") if isinstance(given.get(name), int | float)}
+        given = given | {name: (value,) for name, value in numbers.items()}  # of one channel
         return given if given.get("sha256") else given | {"sha256": file_digest(fetch(given["file"]))}
 
 

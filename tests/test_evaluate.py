@@ -60,10 +60,25 @@ def test_a_network_gets_a_full_row(row: suite.store.folder.RunFolder) -> None:  
     assert set(row.result.protocols) == set(PROTOCOLS.builtin)
     assert row.result.method == "means"
     assert f"clean {100 * row.result.clean_accuracy:.1f} %" in repr(row)
+    assert repr(row.result) == f"<row {row.path.name}: {row.result.figures}>"
     records = row.records("certify")
     assert records["idx"].tolist() == [0, 1, 2, 3, 4, 5]
     torch.testing.assert_close(load_model(row)(images), Means()(images))
     torch.testing.assert_close(load_model(row.path.name, runs=row.path.parent)(images), Means()(images))
+
+
+def test_its_command_is_the_call_that_makes_it_again(
+    row: suite.store.folder.RunFolder,  # type: ignore[name-defined]
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    made = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("suite.api.evaluate.run", lambda spec, *_, data: made.append(spec.on(data.fingerprint)))
+    eval(row.result.command, {"suite": suite, "model": Means()})
+    (again,), own = made, Path(row.spec.parameters["file"]).name
+    assert again.parameters | {"file": own} == row.spec.parameters | {"file": own}
+    assert again.model_copy(update={"parameters": row.spec.parameters}) == row.spec
 
 
 def test_it_is_the_row_of_suite_certify(row: suite.store.folder.RunFolder) -> None:  # type: ignore[name-defined]

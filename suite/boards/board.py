@@ -45,7 +45,8 @@ def load_board(dataset: str, own: Path | None = None) -> Board:
         if file.is_file():
             try:
                 settings = tomllib.loads(file.read_text())
-                return Board(**{**settings, "radii": tuple(map(float, settings["radii"]))})
+                ordered = {"sort": str(settings["sort"])} if "sort" in settings else {}
+                return Board(**settings | ordered | {"radii": tuple(map(float, settings["radii"]))})
             except (ValueError, TypeError, KeyError) as error:
                 raise UserError(f"{file} is no board: it needs a title and radii ({first_line(error)})") from error
     return Board(title=dataset, radii=(0.1, 0.25, 0.5, 1.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from suite.cli.options import RUNS, BoardRoot, DataRoot, Format, Output, Paper, Runs, out
+from suite.cli.options import PLAIN, RUNS, BoardRoot, DataRoot, Format, Output, Paper, Runs, out
 from suite.errors import UserError, require
 
 if TYPE_CHECKING:
@@ -169,7 +170,8 @@ def import_published(
             said.append(f"arbitrary radii would have been taken with probability {probability(row['chance'])}")
         said.append(f"labels {'not checked: no such test set here' if labels is None else f'as in {labels[1]}'}")
         out.print("; ".join([*said, *filter(None, [row["note"]])]), highlight=False, markup=False, soft_wrap=True)
-    out.print(f"next: suite leaderboard {board}", highlight=False)
+    where = shlex.join(["--board-root", str(board_root)]) if board_root else ""
+    out.print(f"next: suite leaderboard {board} {where}".rstrip(), **PLAIN)
 
 
 def labels_at_hand(board: str, data_root: Path | None, board_root: Path) -> tuple[Any, str] | None:

@@ -30,6 +30,8 @@ def command(spec: RunSpec, protocols: Sequence[str]) -> str:
     out: the digest is the same elsewhere and later.
     """
     given, changed = what_differs(spec)
+    if spec.arch.startswith("python:"):
+        return python_call(spec, changed, protocols)
     usual = RunSpec(**given, **changed).protocols
     options: tuple[str, ...] = RUN
     if certifies := spec.method == "checkpoint" and set(protocols) == {"accuracy", "certify"}:
@@ -51,6 +53,19 @@ def command(spec: RunSpec, protocols: Sequence[str]) -> str:
     if not certifies and set(protocols) != set(usual):
         words += ["--protocols", "all" if set(protocols) == set(PROTOCOLS.loadable()) else ",".join(protocols)]
     return shlex.join(["suite", *words])
+
+
+def python_call(spec: RunSpec, changed: dict[str, Any], protocols: Sequence[str]) -> str:
+    """The call that makes the row of a network from Python, which no shell has."""
+    own = {"name": changed["parameters.name"], "protocols": list(protocols), "profile": spec.profile}
+    own |= {name: changed[name] for name in ("sigma", "seed") if name in changed}
+    more = {
+        name: value
+        for name, value in changed.items()
+        if name not in ("arch", "sigma", "seed") and not name.startswith("parameters.")
+    }
+    words = [f"{name}={value!r}" for name, value in own.items()]
+    return f"suite.evaluate(model, {spec.dataset!r}, {', '.join(words)}{f', **{more!r}' if more else ''})"
 
 
 def what_differs(spec: RunSpec) -> tuple[dict[str, Any], dict[str, Any]]:

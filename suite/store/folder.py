@@ -154,14 +154,7 @@ class RunFolder(Folder[RunSpec]):
             row = self.result
         except UserError:
             return f"<run {self.path.name}, not finished, in {self.path.parent}>"
-        clean = [] if row.clean_accuracy is None else [f"clean {100 * row.clean_accuracy:.1f} %"]
-        radii = [
-            f"{100 * share:.1f} % at {radius}"
-            for radius, share in list(row.certified_accuracy.items())[:3]
-            if share is not None
-        ]
-        figures = [*clean, f"certified {', '.join(radii)}", f"ACR {row.acr:.3f}", f"{row.images} images"]
-        return f"<run {self.path.name}: {'; '.join(figures)}; in {self.path.parent}>"
+        return f"<run {self.path.name}: {row.figures}; in {self.path.parent}>"
 
     def recording(self, protocol: str) -> RecordFile:
         """The file of a protocol's records, to read what is done and to append.

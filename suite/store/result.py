@@ -92,6 +92,17 @@ class Result(BaseModel):
     def __hash__(self) -> int:
         return hash(self.run_id)
 
+    def __repr__(self) -> str:
+        return f"<row {self.run_id}: {self.figures}>"
+
+    @property
+    def figures(self) -> str:
+        """The row in a line: clean accuracy, certified accuracy at the first radii, ACR, and on how many images."""
+        clean = [] if self.clean_accuracy is None else [f"clean {100 * self.clean_accuracy:.1f} %"]
+        radii = [f"{100 * s:.1f} % at {r}" for r, s in list(self.certified_accuracy.items())[:3] if s is not None]
+        certified = [f"certified {', '.join(radii)}", f"ACR {self.acr:.3f}"] if self.acr is not None else []
+        return "; ".join([*clean, *certified, f"{self.images or self.single_pass_images} images"])
+
     @property
     def holds(self) -> bool | None:
         """Whether the certificates are of what the row deploys; None where its deployment is not known.
