@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -100,6 +101,7 @@ def train(
         raise UserError(f"{total} training steps cannot be shared by {method.stages} timesteps; raise epochs")
     interval = max(1, per_epoch // 20)
     optimizer = make_optimizer(model, settings)
+    update = inspect.unwrap(type(optimizer).step)  # as it is: its wrappers import the compiler
     first_steps = [math.ceil(stage * total / method.stages) for stage in range(method.stages)]
     step, history, losses = 0, [], []
     if checkpoint.exists():
@@ -137,7 +139,8 @@ def train(
                 )
             if settings.clip:
                 nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
-            optimizer.step()
+            with torch.no_grad():
+                update(optimizer)
             step += 1
             losses.append(loss.item())
             if len(losses) == interval or step == total:
@@ -168,6 +171,8 @@ def train(
 
 def make_optimizer(model: nn.Module, settings: Training) -> torch.optim.Optimizer:
     """SGD with momentum, or AdamW (Loshchilov and Hutter 2019), whose weight decay is apart from its gradient."""
+    for name in ("add_param_group", "zero_grad", "load_state_dict", "state_dict"):
+        without_compiler(getattr(torch.optim.Optimizer, name))
     groups, momentum = parameter_groups(model, settings), settings.momentum
     if settings.optimizer == "adamw":
         betas = (momentum, ADAM_SECOND)
@@ -176,6 +181,12 @@ def make_optimizer(model: nn.Module, settings: Training) -> torch.optim.Optimize
     return torch.optim.SGD(
         groups, lr=settings.lr, momentum=momentum, nesterov=nesterov, weight_decay=settings.weight_decay
     )
+
+
+def without_compiler(function: Any) -> None:
+    """Tell an optimizer's function that nothing compiles it: it would import the compiler to find out, for seconds."""
+    if plain := getattr(function, "__wrapped__", None):
+        plain.__dynamo_disable = plain
 
 
 def parameter_groups(model: nn.Module, settings: Training) -> list[dict[str, Any]]:

@@ -33,15 +33,27 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs
 
 
+LIBRARIES = {"torch", "numpy", "pandas", "scipy", "mlflow", "optuna", "streamlit"}
+FEW = ("--epochs", "0.1", "--n", "20", "--images", "1", "--no-track")
+
+
 @pytest.mark.slow
-def test_help_imports_nothing_heavy() -> None:
-    """What its half a second hangs on; a busy machine tells nothing about the time itself."""
-    program = "import sys; from suite.cli.main import main; sys.argv = ['suite', '--help']\n"
+@pytest.mark.parametrize(
+    ("words", "said", "heavy"),
+    [
+        (("--help",), "leaderboard", LIBRARIES),
+        (("leaderboard", "imagenet", "--format", "csv"), "randomized-smoothing", {"torch", "scipy.stats", "mlflow"}),
+        (("run", "--method", "baseline", "--dataset", "digits", *FEW), "baseline-digits", {"torch._dynamo", "mlflow"}),
+    ],
+    ids=["help", "leaderboard", "run"],
+)
+def test_what_a_command_does_not_import(words: tuple[str, ...], said: str, heavy: set[str], tmp_path: Path) -> None:
+    """Seconds of its time hang on that; a busy machine tells nothing about the time itself."""
+    program = f"import sys; from suite.cli.main import main; sys.argv = {['suite', *words]}\n"
     told = "try: main()\nfinally: print(*sys.modules)"
-    out = subprocess.run([sys.executable, "-c", program + told], capture_output=True, text=True).stdout
-    assert "leaderboard" in out
-    heavy = {"torch", "numpy", "pandas", "scipy", "mlflow", "optuna", "streamlit"}
-    assert heavy.isdisjoint(out.split())
+    ran = subprocess.run([sys.executable, "-c", program + told], capture_output=True, text=True, cwd=tmp_path)
+    assert said in ran.stdout, ran.stderr
+    assert heavy.isdisjoint(ran.stdout.split())
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 from scipy.special import ndtri, stdtrit
 
 FEWEST = 50  # values, for an interval of a mean or a median: of fewer skewed ones it falls short of its level
@@ -93,7 +92,7 @@ def paired_interval(only_a: int, only_b: int, total: int, level: float = 0.95) -
     Price 2012): each discordant count gets one more, the total two, so that it keeps its level for small counts too.
     """
     a, b = (only_a + 1) / (total + 2), (only_b + 1) / (total + 2)
-    half = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt((a + b - (a - b) ** 2) / (total + 2))
+    half = float(ndtri((1 + level) / 2)) * math.sqrt((a + b - (a - b) ** 2) / (total + 2))
     return max(a - b - half, -1.0), min(a - b + half, 1.0)
 
 

@@ -25,7 +25,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 from suite.statistics.bounds import largest_radius
 
@@ -58,6 +58,8 @@ def spending(t: float) -> float:
 @cache
 def certifying_counts(n: int, alpha: float, p: float) -> Integers:
     """The fewest votes at each look that certify p_A > p, at level α; one more than the draws where none do."""
+    from scipy import stats
+
     boundaries, spent, drawn = [], 0.0, 0
     law, least = np.ones(1), 0  # of the counts least, least + 1, … of an image not certified so far
     for look in looks(n):
