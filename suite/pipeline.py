@@ -69,6 +69,7 @@ def run(
     data: Dataset | None = None,
     watch: Watch | None = None,
     live: LiveRun | None = None,
+    wait: bool = True,
 ) -> RunFolder:
     """Carry out a run, or what is left of it, and return its folder; `result.json` there is its row.
 
@@ -76,7 +77,8 @@ def run(
     metrics of every protocol that the folder has all records of, asked for now or earlier. Without `train` a model that
     is not there is an error. `data` takes the place of the spec's data set: a view of it, with its own fingerprint.
     `watch` sees the model after each step of its training. MLflow has the run in `live`, which the caller closes, or as
-    the machine says. Raises UserError for everything the user can fix.
+    the machine says. Raises UserError for everything the user can fix; Busy, unless it is to `wait`, where another
+    process is at work on the run or on a model that it needs.
     """
     machine = machine or Machine()
     device = machine.torch_device
@@ -93,7 +95,7 @@ def run(
     migrate(machine.runs)
     folder = RunFolder(machine.runs / spec.name, spec)
     own = tracked(folder.path, machine.runs, data, spec, on=machine.track)
-    with folder.locked(), nullcontext(live) if live else own as reported:
+    with folder.locked(wait=wait), nullcontext(live) if live else own as reported:
         folder.open(environment(device) | {"data": describe(data)})
         protocols = needed(spec)
         spec = folder.keep_settings(protocols)
@@ -104,7 +106,10 @@ def run(
         logger.info(f"{about}, profile '{spec.profile}' on {device.type}: about {duration(seconds)}")
         logger.debug(f"in {folder.path}, on {torch.get_num_threads()} threads, torch {torch.__version__}")
         reported.start()
-        model = obtain(spec.model, data, machine, folder, train=train, watch=watch, report=reported.report, left=left)
+        model = obtain(
+            spec.model, data, machine, folder,
+            train=train, watch=watch, report=reported.report, left=left, wait=wait,
+        )  # fmt: skip
         for name in protocols:
             measure(name, model.to(device).eval(), data, folder, machine, left)
         if folder.keep_result(make_result(spec, data.name, data.title, complete(folder, data))):
@@ -187,6 +192,7 @@ def obtain(
     watch: Watch | None = None,
     report: Report | None = None,
     left: dict[str, float] | None = None,
+    wait: bool = True,
 ) -> nn.Module:
     """The trained model of a spec: loaded if any run has trained it, else trained now, from what it starts from."""
     folder, device = Folder(machine.runs / "models" / spec.name, spec), machine.torch_device
@@ -201,14 +207,14 @@ def obtain(
             f"the checkpoint of {user.path.name} is gone ({user.checkpoint}); "
             "'suite run' with its settings trains it anew"
         )
-    with folder.locked():
+    with folder.locked(wait=wait):
         folder.open(environment(device))
         if not folder.checkpoint.exists():
             method = spec.build_method()
             with spec.explain_start():
                 start = None
                 if spec.start:
-                    start = obtain(spec.start, data, machine, report=report, left=left).to(device).eval()
+                    start = obtain(spec.start, data, machine, report=report, left=left, wait=wait).to(device).eval()
             if start and not method.start_is_teacher:
                 model.load_state_dict(start.state_dict())
             model.to(device)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from suite import data as datasets
 from suite.errors import UserError
 from suite.experiments.experiment import carry_out, count_passes, load_experiment, runs_of
 from suite.pipeline import Machine
+from suite.store.locks import hold, lock_of
 from suite.training import learning_rate
 
 FILE = """
@@ -142,6 +145,32 @@ def test_the_command_of_earlier_versions_says_what_replaced_it(suite: Cli) -> No
     said = suite.mistake("study", "my file.toml", "--dataset", "digits", "--dry-run")
     assert said.startswith("suite: 'suite study' is now: suite experiment 'my file.toml' --dataset digits --dry-run ")
     assert "study" not in [line.split()[1] for line in suite("--help")[1].splitlines() if line.startswith("│ s")]
+
+
+def test_what_another_process_is_at_is_left_to_it(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first run is held: the others are made first, and then it is waited for."""
+    asked = load_experiment(str(file)).select(["baseline", "randomized-smoothing"])
+    specs = [spec.on(datasets.load("digits").fingerprint) for spec in runs_of(asked, "digits")]
+    held = threading.Event()
+
+    def hold_first() -> None:
+        with hold(lock_of(tmp_path / specs[0].name)):
+            held.set()
+            while len(list(tmp_path.glob("[!.]*/result.json"))) < len(specs) - 1:
+                time.sleep(0.01)
+            time.sleep(0.3)
+
+    other = threading.Thread(target=hold_first)
+    other.start()
+    assert held.wait(10)
+    done = [folder.name for folder in carry_out(specs, Machine(runs=tmp_path, track=False))]
+    other.join()
+    assert done == [spec.name for spec in (*specs[1:], specs[0])]
+    said = capsys.readouterr().err
+    assert f"is at work on {tmp_path / specs[0].name}; another run meanwhile" in said
+    assert f"another process is at work on {tmp_path / specs[0].name}" in said
 
 
 def test_a_shared_model_is_counted_once(file: Path, tmp_path: Path) -> None:

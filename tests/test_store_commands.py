@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from helpers.cli import TINY
 
 from suite import RunSpec, run
 from suite.cli import main as cli
 from suite.pipeline import Machine
 from suite.store.inventory import inventory, unused
+from suite.store.locks import hold
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -78,9 +80,9 @@ def test_rm_asks_and_deletes_a_run_but_not_its_model(
 
 def test_a_run_that_a_process_works_on_is_not_deleted(store: Path, command: Command) -> None:
     [heat] = store.glob("heat-*")
-    with FileLock(store / f".{heat.name}.lock"):
+    with hold(store / f".{heat.name}.lock"):
         code, _, err = command("rm", "heat", "--runs", str(store), "--yes")
-        assert (code, "a process is at work on" in err) == (2, True)
+        assert (code, f"process {os.getpid()} on {socket.gethostname()}, since " in err) == (2, True)
         assert {entry.state for entry in inventory(store) if entry.name == heat.name} == {"at work"}
     assert heat.exists()
 

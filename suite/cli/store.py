@@ -71,11 +71,13 @@ def rm(run: RunIds, runs: Runs = RUNS, yes: Yes = False) -> None:
     """Delete runs. Their shared models stay until 'suite clean'; what MLflow has of them stays there."""
     from suite.pipeline import Machine, reopen
     from suite.store.inventory import remove, size_of, state_of
+    from suite.store.locks import holder_of, lock_of
 
     folders = list(dict.fromkeys(runs / reopen(name, Machine(runs=runs)).name for name in run))
     for folder in folders:
         if state_of(folder) == "at work":
-            raise UserError(f"a process is at work on {folder.name}: end it first; nothing was deleted")
+            by = holder_of(lock_of(folder)) or "a process"
+            raise UserError(f"{by} is at work on {folder.name}: end it first; nothing was deleted")
     agree([f"{folder.name}, {state_of(folder)}, {megabytes(size_of(folder))}" for folder in folders], yes)
     for folder in folders:
         remove(folder)
@@ -84,9 +86,10 @@ def rm(run: RunIds, runs: Runs = RUNS, yes: Yes = False) -> None:
 
 def clean(runs: Runs = RUNS, yes: Yes = False) -> None:
     """Delete trained models and weights that no run in the store needs; it asks."""
-    from suite.store.inventory import can_lock, remove, unused
+    from suite.store.inventory import remove, unused
+    from suite.store.locks import is_free, lock_of
 
-    found = [(path, size) for path, size in unused(runs) if can_lock(path)]
+    found = [(path, size) for path, size in unused(runs) if is_free(lock_of(path))]
     if not found:
         out.print(f"every model in {runs} is needed by a run", **PLAIN)
         return

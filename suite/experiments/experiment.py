@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from suite.pipeline import Machine, run, work
 from suite.progress import duration, logger
 from suite.spec.run_spec import RunSpec
 from suite.spec.sections import Frozen
+from suite.store.locks import Busy
 
 
 class Experiment(Frozen):
@@ -95,27 +97,34 @@ def runs_of(experiment: Experiment, dataset: str | None = None, **given: object)
 def carry_out(specs: Sequence[RunSpec], machine: Machine) -> Iterator[Path]:
     """Do all runs of one data set in turn, saying how many are left and for how long; their folders as they finish.
 
-    Models are trained once and shared. A run that fails does not keep the others from being made; once they are, a
-    UserError names it. The time left is the time taken so far in proportion to the arithmetic that is left.
+    Models are trained once and shared. Several processes at work on the same runs share them: what another one is at
+    is left to it, and waited for when nothing else is left. A run that fails does not keep the others from being made;
+    once they are, a UserError names it. The time left is the time taken so far in proportion to the arithmetic left.
     """
     data = datasets.load(specs[0].dataset, machine.data_root)
-    specs = [spec.on(data.fingerprint) for spec in specs]
-    failed, begun, total = [], time.monotonic(), count_passes(specs, data, machine)
-    for number, spec in enumerate(specs):
-        left = count_passes(specs[number:], data, machine)
-        rate = (time.monotonic() - begun) / (total - left) if total > left else None
-        time_left = f", about {duration(rate * left)} left" if rate else ""
-        logger.info(f"run {number + 1} of {len(specs)}{time_left}: {spec.name}")
+    left = deque(spec.on(data.fingerprint) for spec in specs)
+    failed, begun, total, busy = [], time.monotonic(), count_passes(left, data, machine), 0
+    while left:
+        passes = count_passes(left, data, machine)
+        rate = (time.monotonic() - begun) / (total - passes) if total > passes else None
+        time_left = f", about {duration(rate * passes)} left" if rate else ""
+        spec = left.popleft()
+        logger.info(f"run {len(specs) - len(left)} of {len(specs)}{time_left}: {spec.name}")
         try:
-            yield run(spec, machine, data=data).path
+            yield run(spec, machine, data=data, wait=busy >= len(left)).path
+            busy = 0
+        except Busy as error:
+            logger.info(f"{error}; another run meanwhile")
+            left.append(spec)
+            busy += 1
         except UserError as error:
-            logger.info(f"{spec.name} failed: {error}")
+            logger.error(f"{spec.name} failed: {error}")
             failed.append(spec.name)
     if failed:
         raise UserError(f"{len(failed)} of {len(specs)} runs failed: {', '.join(failed)}; the others are finished")
 
 
-def count_passes(specs: Sequence[RunSpec], data: Dataset, machine: Machine) -> float:
+def count_passes(specs: Iterable[RunSpec], data: Dataset, machine: Machine) -> float:
     """Forward passes of one image that the runs still take; a model that several share is counted once."""
     items: dict[str, float] = {}
     for spec in specs:

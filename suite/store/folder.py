@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import pandas as pd
-from filelock import FileLock, Timeout
 from torch import nn
 
 from suite.errors import UserError
 from suite.networks.weights import load_into
-from suite.progress import logger
 from suite.spec.identity import records_content
 from suite.spec.model_spec import ModelSpec
 from suite.spec.run_spec import SCHEMA, RunSpec
 from suite.spec.sections import PROTOCOLS
 from suite.store.files import read_json, write_atomically, write_json
+from suite.store.locks import hold, lock_of
 from suite.store.records import RecordFile, read_records
 from suite.store.result import Result
 
@@ -62,20 +61,12 @@ class Folder(Generic[S]):
             said = ", ".join(f"{name}: {stored.get(name)} there, {content[name]} here" for name in differing)
             raise UserError(f"{self.path} belongs to another spec ({said}); move it away or choose another --runs")
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder, so that two processes with the same spec share its work instead of mixing it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path.parent / f".{self.path.name}.lock")
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            logger.info(f"another process is at work on {self.path}; waiting for it")
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+    def locked(self, *, wait: bool = True) -> AbstractContextManager[None]:
+        """Hold the folder, so that two processes with the same spec share its work instead of mixing it.
+
+        Raises Busy where another process holds it and is not to be waited for.
+        """
+        return hold(lock_of(self.path), wait=wait, what=str(self.path))
 
     def save_model(self, model: nn.Module, history: list[dict[str, float]]) -> None:
         """Write the trained weights; the state that training resumes from is no longer needed."""

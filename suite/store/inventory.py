@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
-
-from suite.errors import UserError
 from suite.spec.model_spec import ModelSpec
 from suite.spec.sections import Frozen
 from suite.store.files import read_json
+from suite.store.locks import hold, is_free, lock_of
 from suite.store.read import read_spec, run_folders
 
 LEFTOVERS = (".removed-*", ".*.part", ".*.old")  # of a kill while a folder was removed or replaced
@@ -50,36 +48,14 @@ def inventory(runs: Path) -> list[Entry]:
 
 def state_of(folder: Path) -> State:
     """Whether a process is at work on a run or, if none is, whether the run is finished."""
-    if not can_lock(folder):
+    if not is_free(lock_of(folder)):
         return "at work"
     return "finished" if (folder / "result.json").exists() else "unfinished"
 
 
-def lock_of(folder: Path) -> Path:
-    return folder.parent / f".{folder.name}.lock"
-
-
-def can_lock(folder: Path) -> bool:
-    """Whether no process holds a folder."""
-    if not lock_of(folder).exists():
-        return True
-    lock = FileLock(lock_of(folder))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return False
-    lock.release()
-    return True
-
-
 def remove(folder: Path) -> None:
-    """Delete a run's folder, or a model's, and its lock. Raises UserError where a process is at work on it."""
-    lock = FileLock(lock_of(folder))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        raise UserError(f"a process is at work on {folder.name}: end it first") from error
-    with lock:
+    """Delete a run's folder, or a model's, and its lock. Raises Busy where a process is at work on it."""
+    with hold(lock_of(folder), wait=False, what=folder.name):
         doomed = folder.with_name(f".removed-{folder.name}-{os.getpid()}")
         folder.rename(doomed)  # at once: a half of a run is never there
         shutil.rmtree(doomed)

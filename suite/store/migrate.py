@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from filelock import FileLock
 from pydantic import ValidationError
 
 from suite.errors import UserError
@@ -18,6 +17,7 @@ from suite.spec.model_spec import ModelSpec
 from suite.spec.run_spec import SCHEMA
 from suite.store.files import read_json, write_atomically, write_json
 from suite.store.folder import RunFolder, run_protocols
+from suite.store.locks import hold
 from suite.store.read import read_spec
 from suite.store.result import SCHEMA as RESULT_SCHEMA
 from suite.store.result import upgrade
@@ -31,7 +31,7 @@ def migrate(runs: Path) -> None:
     if not runs.is_dir() or (marker.exists() and not earlier_runs(runs)):
         return
     marker.parent.mkdir(exist_ok=True)
-    with FileLock(runs / ".migrate.lock"):
+    with hold(runs / ".migrate.lock", what=str(runs)):
         moved = sum(map(migrate_run, earlier_runs(runs)))
         moved += sum(map(migrate_model, sorted(runs.glob("models/[!.]*/spec.json"))))
         write_atomically(marker, f"{SCHEMA}\n".encode())
