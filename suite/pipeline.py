@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -33,7 +32,6 @@ from suite.store.environment import environment
 from suite.store.folder import Folder, RunFolder, run_protocols
 from suite.store.migrate import migrate
 from suite.store.mlflow.live import LiveRun, tracked
-from suite.store.read import read_spec
 from suite.store.result import make_result
 from suite.training import Report, Watch, training_steps
 from suite.training import train as fit
@@ -140,21 +138,6 @@ def check_checkpoints(spec: ModelSpec, classes: int, shape: Shape, machine: Mach
     elif spec.start:
         with spec.explain_start():
             check_checkpoints(spec.start, classes, shape, machine)
-
-
-def reopen(name: str, machine: Machine) -> RunSpec:
-    """The spec of a run by its id, by the beginning of its id, or by its folder. Raises UserError if there is none."""
-    folders = {file.parent.name: file.parent for file in machine.runs.glob("[!.]*/spec.json")}
-    found = [folder for known, folder in folders.items() if known == name] or [
-        folder for known, folder in folders.items() if known.startswith(name)
-    ]
-    if (Path(name) / "spec.json").exists():
-        found = [Path(name)]
-    if len(found) != 1:
-        said = f"'{name}' begins {len(found)} of the runs" if found else f"there is no run '{name}'"
-        near = sorted(path.name for path in found) or difflib.get_close_matches(name, folders, n=3, cutoff=0.4)
-        raise UserError(f"{said} in {machine.runs}" + (f": {', '.join(near)}" if near else ""))
-    return read_spec(found[0])
 
 
 def describe(data: Dataset) -> dict[str, Any]:

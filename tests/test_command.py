@@ -17,10 +17,9 @@ from leaderboards.published.kept import KEPT
 from methods import METHODS
 from suite.cli import main as cli
 from suite.cli import runs
-from suite.pipeline import reopen
 from suite.spec.run_spec import RunSpec
 from suite.spec.shell_line import command
-from suite.store.read import read_spec
+from suite.store.read import find_run, read_spec
 
 
 class Stop(Exception):
@@ -204,11 +203,10 @@ def test_the_settings_of_other_protocols_are_not_in_the_recipe_but_in_their_reco
 
 
 def test_a_finished_runs_spec_keeps_its_digest(tmp_path: Path) -> None:
-    from suite.pipeline import Machine
     from suite.store.files import write_json
 
     for method in TRAINED:
         spec = RunSpec(method=method, dataset="cifar10", profile="quick", seed=2).on("0123456789abcdef")
         (tmp_path / spec.name).mkdir()
         write_json(tmp_path / spec.name / "spec.json", spec.model_dump(mode="json"))
-        assert reopen(spec.name, Machine(runs=tmp_path)).digest == spec.digest
+        assert read_spec(find_run(spec.name, tmp_path)).digest == spec.digest

@@ -19,7 +19,6 @@ from suite.errors import UserError
 from suite.networks.architectures import build
 from suite.networks.folding import folded
 from suite.networks.weights import load_into
-from suite.pipeline import Machine, reopen
 from suite.progress import progress
 from suite.ranges import Draws, Scale, check
 from suite.smoothing.noise import noisy
@@ -27,6 +26,7 @@ from suite.smoothing.voting import Voter, together
 from suite.statistics import bounds
 from suite.store.files import read_json
 from suite.store.folder import RunFolder
+from suite.store.read import find_run, read_spec
 
 
 def pixels_of(images: Tensor) -> Tensor:
@@ -171,12 +171,8 @@ def load_model(run: RunFolder | str | Path, *, runs: str | Path = "runs", trust:
     UserError where there is none, where it is not trained yet, or for a network that was given from Python and is not
     in this process; `trust` is for architectures whose code is fetched.
     """
-    machine = Machine(runs=Path(runs))
-    if isinstance(run, RunFolder):
-        spec, path = run.spec, run.path
-    else:
-        spec = reopen(str(run), machine)
-        path = Path(run) if (Path(run) / "spec.json").exists() else machine.runs / spec.name
+    path = run.path if isinstance(run, RunFolder) else find_run(str(run), Path(runs))
+    spec = read_spec(path)
     about = read_json(path / "environment.json").get("data") or {}
     if not about:
         data = datasets.load(spec.dataset)

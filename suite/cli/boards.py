@@ -202,10 +202,9 @@ def publish(
     """Put finished runs, without their weights, beside the published rows, for a board that needs no store."""
     from leaderboards.published import PUBLISHED
     from leaderboards.published.kept import keep
-    from suite.pipeline import Machine, reopen
+    from suite.store.read import find_run
 
-    root, machine = board_root or PUBLISHED, Machine(runs=runs)
-    done = [keep(runs / reopen(name, machine).name, root) for name in run]
+    done = [keep(find_run(name, runs), board_root or PUBLISHED) for name in run]
     if format is Format.json:
         print(json.dumps([{"folder": str(place), "new": new} for place, new in done]))
         return

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import suite
-from suite.cli import about, boards, experiment, protocols, runs, store, tune
+from suite.cli import about, boards, check, experiment, protocols, runs, store, tune
 from suite.cli.options import speaks
 from suite.errors import UserError
 from suite.spec.sections import PROTOCOLS
@@ -51,6 +51,8 @@ add(store.list_runs, KEEP, "runs")
 add(store.show, KEEP)
 add(store.rm, KEEP)
 add(store.clean, KEEP)
+add(check.verify, KEEP)
+add(check.doctor, KEEP)
 add(about.sync, KEEP)
 add(about.methods, LIST)
 add(about.protocols, LIST, "protocols")

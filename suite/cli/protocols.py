@@ -119,10 +119,10 @@ def known_settings(run: str, sigma: float | None, machine: Machine) -> dict[str,
     Raises UserError where there is no such run, or where its model was trained for its own σ.
     """
     from methods import METHODS
-    from suite.pipeline import reopen
     from suite.protocols.certify import OF_A_VOTE
+    from suite.store.read import find_run, read_spec
 
-    spec = reopen(run, machine)
+    spec = read_spec(find_run(run, machine.runs))
     if sigma not in (None, spec.sigma) and METHODS.get(spec.method).uses_sigma:
         raise UserError(
             f"{spec.name} was trained for sigma = {spec.sigma:g}: 'suite run --sigma {sigma:g}' with its other "

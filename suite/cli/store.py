@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -43,13 +42,13 @@ def list_runs(runs: Runs = RUNS, format: Output = Format.table) -> None:
 
 def show(run: RunId, runs: Runs = RUNS, format: Output = Format.table) -> None:
     """Show a run: its row, settings, command, and the files in its folder."""
-    from suite.pipeline import Machine, reopen
     from suite.spec.shell_line import command
     from suite.store.inventory import state_of
+    from suite.store.read import find_run, read_spec
     from suite.store.result import Result
 
-    spec = reopen(run, Machine(runs=runs))
-    folder = Path(run) if (Path(run) / "spec.json").exists() else runs / spec.name
+    folder = find_run(run, runs)
+    spec = read_spec(folder)
     files = {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.is_file()}
     about: dict[str, Any] = {"run": folder.name, "folder": str(folder), "state": state_of(folder), "files": files}
     about["command"] = command(spec, spec.protocols)
@@ -69,11 +68,11 @@ def show(run: RunId, runs: Runs = RUNS, format: Output = Format.table) -> None:
 
 def rm(run: RunIds, runs: Runs = RUNS, yes: Yes = False) -> None:
     """Delete runs. Their shared models stay until 'suite clean'; what MLflow has of them stays there."""
-    from suite.pipeline import Machine, reopen
     from suite.store.inventory import remove, size_of, state_of
     from suite.store.locks import holder_of, lock_of
+    from suite.store.read import find_run
 
-    folders = list(dict.fromkeys(runs / reopen(name, Machine(runs=runs)).name for name in run))
+    folders = list(dict.fromkeys(find_run(name, runs) for name in run))
     for folder in folders:
         if state_of(folder) == "at work":
             by = holder_of(lock_of(folder)) or "a process"

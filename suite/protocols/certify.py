@@ -27,6 +27,7 @@ from methods import METHODS
 from suite.boards.board import load_board
 from suite.errors import UserError
 from suite.protocols.accuracy import CLEAN
+from suite.protocols.certify_check import faults
 from suite.protocols.certify_margins import margin_claim, margins
 from suite.protocols.protocol import Column, Protocol, Record, Subject
 from suite.ranges import Draws, Images
@@ -228,6 +229,7 @@ PROTOCOL = Protocol(
     passes,
     Certify,
     resolve,
+    faults=faults,
     columns=(
         CLEAN,
         Column(

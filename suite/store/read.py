@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from dataclasses import dataclass
@@ -48,6 +49,19 @@ def run_folders(*stores: Path) -> dict[str, Path]:
     """The folders of all runs, finished or not, by name; a later store's in place of an earlier one's."""
     found = {file.parent.name: file.parent for store in stores for file in store.glob("[!.]*/spec.json")}
     return dict(sorted(found.items()))
+
+
+def find_run(name: str, runs: Path) -> Path:
+    """A run's folder, by its id, by the beginning of its id, or by its path. Raises UserError where there is none."""
+    if (Path(name) / "spec.json").exists():
+        return Path(name)
+    folders = {known: folder for known, folder in run_folders(runs).items() if known.startswith(name)}
+    found = [folders[name]] if name in folders else list(folders.values())
+    if len(found) != 1:
+        said = f"'{name}' begins {len(found)} of the runs" if found else f"there is no run '{name}'"
+        near = sorted(folders) or difflib.get_close_matches(name, run_folders(runs), n=3, cutoff=0.4)
+        raise UserError(f"{said} in {runs}" + (f": {', '.join(near)}" if near else ""))
+    return found[0]
 
 
 def read_run(folder: Path) -> Run:

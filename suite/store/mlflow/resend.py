@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 from suite.progress import logger
@@ -33,3 +35,18 @@ def sync(runs: Path) -> tuple[int, int]:
     for reason, runs_lost in reasons.items():
         logger.warning(f"{runs_lost} of {len(folders)} runs not sent: {reason}")
     return there, len(folders)
+
+
+def missing(runs: Path) -> list[str]:
+    """The finished runs that MLflow does not have as they are now; nothing is sent."""
+    client = connect(runs)
+    from suite.store.mlflow.send import run_entry
+
+    lacking = []
+    for file in sorted(runs.glob("[!.]*/result.json")):
+        raw = file.read_bytes()
+        experiment = client.get_experiment_by_name(run_entry(file.parent, json.loads(raw)["dataset"]).experiment)
+        stamp = f"tags.`suite.result` = '{hashlib.sha256(raw).hexdigest()}'"
+        if not experiment or not client.search_runs([experiment.experiment_id], stamp, max_results=1):
+            lacking.append(file.parent.name)
+    return lacking
