@@ -19,6 +19,7 @@ from leaderboards.cache import read_results
 from leaderboards.curves import Recorded, row_records
 from leaderboards.published import PUBLISHED
 from leaderboards.published.kept import records_file, run_folder
+from leaderboards.render.export import defused
 from suite.boards.board import boards
 from suite.errors import UserError
 from suite.statistics.bounds import Convention
@@ -80,7 +81,7 @@ def board_and_convention(board_key: str, convention_key: str) -> tuple[str, Conv
 def show_table(frame: pd.DataFrame, name: str, config: dict[str, Any] | None = None) -> None:
     """A table that a reader sorts, and its CSV in full."""
     st.dataframe(frame, hide_index=True, column_config=config, key=f"table {name}", placeholder="–")
-    download("Table as CSV", lambda: frame.to_csv(index=False), f"{file_name(name)}.csv", "text/csv")
+    download("Table as CSV", lambda: frame.map(defused).to_csv(index=False), f"{file_name(name)}.csv", "text/csv")
 
 
 def show_plot(figure: go.Figure, name: str, alt: str) -> None:

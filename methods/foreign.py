@@ -16,7 +16,7 @@ from suite.networks.checkpoint_files import fetch
 from suite.networks.checkpoints import adopt
 from suite.networks.weights import file_digest
 from suite.progress import logger
-from suite.ranges import Mean, Std, check
+from suite.ranges import Mean, Name, Std, check
 
 SUFFIXES = (".safetensors", ".tar", ".pth", ".pt", ".th", ".ckpt", ".bin", ".pkl", ".t7", ".model")
 USUAL = ("model", "pytorch_model", "checkpoint", "ckpt", "best", "last", "weights", "state_dict", "")
@@ -28,7 +28,7 @@ class CheckpointSettings(Settings):
     file: str = Field("", description="the checkpoint; hf://owner/repo/FILE for one on the Hugging Face hub")
     sha256: str = Field("", description="of the file; filled in, and checked when it is read again")
     entry: str = Field("", description="which dict of tensors in the file, where several fit")
-    name: str = Field("", description="what its row is called; default: what the file is called")
+    name: Name = Field("", description="what its row is called; default: what the file is called")
     mean: tuple[Mean, ...] | None = Field(None, description="per channel, pixels in [0,1]; default: the data set's")
     std: tuple[Std, ...] | None = Field(None, description="likewise")
     deployed: Literal["pass", "vote"] = Field("pass", description="what its row stands for")

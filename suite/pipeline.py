@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ from suite.store.mlflow.live import LiveRun, tracked
 from suite.store.result import make_result
 from suite.training import Report, Watch, training_steps
 from suite.training import train as fit
+
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")  # as torch says it
 
 
 @dataclass(frozen=True)
@@ -104,15 +107,30 @@ def run(
         logger.info(f"{about}, profile '{spec.profile}' on {device.type}: about {duration(seconds)}")
         logger.debug(f"in {folder.path}, on {torch.get_num_threads()} threads, torch {torch.__version__}")
         reported.start()
-        model = obtain(
-            spec.model, data, machine, folder,
-            train=train, watch=watch, report=reported.report, left=left, wait=wait,
-        )  # fmt: skip
-        for name in protocols:
-            measure(name, model.to(device).eval(), data, folder, machine, left)
+        with memory_explained(spec, machine):
+            model = obtain(
+                spec.model, data, machine, folder,
+                train=train, watch=watch, report=reported.report, left=left, wait=wait,
+            )  # fmt: skip
+            for name in protocols:
+                measure(name, model.to(device).eval(), data, folder, machine, left)
         if folder.keep_result(make_result(spec, data.name, data.title, complete(folder, data))):
             logger.debug(f"row written: {folder.path / 'result.json'}")
     return folder
+
+
+@contextmanager
+def memory_explained(spec: RunSpec, machine: Machine) -> Iterator[None]:
+    """A UserError, which names the batches to lower, in place of what says that there is not enough memory."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not any(said in str(error).lower() for said in OUT_OF_MEMORY):
+            raise
+        raise UserError(
+            f"not enough memory for {spec.name}: lower --batch-size (now {machine.batch_size}) or, if it was training, "
+            f"batch_size (now {spec.training.batch_size}) by --set"
+        ) from error
 
 
 def check(spec: RunSpec, classes: int, shape: Shape, machine: Machine, *, train: bool = True) -> None:

@@ -25,7 +25,7 @@ class OnConsole(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if not (hasattr(record, "counts") and console.is_terminal):
             style = "yellow" if record.levelno >= logging.WARNING else ""
-            console.print(self.format(record), style=style, highlight=False, markup=False, soft_wrap=True)
+            console.print(visible(self.format(record)), style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 logger = logging.getLogger("suite")
@@ -94,6 +94,11 @@ def _bar(title: str, total: int, done: int) -> Iterator[Callable[[str, str], Non
     with Progress(*columns, console=console) as bars:
         task = bars.add_task(title, total=total, completed=done, left="", remark="")
         yield lambda left, remark: bars.update(task, advance=1, left=left, remark=remark)
+
+
+def visible(text: str) -> str:
+    """A line of text in which characters that control a terminal, or reorder what it shows, are written out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def duration(seconds: float) -> str:

@@ -40,6 +40,15 @@ Images = Annotated[int, Field(ge=1, le=10**7)]
 Steps = Annotated[int, Field(ge=1, le=100_000)]
 
 
+def _visible(text: str) -> str:
+    if hidden := next((letter for letter in text if not letter.isprintable()), None):
+        raise ValueError(f"the character U+{ord(hidden):04X} cannot be seen: a name has none that controls or reorders")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_visible)]  # of what tables and files show
+
+
 def one_line(error: ValidationError) -> str:
     """The first fault: where it is, what it is, and the value that was given."""
     first = error.errors()[0]

@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,8 +18,11 @@ import pytest
 from helpers.cli import Cli
 
 from leaderboards.published.kept import keep
+from leaderboards.render.export import defused
 from suite import RunSpec, run
-from suite.pipeline import Machine
+from suite.errors import UserError
+from suite.pipeline import Machine, memory_explained
+from suite.progress import visible
 from suite.store import files
 from suite.store.files import exchange, replace_folder, write_atomically
 from suite.store.inventory import unused
@@ -195,3 +200,50 @@ def test_a_lock_or_a_disk_that_fails_is_said_in_a_line(
     monkeypatch.setattr("suite.store.files.os.fsync", fail)
     said = suite.mistake(*RUN, "--runs", tmp_path / "runs")
     assert said == f"suite: {tmp_path / 'runs' / 'spec.json'}: {os.strerror(number)}"
+
+
+@pytest.mark.parametrize(
+    "said", ["CUDA out of memory. Tried to allocate 2 GiB", "DefaultCPUAllocator: can't allocate memory"]
+)
+def test_too_little_memory_names_the_batches_and_ends_one_run(
+    suite: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr("suite.pipeline.measure", fail)
+    error = suite.mistake(*map(str, RUN), "--runs", str(tmp_path), "--batch-size", "77")
+    assert "not enough memory for baseline-digits" in error
+    assert "lower --batch-size (now 77) or, if it was training, batch_size (now 64)" in error
+    with pytest.raises(RuntimeError, match="another"), memory_explained(RunSpec(**QUICK), Machine()):
+        raise RuntimeError("another error")
+
+
+def test_names_with_characters_that_nobody_sees_are_refused(suite: Cli, tmp_path: Path) -> None:
+    for hidden in ("\u202e", "\x1b[31m", "\n", "\u200b"):
+        with pytest.raises(UserError, match=rf"U\+{ord(hidden[0]):04X} cannot be seen"):
+            RunSpec(**QUICK | {"dataset": f"./mine{hidden}"})
+    log = tmp_path / "resnet20_noise_0.25_sigma_0.25.tsv"
+    log.write_text("idx\tlabel\tpredict\tradius\tcorrect\ttime\n0\t1\t1\t0.5\t1\t0:0:1\n")
+    words = ["import", str(log), "--board", "cifar10", "--method", "x", "--citation", "A. \u202e 2020"]
+    assert "citation: the character U+202E cannot be seen" in suite.mistake(*words, "--board-root", str(tmp_path))
+
+
+def test_a_message_shows_what_would_control_the_terminal() -> None:
+    assert visible("a\x1b[31m\nσ ℓ₂ …") == "a\\x1b[31m\\nσ ℓ₂ …"
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\tx", "\rx"])
+def test_a_spreadsheet_computes_nothing(cell: str) -> None:
+    assert defused(cell) == f"'{cell}"
+    assert (defused("heat"), defused(-1.0), defused(None)) == ("heat", -1.0, None)
+
+
+def test_a_terminal_that_is_not_utf8_gets_ascii(store: Path) -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-m", "suite", "leaderboard", "digits", "--runs", str(store)]
+    ran = subprocess.run(command, capture_output=True, env=environment)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    text = ran.stdout.decode("ascii")
+    assert "sigma = 0.25" in text
+    assert "?" not in text

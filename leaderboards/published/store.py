@@ -16,7 +16,7 @@ from leaderboards.published import OF_A_VOTE, PUBLISHED, Entry
 from leaderboards.published.log import WEAK, check_labels, check_level, evidence, read_log
 from suite.boards.board import boards, load_board
 from suite.errors import UserError, unknown
-from suite.ranges import Draws, Scale
+from suite.ranges import Draws, Name, Scale
 from suite.ranges import check as check_range
 from suite.statistics.bounds import smallest_n
 from suite.statistics.intervals import FEWEST
@@ -118,6 +118,9 @@ def check(given: dict[str, Any]) -> None:
     """Raise UserError for what cannot be true of any log."""
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", given["method"]):
         raise UserError(f"method '{given['method']}': a method's name is made of a-z, 0-9 and -")
+    for name in ("citation", "note", "arch"):
+        if given.get(name):
+            check_range(name, given[name], Name)
     if not re.search(r"\b(19|20)\d\d\b", given["citation"]):
         raise UserError("the citation needs authors, title, venue and year; it has no year")
     if given.get("kind", "vote") not in ("vote", "margin"):

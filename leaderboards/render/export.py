@@ -28,6 +28,9 @@ TEX = {
 }  # fmt: skip
 
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of one
+
+
 def document(
     dataset: str,
     runs: Path,
@@ -87,7 +90,13 @@ def to_csv(frame: pd.DataFrame) -> str:
         own |= {f"{name}_spread": deviation for name, deviation in deviations.items() if deviation is not None}
         for name, value in own.items():
             uncertain.setdefault(name, [None] * len(frame))[number] = value
-    return pd.concat([flat, pd.DataFrame(uncertain, index=frame.index)], axis=1).to_csv(index=False)
+    whole = pd.concat([flat, pd.DataFrame(uncertain, index=frame.index)], axis=1)
+    return whole.map(defused).to_csv(index=False)
+
+
+def defused(value: Any) -> Any:
+    """A cell of a CSV; a text that a spreadsheet would compute is marked as text."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def to_markdown(frame: pd.DataFrame, paper_convention: bool) -> str:

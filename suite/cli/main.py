@@ -12,7 +12,9 @@ import typer
 import suite
 from suite.cli import about, boards, check, experiment, protocols, runs, store, tune
 from suite.cli.options import speaks
+from suite.cli.terminal import print_anywhere
 from suite.errors import UserError
+from suite.progress import visible
 from suite.spec.sections import PROTOCOLS
 
 
@@ -81,6 +83,7 @@ USAGE_ERROR: Any = typer.BadParameter.__base__  # click's UsageError, wherever t
 
 def main() -> None:
     """The console script: mistakes of the user end in one line and exit code 2, Ctrl-C in 130."""
+    print_anywhere()
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="suite", standalone_mode=False)
         if code == 130:  # Ctrl-C, as typer tells it
@@ -103,5 +106,5 @@ def main() -> None:
 
 
 def fail(message: str) -> None:
-    print(f"suite: {message}", file=sys.stderr)
+    print(f"suite: {visible(message)}", file=sys.stderr)
     sys.exit(2)

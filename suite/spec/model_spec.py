@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from methods import METHODS
 from suite.errors import UserError
 from suite.networks.code import label
-from suite.ranges import Scale
+from suite.ranges import Name, Scale
 from suite.spec.identity import identify, model_content
 from suite.spec.sections import Frozen, Training
 
@@ -34,9 +34,9 @@ class ModelSpec(Frozen):
     """A model: method, data, architecture, σ, seed, settings, and the model that its training starts from."""
 
     method: str
-    dataset: str
+    dataset: Name
     data: str = Field("", description="fingerprint of the images, filled in once they are loaded")
-    arch: str
+    arch: Name
     sigma: Scale | None = Field(description="σ of the noise, pixels in [0,1]")
     seed: int = Field(0, ge=0, lt=2**31)
     parameters: dict[str, Any] = Field(default_factory=dict, description="the method's own settings")
