@@ -17,12 +17,15 @@ from typing import Any
 import pytest
 from helpers.cli import Cli
 
+from leaderboards.published import published_rows
 from leaderboards.published.kept import keep
+from leaderboards.published.store import import_logs
 from leaderboards.render.export import defused
 from suite import RunSpec, run
 from suite.errors import UserError
 from suite.pipeline import Machine, memory_explained
 from suite.progress import visible
+from suite.statistics.bounds import certified_radius
 from suite.store import files
 from suite.store.files import exchange, replace_folder, write_atomically
 from suite.store.inventory import unused
@@ -247,3 +250,40 @@ def test_a_terminal_that_is_not_utf8_gets_ascii(store: Path) -> None:
     text = ran.stdout.decode("ascii")
     assert "sigma = 0.25" in text
     assert "?" not in text
+
+
+def test_a_row_is_the_old_one_or_the_new_one_wherever_an_import_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of n = 1,000 at σ = 0.25, or of n = 100,000 at σ = 1: no row has settings of one and radii of the other."""
+    log, root = tmp_path / "l.tsv", tmp_path / "boards"
+
+    def import_log(n: int, sigma: float) -> None:
+        radius = float(certified_radius(n - 10, n, 0.001, sigma))
+        lines = [f"{i}\t{i % 10}\t{i % 10}\t{radius:.6f}\t1\t0.1" for i in range(20)]
+        log.write_text("\n".join(["idx\tlabel\tpredict\tradius\tcorrect\ttime", *lines]) + "\n")
+        given = {"method": "x", "citation": "A. 2020", "arch": "resnet20", "top": 1}
+        import_logs([log], "cifar10", root, replace=True, few=True, n=n, sigma=sigma, **given)
+
+    def row() -> tuple[int | None, float]:
+        [found] = published_rows("cifar10", root)
+        return found.n, round(found.acr or 0.0, 4)
+
+    import_log(1_000, 0.25)
+    old = row()
+    import_log(100_000, 1.0)
+    new = row()
+    assert (old[0], new[0]) == (1_000, 100_000)
+    seen = set()
+    for at in range(1, 40):
+        import_log(1_000, 0.25)
+        crashes = Crashes(at)
+        with monkeypatch.context() as patched, suppress(Killed):
+            for name in ("replace", "unlink", "mkdir"):
+                patched.setattr(Path, name, crashes.wrap(getattr(Path, name)))
+            import_log(100_000, 1.0)
+        seen.add(row())
+        if crashes.calls < at:
+            break
+    assert seen == {old, new}
+    assert len(list((root / "cifar10").iterdir())) == 2

@@ -16,7 +16,7 @@ from helpers.logs import HEADER, log
 from jsonschema import Draft202012Validator
 
 from leaderboards import load_board
-from leaderboards.published import PUBLISHED, Entry, published_records, published_rows
+from leaderboards.published import PUBLISHED, Entry, log_of, published_records, published_rows
 from leaderboards.published.log import Log, evidence, fits, read_log, rounding
 from leaderboards.published.store import import_logs
 from leaderboards.render.schema import schema
@@ -75,7 +75,7 @@ def test_what_is_said_of_the_radii_that_come_with_the_suite() -> None:
     chances = {}
     for file in (file for board in ("cifar10", "imagenet") for file in PUBLISHED.glob(f"{board}/*.toml")):
         entry = Entry(**tomllib.loads(file.read_text()))
-        records = pd.read_csv(file.with_suffix(".tsv.xz"), sep="\t", dtype={"radius": str})
+        records = pd.read_csv(log_of(file, entry.lines), sep="\t", dtype={"radius": str})
         found = evidence(Log(file, records, "", ""), entry.n, entry.alpha, entry.sigma)
         chances[file.parent.name, entry.method, entry.sigma, entry.variant] = found
         assert ("arbitrary ones fit" in entry.note) == (found > -3)

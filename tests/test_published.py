@@ -73,7 +73,10 @@ def test_a_row_is_its_log_counted_line_by_line(source: Path) -> None:
         assert row.certified_accuracy_paper[str(r)] == sure / len(decided)
     total = sum(float(line["radius"]) for line in lines if line["correct"] == "1")
     assert row.acr == pytest.approx(total / len(lines), rel=1e-9)
-    kept = lzma.decompress((PUBLISHED / f"{row.run_id}.tsv.xz").read_bytes()).decode().splitlines()[1:]
+    [log] = (PUBLISHED / board).glob(f"{row.run_id.partition('/')[2]}.????????.tsv.xz")
+    content = lzma.decompress(log.read_bytes())
+    assert log.name.endswith(f".{hashlib.sha256(content).hexdigest()[:8]}.tsv.xz")
+    kept = content.decode().splitlines()[1:]
     assert kept == ["\t".join(list(line.values())[:5]) for line in lines]
     hashed = hashlib.sha256(source.read_bytes()).hexdigest()
     assert hashed in (PUBLISHED / f"{row.run_id}.toml").read_text()
@@ -83,7 +86,7 @@ def test_a_row_is_its_log_counted_line_by_line(source: Path) -> None:
 
 @pytest.mark.parametrize("file", ROWS, ids=lambda path: path.name)
 def test_each_kept_radius_is_that_of_a_count_as_printed(file: Path) -> None:
-    [row] = [row for row in published_rows(file.parent.name) if f"{row.run_id}.tsv.xz".endswith(file.name)]
+    [row] = [row for row in published_rows(file.parent.name) if row.run_id.endswith(f"/{file.name[:-16]}")]
     printed = pd.read_csv(file, sep="\t", dtype=str)["radius"].drop_duplicates().tolist()
     radius = np.array(printed, float)
     level = row.n, row.alpha, row.sigma

@@ -59,6 +59,7 @@ class Entry:
     trained_sigma: float | None = None
     variant: str = ""
     note: str = ""
+    lines: str = ""  # a digest of the lines, which is in the name of their file: a row is never half replaced
 
     def __post_init__(self) -> None:
         missing = [name for name in OF_A_VOTE if getattr(self, name) is None]
@@ -86,7 +87,14 @@ def published_rows(dataset: str, root: Path = PUBLISHED) -> list[Result]:
 
 def published_records(run_id: str, root: Path = PUBLISHED) -> pd.DataFrame:
     """The lines behind a published row: idx, label, predict (−1: abstained), radius, correct."""
-    return pd.read_csv(root / f"{run_id}.tsv.xz", sep="\t")
+    file = root / f"{run_id}.toml"
+    entry = tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return pd.read_csv(log_of(file, entry.get("lines", "")), sep="\t")
+
+
+def log_of(file: Path, lines: str) -> Path:
+    """Where the lines of an entry lie, beside its file, by their digest."""
+    return file.with_name(".".join(filter(None, (file.stem, lines, "tsv.xz"))))
 
 
 @lru_cache(maxsize=1024)
@@ -94,7 +102,7 @@ def _row(file: Path, changed: int, board: Board) -> Result:
     run_id = f"{file.parent.name}/{file.stem}"
     try:
         entry = Entry(**tomllib.loads(file.read_text(encoding="utf-8")))
-        records = published_records(run_id, file.parents[1])
+        records = pd.read_csv(log_of(file, entry.lines), sep="\t")
     except (OSError, ValueError, TypeError, EOFError, lzma.LZMAError) as error:
         raise UserError(f"{file} or its log is damaged ({error}); import the log again with --replace") from error
     metrics = certified_metrics(records, board.radii)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import json
 import lzma
 import re
@@ -12,7 +14,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from leaderboards.published import OF_A_VOTE, PUBLISHED, Entry
+from leaderboards.published import OF_A_VOTE, PUBLISHED, Entry, log_of
 from leaderboards.published.log import WEAK, check_labels, check_level, evidence, read_log
 from suite.boards.board import boards, load_board
 from suite.errors import UserError, unknown
@@ -55,7 +57,7 @@ class Row:
 
     @property
     def log(self) -> Path:
-        return self.file.with_suffix(".tsv.xz")
+        return log_of(self.file, self.entry.lines)
 
     def there(self) -> bool:
         """Whether the row is there as it would be written; compared unpacked, which no version of xz changes."""
@@ -65,10 +67,16 @@ class Row:
         except (OSError, EOFError, lzma.LZMAError):
             return False
 
-    def write(self) -> None:
+    def write_log(self) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.log, lzma.compress(self.lines, preset=9 | lzma.PRESET_EXTREME))
+
+    def write_entry(self) -> None:
+        """Write what makes it a row, and remove logs that it does not name."""
         write_atomically(self.file, self.settings)
+        for other in self.file.parent.glob(f"{glob.escape(self.file.stem)}*.tsv.xz"):
+            if other != self.log and re.fullmatch(r"(\.[0-9a-f]{8})?\.tsv\.xz", other.name[len(self.file.stem) :]):
+                other.unlink()
 
 
 def import_logs(
@@ -104,9 +112,11 @@ def import_logs(
     for row, changed in zip(rows, new, strict=True):
         if changed and row.file.exists() and not replace:
             raise UserError(f"{row.file} is there with other content; --replace puts this log in its place")
-    for row, changed in zip(rows, new, strict=True):
-        if changed:
-            row.write()
+    to_write = [row for row, changed in zip(rows, new, strict=True) if changed]
+    for row in to_write:
+        row.write_log()
+    for row in to_write:
+        row.write_entry()
     return [
         {"row": row.file.stem, "file": str(row.file), "images": row.entry.images, "note": row.entry.note}
         | {"new": changed, "chance": row.chance}
@@ -174,8 +184,10 @@ def read(path: Path, dataset: str, root: Path, given: dict[str, Any], few: bool,
     if chance is not None and chance > WEAK:
         weak = f"radii too coarse to check n, α and σ: arbitrary ones fit with probability {10**chance:.2g}"
     settings["note"] = "; ".join(filter(None, (settings.get("note"), log.note, weak)))
+    lines = log.records.drop(columns="time").to_csv(sep="\t", index=False, lineterminator="\n").encode()
     entry = Entry(
         **settings,
+        lines=hashlib.sha256(lines).hexdigest()[:8],
         data=board.title,
         images=len(log.records),
         date=re.findall(r"\b(?:19|20)\d\d\b", settings["citation"])[-1],
@@ -183,5 +195,4 @@ def read(path: Path, dataset: str, root: Path, given: dict[str, Any], few: bool,
         sha256=log.sha256,
         seconds=round(float(log.records["time"].mean()), 3),
     )
-    lines = log.records.drop(columns="time").to_csv(sep="\t", index=False, lineterminator="\n").encode()
     return Row(root / dataset / f"{entry.method}-{name}.toml", entry, lines, chance)
