@@ -29,6 +29,7 @@ from suite.spec.identity import needs_of
 from suite.spec.model_spec import ModelSpec
 from suite.spec.run_spec import RunSpec
 from suite.spec.sections import PROTOCOLS
+from suite.spec.shell_line import command
 from suite.store.environment import environment
 from suite.store.folder import Folder, RunFolder, run_protocols
 from suite.store.migrate import migrate
@@ -95,6 +96,8 @@ def run(
     spec = spec.on(data.fingerprint)
     migrate(machine.runs)
     folder = RunFolder(machine.runs / spec.name, spec)
+    if not train:
+        need_model(spec, machine)
     own = tracked(folder.path, machine.runs, data, spec, on=machine.track)
     with folder.locked(wait=wait), nullcontext(live) if live else own as reported:
         folder.open(environment(device) | {"data": describe(data)})
@@ -110,7 +113,7 @@ def run(
         with memory_explained(spec, machine):
             model = obtain(
                 spec.model, data, machine, folder,
-                train=train, watch=watch, report=reported.report, left=left, wait=wait,
+                watch=watch, report=reported.report, left=left, wait=wait,
             )  # fmt: skip
             for name in protocols:
                 measure(name, model.to(device).eval(), data, folder, machine, left)
@@ -139,6 +142,16 @@ def check(spec: RunSpec, classes: int, shape: Shape, machine: Machine, *, train:
         check_checkpoints(spec.model, classes, shape, machine)
     if spec.certify.top >= classes:
         raise UserError(f"the top-{spec.certify.top} rule needs more than the {classes} classes here")
+
+
+def need_model(spec: RunSpec, machine: Machine) -> None:
+    """Raise UserError, before anything is made, where a run has no trained model."""
+    places = [machine.runs / spec.name, machine.runs / "models" / spec.model.name]
+    if spec.build_method().trains and not any((place / "model.safetensors").exists() for place in places):
+        raise UserError(
+            f"the trained model of {spec.name} is neither in its folder nor in {machine.runs / 'models'}: "
+            f"{command(spec, spec.protocols)} trains it anew"
+        )
 
 
 def check_checkpoints(spec: ModelSpec, classes: int, shape: Shape, machine: Machine) -> None:
@@ -189,7 +202,6 @@ def obtain(
     machine: Machine,
     user: Folder[Any] | None = None,
     *,
-    train: bool = True,
     watch: Watch | None = None,
     report: Report | None = None,
     left: dict[str, float] | None = None,
@@ -203,11 +215,6 @@ def obtain(
         user.load_model(model)
         logger.debug(f"model of the run: {user.checkpoint}")
         return model
-    if user and not train and not folder.checkpoint.exists():
-        raise UserError(
-            f"the checkpoint of {user.path.name} is gone ({user.checkpoint}); "
-            "'suite run' with its settings trains it anew"
-        )
     with folder.locked(wait=wait):
         folder.open(environment(device))
         if not folder.checkpoint.exists():
@@ -245,13 +252,13 @@ def measure(
     subject = Subject(
         model, spec, machine.batch_size, device,
         records=folder.records,
-        other=lambda other: obtain(other.on(spec.data), data, machine).to(device).eval(),
+        other=lambda other: obtain(other.on(spec.data), data, machine, left=left).to(device).eval(),
     )  # fmt: skip
     with folder.recording(name) as file:
         size, done = protocol.group_size(spec, machine.batch_size), set(file.done)
         groups = [indices[first : first + size] for first in range(0, len(indices), size)]
         missing = [index for group in groups if not done.issuperset(group) for index in group]
-        follows = begin(left, f"{spec.name} {name}")
+        follows = begin(left, f"{spec.name} {name}", protocol.passes(spec, len(data.test)))
         if not missing:
             logger.debug(f"{name}: all {len(indices)} records are there")
             return
@@ -268,7 +275,8 @@ def work(spec: RunSpec, data: Dataset, machine: Machine) -> dict[str, float]:
     models: list[ModelSpec | None] = [spec.model]
     others = (value for name in protocols for _, value in spec.sections.get(name, ()))
     models += [other.on(spec.data) for other in others if isinstance(other, ModelSpec)]
-    for step in models:
+    own = machine.runs / spec.name / "model.safetensors"
+    for step in models[own.exists() :]:
         while step and not (machine.runs / "models" / step.name / "model.safetensors").exists():
             method = step.build_method()
             images = training_steps(step.training, len(data.train)) * step.training.batch_size * method.trains
@@ -283,10 +291,13 @@ def work(spec: RunSpec, data: Dataset, machine: Machine) -> dict[str, float]:
     return left
 
 
-def begin(left: dict[str, float] | None, name: str) -> float:
-    """Take what is about to be made from what is `left` to do; the others' work as a multiple of its own."""
+def begin(left: dict[str, float] | None, name: str, whole: float | None = None) -> float:
+    """Take what is about to be made from what is `left` to do, and give the others' work as a multiple of all of it.
+
+    All of it is `whole`, by default what is left of it.
+    """
     own = left.pop(name, 0.0) if left else 0.0
-    return sum(left.values()) / own if left and own else 0.0
+    return sum(left.values()) / (whole or own) if left and own else 0.0
 
 
 def pass_time(spec: RunSpec, data: Dataset, machine: Machine) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from suite.errors import UserError
 console = Console(stderr=True)
 LOG_EVERY = 30.0  # seconds between lines where there is no terminal
 FIRST_AFTER = 4.0  # seconds until the first of them that knows a time
+ENOUGH = 0.01  # of the steps are made before a time left is said
 COUNTS = {"counts": True}  # marks the lines that a bar takes the place of
 
 
@@ -25,7 +27,17 @@ class OnConsole(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if not (hasattr(record, "counts") and console.is_terminal):
             style = "yellow" if record.levelno >= logging.WARNING else ""
-            console.print(visible(self.format(record)), style=style, highlight=False, markup=False, soft_wrap=True)
+            console.print(
+                visible(self.format(record)), style=style, highlight=False, markup=False, emoji=False, soft_wrap=True
+            )
+
+
+class InFile(logging.FileHandler):
+    """Lines in a file. One that takes no more, as on a full disk, is said once and then left alone."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        logger.removeHandler(self)
+        logger.warning(f"the log {self.baseFilename} takes no more: {sys.exc_info()[1]}")
 
 
 logger = logging.getLogger("suite")
@@ -42,7 +54,7 @@ def speaking(level: int, file: Path | None) -> Iterator[None]:
     Raises UserError where it cannot be written.
     """
     try:
-        handler = logging.FileHandler(file, encoding="utf-8") if file else logging.NullHandler()
+        handler = InFile(file, encoding="utf-8", errors="backslashreplace") if file else logging.NullHandler()
     except OSError as error:
         raise UserError(f"cannot write the log {file}: {error.strerror}") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -51,17 +63,23 @@ def speaking(level: int, file: Path | None) -> Iterator[None]:
     on_console.setLevel(level)
     try:
         yield
+    except BaseException as error:
+        handler.handle(
+            logger.makeRecord("suite", logging.ERROR, "", 0, f"ended: {error or type(error).__name__}", (), None)
+        )
+        raise
     finally:
         on_console.setLevel(before)
         logger.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()
 
 
 @contextmanager
 def progress(title: str, total: int, done: int = 0, follows: float = 0.0) -> Iterator[Callable[[str], None]]:
     """A bar of `total` steps, `done` of them finished before; the function it gives advances by one, with a remark.
 
-    `follows` is how long the work after it takes, as a multiple of the time that its own steps take from here on.
+    `follows` is how long the work after it takes, as a multiple of the time that all of its own steps take.
     """
     begun = said = time.monotonic()
     pause, count = FIRST_AFTER, done
@@ -73,13 +91,15 @@ def progress(title: str, total: int, done: int = 0, follows: float = 0.0) -> Ite
             count += 1
             now = time.monotonic()
             step = (now - begun) / (count - done)
-            left = f"{duration(step * (total - count))} left"
-            if (then := step * (total - done) * follows) > 1:
+            left = f", {duration(step * (total - count))} left"
+            if (then := step * total * follows) > 1:
                 left += f", then {duration(then)}"
-            update(left, remark)
+            if count - done < max(2, ENOUGH * (total - done)) and count < total:
+                left = ""  # the first steps take longer than others
+            update(left.removeprefix(", "), remark)
             if now - said > pause or count == total:
                 said, pause = now, LOG_EVERY
-                logger.info(f"{title}: {count}/{total}, {left} {remark}".rstrip(), extra=COUNTS)
+                logger.info(f"{title}: {count}/{total}{left} {remark}".rstrip(), extra=COUNTS)
 
         yield advance
 

@@ -6,6 +6,7 @@ import inspect
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -100,14 +101,15 @@ def train(
     if total < method.stages:
         raise UserError(f"{total} training steps cannot be shared by {method.stages} timesteps; raise epochs")
     interval = max(1, per_epoch // 20)
-    optimizer = make_optimizer(model, settings)
+    with without_compiler():
+        optimizer = make_optimizer(model, settings)
     update = inspect.unwrap(type(optimizer).step)  # as it is: its wrappers import the compiler
     first_steps = [math.ceil(stage * total / method.stages) for stage in range(method.stages)]
     step, history, losses = 0, [], []
     if checkpoint.exists():
         state = _load(checkpoint)
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        inspect.unwrap(type(optimizer).load_state_dict)(optimizer, state["optimizer"])
         method.load_state_dict(state["method"])
         step, history, losses = state["step"], state["history"], state["losses"]
         if report:
@@ -130,7 +132,7 @@ def train(
             with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
                 noise = generator(spec.seed, "method", step, device=device)
                 loss = method.loss(model, x, labels, Step(noise, epoch=step / per_epoch))
-            optimizer.zero_grad()
+            model.zero_grad()
             loss.backward()
             if not math.isfinite(loss.item()):
                 raise Diverged(
@@ -154,7 +156,7 @@ def train(
                 begun = time.monotonic()
                 state = {
                     "model": model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
+                    "optimizer": inspect.unwrap(type(optimizer).state_dict)(optimizer),
                     "method": method.state_dict(),
                     "step": step,
                     "history": history,
@@ -171,8 +173,6 @@ def train(
 
 def make_optimizer(model: nn.Module, settings: Training) -> torch.optim.Optimizer:
     """SGD with momentum, or AdamW (Loshchilov and Hutter 2019), whose weight decay is apart from its gradient."""
-    for name in ("add_param_group", "zero_grad", "load_state_dict", "state_dict"):
-        without_compiler(getattr(torch.optim.Optimizer, name))
     groups, momentum = parameter_groups(model, settings), settings.momentum
     if settings.optimizer == "adamw":
         betas = (momentum, ADAM_SECOND)
@@ -183,10 +183,18 @@ def make_optimizer(model: nn.Module, settings: Training) -> torch.optim.Optimize
     )
 
 
-def without_compiler(function: Any) -> None:
-    """Tell an optimizer's function that nothing compiles it: it would import the compiler to find out, for seconds."""
-    if plain := getattr(function, "__wrapped__", None):
-        plain.__dynamo_disable = plain
+@contextmanager
+def without_compiler() -> Iterator[None]:
+    """Make an optimizer without the import, for seconds, of the compiler that its functions are kept from."""
+    plain: Any = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    if hasattr(plain, "__dynamo_disable"):
+        yield
+        return
+    plain.__dynamo_disable = plain
+    try:
+        yield
+    finally:
+        del plain.__dynamo_disable
 
 
 def parameter_groups(model: nn.Module, settings: Training) -> list[dict[str, Any]]:

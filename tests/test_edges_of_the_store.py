@@ -287,3 +287,26 @@ def test_a_row_is_the_old_one_or_the_new_one_wherever_an_import_is_killed(
             break
     assert seen == {old, new}
     assert len(list((root / "cifar10").iterdir())) == 2
+
+
+def test_what_a_shell_redirects_gets_the_content_after_what_it_has(tmp_path: Path) -> None:
+    """`--out /dev/stdout >> all.csv`, `--out /dev/stdout | cat` and `--out >(cat)`."""
+    program = (
+        "from pathlib import Path; from suite.store.files import write_atomically as w; w(Path('/dev/stdout'), b'x')"
+    )
+    python = f'PYTHONPATH={Path(__file__).parents[1]} {sys.executable} -c "{program}"'
+    (tmp_path / "all.csv").write_text("before ")
+    for line in (f"{python} >> all.csv", f"{python} | cat > piped", f"{python} > fresh"):
+        subprocess.run(["bash", "-c", line], cwd=tmp_path, check=True)
+    assert [(tmp_path / name).read_text() for name in ("all.csv", "piped", "fresh")] == ["before x", "x", "x"]
+
+
+def test_a_file_keeps_its_mode_and_a_loop_of_links_is_an_error(tmp_path: Path) -> None:
+    file, loop = tmp_path / "file", tmp_path / "loop"
+    file.touch()
+    file.chmod(0o600)
+    write_atomically(file, b"x")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    loop.symlink_to(loop)
+    with pytest.raises(OSError, match="symbolic link"):
+        write_atomically(loop, b"x")

@@ -133,7 +133,7 @@ def test_the_plan_is_printed_and_nothing_is_run(suite: Cli, file: Path, tmp_path
     code, out, _ = suite(*command, "--format", "json")
     assert (code, runs.exists()) == (0, False)
     entries = json.loads(out)
-    assert all(entry.pop("time") > 0 for entry in entries)
+    assert all(entry.pop("seconds") > 0 for entry in entries)
     assert entries == [
         {"method": method, "arch": "cnn", "sigma": 0.25, "seed": 1}
         for method in ("baseline", "randomized-smoothing", "heat")

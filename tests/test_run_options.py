@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from helpers.cli import TINY, Cli, options
+from safetensors.torch import save_file
 
 from suite import data as datasets
 from suite import progress as module
 from suite.cli.about import values_of
 from suite.errors import UserError
+from suite.networks.architectures import build
+from suite.networks.weights import file_digest
 from suite.progress import logger, progress, speaking
 from suite.spec.run_spec import RunSpec
 
@@ -127,17 +131,17 @@ def test_a_dry_run_refuses_what_the_run_would_refuse(suite: Cli, tmp_path: Path)
     words = ("--dataset", "digits", "--method", "checkpoint", "--set", f"file={tmp_path / 'none.pt'}", "--dry-run")
     assert "none.pt" in suite.mistake("run", *words)
     code, out, err = suite("run", "--method", "heat", "--dataset", "cifar10", "--data-root", tmp_path, "--dry-run")
-    assert (code, "no run could begin" in err, "command: suite run" in out, "about" in out) == (0, True, True, False)
+    assert (code, "cifar10 is not here" in err, "command: suite run" in out, "about" in out) == (0, True, True, False)
 
 
 def test_a_method_says_all_of_itself(suite: Cli) -> None:
     shown = json.loads(suite("methods", "heat", "--format", "json")[1])
     settings = {entry["setting"]: entry for entry in shown["settings"]}
     assert settings["kappa"] == {
-        "setting": "kappa", "default": 10, "values": "whole number ≥ 1 ≤ 10000",
+        "setting": "kappa", "default": 10, "values": "whole number, ≥ 1, ≤ 10,000",
         "what it is": "κ, random projections per image",
     }  # fmt: skip
-    assert settings["delta"]["values"] == "number > 0 ≤ 10"
+    assert settings["delta"]["values"] == "number, > 0, ≤ 10"
     assert settings["distance"]["values"] == "softmax, logits"
     assert (shown["starts from"], shown["uses labels"], shown["deployed"]) == ("baseline", False, "pass")
     assert shown["recipe quick"]["parameters.kappa"] == 1
@@ -147,13 +151,13 @@ def test_a_method_says_all_of_itself(suite: Cli) -> None:
 
 def test_a_protocol_says_all_of_itself(suite: Cli) -> None:
     shown = json.loads(suite("protocols", "certify", "--format", "json")[1])
-    assert {"setting": "alpha", "default": 0.001, "values": "number > 0 < 1", "what it is": "failure probability of "
+    assert {"setting": "alpha", "default": 0.001, "values": "number, > 0, < 1", "what it is": "failure probability of "
             "each certificate"} in shown["settings"]  # fmt: skip
     assert shown["columns"]["ACR"] == "average certified radius: mean of R where correct, 0 elsewhere"
 
 
 def test_the_values_of_a_setting() -> None:
-    assert values_of({"type": "array", "items": {"type": "number", "exclusiveMinimum": 0}}) == "several: number > 0"
+    assert values_of({"type": "array", "items": {"type": "number", "exclusiveMinimum": 0}}) == "several: number, > 0"
     assert values_of({"anyOf": [{"enum": ["a", "b"]}, {"type": "null"}]}) == "a, b or none"
 
 
@@ -189,14 +193,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_the_time_left_is_that_of_the_work_done_so_far(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each of 100 steps takes 3 s, 20 of them were done before, and what follows takes half as long as these 80."""
+    """Each of 100 steps takes 3 s, 20 of them were done before, and what follows takes half as long as all 100."""
     with progress("train", 100, 20, follows=0.5) as advance:
         for _ in range(80):
             clock.now += 3
             advance("loss 1")
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "train: 20/100"
-    assert lines[1] == "train: 22/100, 4 min left, then 2 min loss 1"  # after 6 s: of the first four none is certain
+    assert lines[1] == "train: 22/100, 4 min left, then 2 min loss 1"  # after 6 s; all 100 take 300 s
     assert lines[-1] == "train: 100/100, 0 s left, then 2 min loss 1"
     assert len(lines) == 2 + (240 - 6) // 33 + 1  # and then one in thirty seconds, or in the next step after these
 
@@ -228,3 +232,107 @@ def test_quiet_verbose_and_a_log_file(suite: Cli, tmp_path: Path) -> None:
     err = suite(*words, "-v")[2]
     assert "certify: all 2 records are there" in err
     assert len((tmp_path / "log.txt").read_text()) == len(log)
+
+
+WRONG_KINDS = [
+    "start=5", "start=[1]", "start.start=5", "start.training=5", "start.parameters=5", "start.method=5", "start=abc",
+    "certify=5", "certify=null", "attack=null", "agreement.against=5", "protocols=null", "protocols=5", "protocols=[]",
+    "protocols={}", "method=5", "method=[1]", "method=null", "dataset=5", "dataset=null", "profile=5", "arch=5",
+    "arch=null", "arch=[1]", "init=5", "init=[1]", "training=1", "training=[1]", "parameters=abc", "sigma=true",
+    "seed=true", "seed=[]", "sigma=[]", "profile=", "init=", "start=" + "[" * 5000, "milestones=[[1]]", "milestones=x",
+    "epochs=inf", "epochs=null", "lr=nan", "kappa=1e30", "kappa=null", "sigma={}", "n=[1,2]", "images=-1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", WRONG_KINDS, ids=lambda text: text[:20])
+def test_settings_of_a_wrong_kind_are_said_in_a_line(suite: Cli, setting: str) -> None:
+    said = suite.mistake("run", "--method", "heat", "--dataset", "digits", "--set", setting, "--dry-run")
+    assert len(said.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("line", ["training = 1", "start = 1979-05-27", "[[start]]", "method = 5", "a = " + "[" * 5000])
+def test_a_config_of_a_wrong_kind(suite: Cli, tmp_path: Path, line: str) -> None:
+    first = "" if line.startswith("method") else 'method = "heat"\n'
+    (tmp_path / "my.toml").write_text(f'{first}dataset = "digits"\n{line}\n')
+    suite.mistake("run", "--config", str(tmp_path / "my.toml"), "--dry-run")
+
+
+def test_a_config_with_a_byte_order_mark(suite: Cli, tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_bytes(b"\xef\xbb\xbfmethod = 'heat'\ndataset = 'digits'\n")
+    assert planned(suite, "--config", str(tmp_path / "my.toml"))[0]["spec"]["method"] == "heat"
+
+
+def save_network(file: Path) -> None:
+    """A network for the digits, at random weights."""
+    state = build("cnn", 10, (1, 8, 8), (0.5,), (0.5,)).state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, file)
+
+
+def test_another_file_than_the_configs_has_another_digest(suite: Cli, tmp_path: Path) -> None:
+    files = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    for seed, file in enumerate(files):
+        torch.manual_seed(seed)
+        save_network(file)
+    given = {"dataset": "digits", "profile": "demo", "arch": "cnn"}
+    first = RunSpec(method="checkpoint", file=str(files[0]), **given)
+    begun = RunSpec(method="heat", init=str(files[0]), **given)
+    for spec, option in ((first, ("--set", f"file={files[1]}")), (begun, ("--init", str(files[1])))):
+        (tmp_path / "spec.json").write_text(json.dumps(spec.to_json()))
+        (plan,) = planned(suite, "--config", str(tmp_path), *option)
+        found = plan["spec"]["parameters"] if spec is first else plan["spec"]["start"]["parameters"]
+        assert (found["file"], found["sha256"]) == (str(files[1]), file_digest(files[1]))
+
+
+def test_a_dry_run_without_the_images_refuses_what_needs_none(suite: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "digits.safetensors"
+    save_network(file)
+    words = ["run", "--method", "checkpoint", "--dataset", "cifar10", "--arch", "cnn", "--set", f"file={file}"]
+    assert "does not fit" in suite.mistake(*words, "--data-root", str(tmp_path), "--dry-run")
+
+
+def test_a_protocol_of_a_run_without_its_model_is_refused_before_anything_is_made(suite: Cli, tmp_path: Path) -> None:
+    spec = RunSpec(**QUICK).on(datasets.load("digits").fingerprint)
+    (tmp_path / spec.name).mkdir()
+    (tmp_path / spec.name / "spec.json").write_text(json.dumps(spec.to_json()))
+    for more in (("--dry-run",), ()):
+        said = suite.mistake("certify", spec.name, "--n", "30", "--runs", str(tmp_path), *more)
+        assert "is neither in its folder nor in" in said
+        assert "suite run --method baseline" in said
+    assert [path.name for path in (tmp_path / spec.name).iterdir()] == ["spec.json"]
+
+
+def test_a_name_with_markup_and_emoji_is_printed_as_it_is(suite: Cli, tmp_path: Path) -> None:
+    runs = tmp_path / "r[b]:car:[/red] x"
+    code, out, _ = suite("run", *options(QUICK), "--runs", str(runs), "--no-track")
+    assert code == 0
+    assert f"model and environment: {runs}/baseline-digits" in out
+    assert f"next: suite leaderboard digits --runs '{runs}'" in out
+
+
+def test_a_log_that_takes_no_more_is_said_once(suite: Cli, tmp_path: Path) -> None:
+    code, _, err = suite("run", *options(QUICK), "--runs", str(tmp_path), "--no-track", "--log-file", "/dev/full")
+    assert (code, err.count("the log /dev/full takes no more")) == (0, 1)
+    assert "Traceback" not in err
+
+
+def test_what_ended_a_command_is_in_its_log_and_said_when_quiet(suite: Cli, tmp_path: Path) -> None:
+    words = ["run", *options(QUICK), "--set", "lr=1e30", "--seed", "0,1", "--runs", str(tmp_path), "--no-track"]
+    code, _, said = suite(*words, "-q", "--log-file", str(tmp_path / "log.txt"))
+    assert (code, said.count("diverged")) == (2, 2)
+    assert "2 of 2 runs failed" in said
+    assert "the others are finished" not in said
+    log = (tmp_path / "log.txt").read_text().splitlines()
+    assert "DEBUG command: suite run --method baseline" in log[0]
+    assert "ERROR ended: 2 of 2 runs failed" in log[-1]
+    assert "contradict" in suite.mistake("run", *options(QUICK), "-q", "-v")
+
+
+def test_the_time_left_of_work_taken_up_again_counts_all_that_follows(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half of 100 steps of 2 s is done; what follows takes as long as all of them, 200 s."""
+    with progress("train", 100, 50, follows=1.0) as advance:
+        for _ in range(50):
+            clock.now += 2
+            advance("")
+    assert "train: 53/100, 2 min left, then 3 min" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -102,3 +103,27 @@ def test_an_empty_store_is_said(tmp_path: Path, command: Command) -> None:
     code, out, _ = command("runs", "--runs", str(tmp_path / "none"))
     assert (code, "no runs in" in out) == (0, True)
     assert TINY["dataset"] in out
+
+
+def test_rm_deletes_the_folder_that_is_named_and_no_other(store: Path, command: Command, tmp_path: Path) -> None:
+    [heat] = store.glob("heat-*")
+    other = Path(shutil.copytree(heat, tmp_path / "other" / heat.name))
+    assert command("rm", str(other), "--runs", str(store), "--yes")[0] == 0
+    assert (heat.exists(), other.exists()) == (True, False)
+    for name in ("rm", "show"):
+        code, _, err = command(name, "", "--runs", str(store), *(["--yes"] if name == "rm" else []))
+        assert (code, "name a run: its id, or how that begins" in err) == (2, True)
+    assert heat.exists()
+
+
+def test_clean_deletes_what_a_kill_left_and_nobodys_own(store: Path, command: Command) -> None:
+    [heat] = store.glob("heat-*")
+    own = [store / ".venv.old", store / ".notes.part", heat / ".mine.part"]
+    left = [store / f".123-{heat.name}.part", store / f".removed-{heat.name}-7", heat / ".12-34.part"]
+    for path in (own[0], own[1], left[0], left[1]):
+        path.mkdir()
+    for path in (own[2], left[2]):
+        path.touch()
+    assert {path for path, _ in unused(store)} == set(left)
+    assert command("clean", "--runs", str(store), "--yes")[0] == 0
+    assert [path.exists() for path in (*own, *left)] == [True] * 3 + [False] * 3

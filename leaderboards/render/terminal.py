@@ -23,7 +23,7 @@ from suite.store.result import Result
 
 def result_table(result: Result) -> Table:
     """A run's row, one metric a line, with 95 % intervals for a finite test set."""
-    table = Table(box=SIMPLE, show_header=False, title=result.run_id, title_justify="left")
+    table = Table(box=SIMPLE, show_header=False, title=Text(result.run_id), title_justify="left")
     table.add_row("method", f"{result.method}, {result.arch}, deployed: {deployment(result)}")
     if result.single_pass_accuracy is not None:
         accuracy = f"{percent(result.single_pass_accuracy)} %  of {result.single_pass_images} test images"

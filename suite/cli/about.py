@@ -120,12 +120,14 @@ def values_of(field: dict[str, Any]) -> str:
         return ", ".join(map(str, field["enum"]))
     if "items" in field:
         return f"several: {values_of(field['items'])}"
-    bounds = [f"≥ {field['minimum']:g}"] if "minimum" in field else []
-    bounds += [f"> {field['exclusiveMinimum']:g}"] if "exclusiveMinimum" in field else []
-    bounds += [f"≤ {field['maximum']:g}"] if "maximum" in field else []
-    bounds += [f"< {field['exclusiveMaximum']:g}"] if "exclusiveMaximum" in field else []
+    if "$ref" in field:
+        return "a model's settings"
+    bounds = [f"{sign} {field[end]:,}" for end, sign in BOUNDS.items() if end in field]
     kinds = {"integer": "whole number", "boolean": "true or false", "string": "text", "null": "none"}
-    return " ".join([kinds.get(field.get("type", ""), field.get("type", "")), *bounds])
+    return ", ".join([kinds.get(field.get("type", ""), field.get("type", "")), *bounds])
+
+
+BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 
 
 def architectures(format: Output = Format.table) -> None:
@@ -161,7 +163,7 @@ def datasets(data_root: DataRoot = None, format: Output = Format.table) -> None:
     found = [{"name": name, "loader": path} for name, path in DATASETS.paths().items()]
     show_list(found, format)
     if format is Format.table:
-        out.print(f"looked for under {root}; a folder of your own goes by its path", highlight=False, soft_wrap=True)
+        out.print(f"looked for under {root}; a folder of your own goes by its path", **PLAIN)
 
 
 def illustrate(
@@ -177,7 +179,7 @@ def illustrate(
         print(json.dumps(files))
     else:
         for file in files:
-            out.print(file, highlight=False, soft_wrap=True)
+            out.print(file, **PLAIN)
 
 
 def sync(runs: Runs = RUNS, format: Output = Format.table) -> None:
@@ -198,6 +200,6 @@ def sync(runs: Runs = RUNS, format: Output = Format.table) -> None:
         print(json.dumps({"logged": there, "finished": finished, "tracking_uri": place}))
     else:
         line = f"{there} of {finished} finished runs are in MLflow at {place}"
-        out.print(line, highlight=False, markup=False, soft_wrap=True)
+        out.print(line, **PLAIN)
     if not whole:
         raise typer.Exit(1)

@@ -169,7 +169,7 @@ def import_published(
         elif row["chance"] <= WEAK:  # else its note says so
             said.append(f"arbitrary radii would have been taken with probability {probability(row['chance'])}")
         said.append(f"labels {'not checked: no such test set here' if labels is None else f'as in {labels[1]}'}")
-        out.print("; ".join([*said, *filter(None, [row["note"]])]), highlight=False, markup=False, soft_wrap=True)
+        out.print("; ".join([*said, *filter(None, [row["note"]])]), **PLAIN)
     where = shlex.join(["--board-root", str(board_root)]) if board_root else ""
     out.print(f"next: suite leaderboard {board} {where}".rstrip(), **PLAIN)
 
@@ -209,7 +209,7 @@ def publish(
         print(json.dumps([{"folder": str(place), "new": new} for place, new in done]))
         return
     for place, new in done:
-        out.print(f"{place}{'' if new else ', there already'}", highlight=False, markup=False, soft_wrap=True)
+        out.print(f"{place}{'' if new else ', there already'}", **PLAIN)
 
 
 def serve(

@@ -78,9 +78,10 @@ def experiment(
     if format is Format.json:
         print(json.dumps(folders))
         return
-    out.print(f"{len(folders)} runs; next: suite leaderboard {dataset} --runs {runs}", highlight=False)
+    next_command = shlex.join(["suite", "leaderboard", dataset, "--runs", str(runs)])
+    out.print(f"{len(folders)} runs; next: {next_command}", **PLAIN)
     if written:
-        out.print(f"report: {' and '.join(map(str, written))}", highlight=False, soft_wrap=True)
+        out.print(f"report: {' and '.join(map(str, written))}", **PLAIN)
 
 
 def show_grid(plans: Sequence[Plan], format: Format) -> None:
@@ -88,7 +89,7 @@ def show_grid(plans: Sequence[Plan], format: Format) -> None:
     times = [None if plan.seconds is None else sum(plan.seconds.values()) for plan in plans]
     entries = [
         {"method": plan.spec.method, "arch": plan.spec.arch, "sigma": plan.spec.sigma, "seed": plan.spec.seed}
-        | {"time": time if time is None or format is Format.json else duration(time)}
+        | {"seconds": time if time is None or format is Format.json else duration(time)}
         for plan, time in zip(plans, times, strict=True)
     ]
     show_list(entries, format)

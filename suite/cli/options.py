@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import shlex
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import StrEnum
@@ -16,13 +18,13 @@ import typer
 from rich.console import Console
 
 from suite.errors import UserError
-from suite.progress import speaking
+from suite.progress import logger, speaking
 
 N = TypeVar("N", int, float)
 out = Console()
 if not out.is_terminal:
     out = Console(width=200)  # a file or a pipe has no width of its own
-PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
+PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": True}
 
 
 class Format(StrEnum):
@@ -88,7 +90,7 @@ Trust = Annotated[bool, option("--trust", panel=MACHINE, help="run the code that
 DryRun = Annotated[
     bool, option("--dry-run", panel=MACHINE, help="say what is to be done, with all settings and the time; do nothing")
 ]
-Output = Annotated[Format, option("--format", panel=MACHINE, help="how to print results; json: a line for each")]
+Output = Annotated[Format, option("--format", panel=MACHINE, help="how to print results")]
 Paper = Annotated[bool, typer.Option(help="certified accuracy as in the paper: abstentions dropped, R > r")]
 BoardRoot = Annotated[Path | None, typer.Option(help="where published rows are kept (default: in the package)")]
 RUNS = Path("runs")
@@ -104,7 +106,10 @@ def speaks(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def spoken(*, quiet: bool = False, verbose: bool = False, log_file: Path | None = None, **given: Any) -> None:
+        if quiet and verbose:
+            raise UserError("--quiet and --verbose contradict each other")
         with speaking(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO, log_file):
+            logger.debug(f"command: {shlex.join(map(str, ['suite', *sys.argv[1:]]))}")
             command(**given)
 
     signature = inspect.signature(command, eval_str=True)
@@ -125,7 +130,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if not equals or not name:
         raise UserError(f"--set takes KEY=VALUE, not '{text}'")
     for text in (value, f"[{value}]" if "," in value else ""):
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             return name, json.loads(text)
     return name, value
 
@@ -137,7 +142,7 @@ def numbers(option: str, given: Sequence[str] | None, kind: type[N]) -> list[N]:
     """
     words = [word.strip() for text in given or () for word in text.split(",")]
     try:
-        return [kind(word) for word in words]
+        return list(dict.fromkeys(kind(word) for word in words))
     except ValueError:
         whole = "whole numbers" if kind is int else "numbers"
         raise UserError(f"--{option} takes {whole}, several with commas, not '{','.join(given or ())}'") from None

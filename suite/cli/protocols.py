@@ -145,7 +145,7 @@ def certify(
         str | None, option(panel=PROTOCOL, help="fixed or adaptive: as many draws as decide the radii")
     ] = None,
     radii: Annotated[
-        str | None, option(panel=PROTOCOL, help="adaptive: the radii to decide, as 0.1,0.2 [the board's]")
+        str | None, option(panel=PROTOCOL, help="adaptive: the radii to decide, as 0.1,0.2 (default: the board's)")
     ] = None,
     noise: Annotated[str | None, option(panel=PROTOCOL, help="gaussian, or discrete: exact for 8-bit images")] = None,
     precision: Annotated[str | None, option(panel=PROTOCOL, help="fp32 or bf16, of the certified classifier")] = None,

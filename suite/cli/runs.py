@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -36,6 +37,7 @@ from suite.cli.options import (
     out,
     parse_setting,
 )
+from suite.errors import UserError
 from suite.progress import duration
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ def run(
         str | None, option(panel=PROTOCOL, help="certify: fixed, or adaptive with at most n draws")
     ] = None,
     radii: Annotated[
-        str | None, option(panel=PROTOCOL, help="certify, adaptive: the radii to decide [the board's]")
+        str | None, option(panel=PROTOCOL, help="certify, adaptive: the radii to decide (default: the board's)")
     ] = None,
     noise: Annotated[
         str | None, option(panel=PROTOCOL, help="certify: gaussian, or discrete: exact for 8-bit images")
@@ -119,6 +121,8 @@ def run(
 def each(given: dict[str, Any]) -> list[dict[str, Any]]:
     """Settings with several seeds or σ as those of one run each: all σ of a seed before the next seed."""
     several = {name: given.pop(name) for name in ("seed", "sigma") if isinstance(given.get(name), list)}
+    if empty := [name for name, values in several.items() if not values]:
+        raise UserError(f"{empty[0]} = []: give at least one")
     return [given | dict(zip(several, values, strict=True)) for values in product(*several.values())]
 
 
@@ -141,34 +145,42 @@ def carry_out(
     from suite.experiments.plan import make_plan
     from suite.pipeline import run
     from suite.spec.run_spec import RunSpec
+    from suite.store.read import check_store
 
+    check_store(machine.runs)
     specs = [RunSpec(**settings) for settings in given]
     if dry_run:
-        show_plan(make_plan(specs, machine), machine.runs, dry_run)
+        show_plan(make_plan(specs, machine, train=train), machine, dry_run)
         return
     one = len(specs) == 1
     for path in [run(specs[0], machine, train=train).path] if one else do_all(specs, machine):
         yield json.loads((path / "result.json").read_text()) | {"folder": str(path)}
 
 
-def show_plan(plans: Sequence[Plan], runs: Path, format: Format) -> None:
-    """Each run that is to be made: its folder, its settings, its command, and the time of each part of it."""
+def show_plan(plans: Sequence[Plan], machine: Machine, format: Format) -> None:
+    """Each run that is to be made: its folder, its settings, its command, and the time of each part of it.
+
+    The folder's name depends on the images: it is not known where they are not there.
+    """
     from suite.spec.shell_line import command
 
+    places = {"--runs": machine.runs, "--data-root": machine.data_root}
+    where = "".join(f" {shlex.join([name, str(path)])}" for name, path in places.items() if path not in (None, RUNS))
     for plan in plans:
         spec, seconds = plan.spec, plan.seconds
+        folder = None if seconds is None else str(machine.runs / spec.name)
+        again = command(spec, spec.protocols) + where
         if format is Format.json:
-            about = {"folder": str(runs / spec.name), "command": command(spec, spec.protocols), "seconds": seconds}
-            print(json.dumps(about | {"spec": spec.to_json()}))
+            print(json.dumps({"folder": folder, "command": again, "seconds": seconds, "spec": spec.to_json()}))
             continue
-        out.print(f"{runs / spec.name}", **PLAIN)
+        out.print(folder or f"{spec.method} on {spec.dataset}", **PLAIN)
         for line in describe_spec(spec):
             out.print(f"  {line}", **PLAIN)
-        out.print(f"  command: {command(spec, spec.protocols)}", **PLAIN)
+        out.print(f"  command: {again}", **PLAIN)
         if seconds is not None:
             named = {name.removeprefix(f"{spec.name} "): duration(time) for name, time in seconds.items()}
             parts = ", ".join(f"{name} {time}" for name, time in named.items())
-            out.print(f"  about {duration(sum(seconds.values()))}" + (f": {parts}" if parts else ": all is there"))
+            out.print(f"  about {duration(sum(seconds.values()))}: {parts or 'all is there'}", **PLAIN)
     if format is Format.table and len(plans) > 1:
         total = duration(sum(sum((plan.seconds or {}).values()) for plan in plans))
         out.print(f"{len(plans)} runs, about {total}", **PLAIN)
@@ -197,5 +209,6 @@ def show_result(result: dict[str, Any], format: Format) -> None:
     from suite.store.result import Result
 
     out.print(result_table(Result.from_file(Path(result["folder"]) / "result.json")))
-    out.print(f"records, model and environment: {result['folder']}", highlight=False, soft_wrap=True)
-    out.print(f"next: suite leaderboard {result['dataset']} --runs {Path(result['folder']).parent}", highlight=False)
+    out.print(f"records, model and environment: {result['folder']}", **PLAIN)
+    next_command = ["suite", "leaderboard", result["dataset"], "--runs", str(Path(result["folder"]).parent)]
+    out.print(f"next: {shlex.join(next_command)}", **PLAIN)

@@ -35,7 +35,7 @@ def list_runs(runs: Runs = RUNS, format: Output = Format.table) -> None:
         for entry in inventory(runs)
     ]
     if not entries and format is Format.table:
-        out.print(f"no runs in {runs}: 'suite run --method heat --dataset digits' makes one", highlight=False)
+        out.print(f"no runs in {runs}: 'suite run --method heat --dataset digits' makes one", **PLAIN)
         return
     show_list(entries, format)
 
@@ -80,7 +80,8 @@ def rm(run: RunIds, runs: Runs = RUNS, yes: Yes = False) -> None:
     agree([f"{folder.name}, {state_of(folder)}, {megabytes(size_of(folder))}" for folder in folders], yes)
     for folder in folders:
         remove(folder)
-    out.print(f"{len(folders)} runs deleted; 'suite clean' deletes models that no run needs any more", **PLAIN)
+    deleted = "1 run" if len(folders) == 1 else f"{len(folders)} runs"
+    out.print(f"{deleted} deleted; 'suite clean' deletes models that no run needs any more", **PLAIN)
 
 
 def clean(runs: Runs = RUNS, yes: Yes = False) -> None:

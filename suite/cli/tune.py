@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from suite.cli.options import (
+    PLAIN,
     RUNS,
     BatchSize,
     DataRoot,
@@ -57,14 +58,18 @@ def tune(
     ] = None,
     study: Annotated[str | None, typer.Option(help="its name (default: from method, data set and search)")] = None,
     storage: Url = None,
-    sampler: Annotated[str | None, typer.Option(help="tpe, gp, cma-es, nsga-ii, random or grid [tpe]")] = None,
+    sampler: Annotated[str | None, typer.Option(help="tpe, gp, cma-es, nsga-ii, random or grid (default: tpe)")] = None,
     pruner: Annotated[
-        str | None, typer.Option(help="quartile, median, halving or none; with one objective [quartile]")
+        str | None, typer.Option(help="quartile, median, halving or none; with one objective (default: quartile)")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="of the sampler [0]")] = None,
-    validation: Annotated[float | None, typer.Option(help="share of the training images to measure on [0.2]")] = None,
-    n: Annotated[int | None, typer.Option(help="draws for a trial's certificates, at most [1000]")] = None,
-    images: Annotated[int | None, typer.Option(min=1, help="validation images to certify, at most [300]")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="of the sampler (default: 0)")] = None,
+    validation: Annotated[
+        float | None, typer.Option(help="share of the training images to measure on (default: 0.2)")
+    ] = None,
+    n: Annotated[int | None, typer.Option(help="draws for a trial's certificates (default: 1000)")] = None,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="validation images to certify, at most (default: 300)")
+    ] = None,
     profile: Profile = None,
     settings: Settings = None,
     then: Annotated[str | None, typer.Option(help="run: run the best trial's settings on the test set")] = None,
@@ -120,7 +125,7 @@ def list_studies(context: typer.Context, runs: Runs = RUNS, storage: Url = None,
     if found or format is Format.json:
         show_list(found, format)
     else:
-        out.print("no study yet; begin one: suite tune --method heat --dataset digits", highlight=False)
+        out.print("no study yet; begin one: suite tune --method heat --dataset digits", **PLAIN)
 
 
 @studies.command()
@@ -141,7 +146,7 @@ def show_study(study: optuna.Study, format: Format) -> None:
         print(json.dumps(content.to_json()))
         return
     for line in describe_study(content):
-        out.print(line, highlight=False, markup=False, soft_wrap=True)
+        out.print(line, **PLAIN)
 
 
 def describe_study(report: StudyReport) -> list[str]:

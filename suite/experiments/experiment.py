@@ -68,11 +68,11 @@ def load_experiment(name: str) -> Experiment:
         raise unknown("experiment", name, known)
     try:
         return Experiment(**tomllib.loads(file.read_text(encoding="utf-8")))
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{file}: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{file}: {first['loc'][0]}: {first['msg']}") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UserError(f"{file} is not the TOML file of an experiment: {error}") from error
 
 
 def runs_of(experiment: Experiment, dataset: str | None = None, **given: object) -> list[RunSpec]:
@@ -121,7 +121,8 @@ def carry_out(specs: Sequence[RunSpec], machine: Machine) -> Iterator[Path]:
             logger.error(f"{spec.name} failed: {error}")
             failed.append(spec.name)
     if failed:
-        raise UserError(f"{len(failed)} of {len(specs)} runs failed: {', '.join(failed)}; the others are finished")
+        others = "; the others are finished" if len(failed) < len(specs) else ""
+        raise UserError(f"{len(failed)} of {len(specs)} runs failed: {', '.join(failed)}{others}")
 
 
 def count_passes(specs: Iterable[RunSpec], data: Dataset, machine: Machine) -> float:

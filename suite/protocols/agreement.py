@@ -55,6 +55,10 @@ class Agreement(Frozen):
 def resolve(section: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
     """The settings, with the stochastic model that the row's single pass stands for made whole by its own recipe."""
     against, stands_for = section.get("against") or {}, METHODS.get(run["method"]).stands_for
+    if not isinstance(against, dict):
+        raise UserError(
+            f"agreement.against is a model's settings, not {against!r}: --set agreement.against.SETTING=VALUE"
+        )
     if against and not stands_for and "method" not in against:
         raise UserError(f"{run['method']} stands for no other method: agreement.against needs a method")
     if (stands_for or against) and "training" not in against:  # a finished run's is whole

@@ -10,13 +10,14 @@ from methods import METHODS
 from suite.errors import UserError, unknown
 from suite.ranges import Scale, check, one_line
 from suite.spec.model_spec import ModelSpec, missing_bound
-from suite.spec.names import merge, nest
+from suite.spec.names import check_kinds, merge, nest
 from suite.spec.profiles import PROFILES, default_profile, fast_precision
 from suite.spec.sections import PROTOCOLS
 
 
 def fill_in(given: dict[str, Any]) -> dict[str, Any]:
     """The complete, nested settings of a run from those `given`."""
+    check_kinds(given)
     for needed in ("method", "dataset"):
         if needed not in given:
             raise UserError(f"a run needs a {needed}")

@@ -9,13 +9,31 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from suite.errors import UserError
-from suite.spec.sections import Training, section_types
+from suite.spec.sections import PROTOCOLS, Training, section_types
 
 if TYPE_CHECKING:
     from methods import Method
 
 RUN = ("method", "dataset", "data", "arch", "sigma", "seed", "start", "profile", "protocols")
+TEXTS = ("method", "dataset", "profile", "arch", "init")
+TABLES = ("training", "parameters", "start", *(name for name in PROTOCOLS.builtin if name != "accuracy"))
 FLAT = ("training", "certify", "parameters")  # sections whose settings need no dotted name
+
+
+def check_kinds(given: Mapping[str, Any]) -> None:
+    """Raise UserError for a value that is none of its kind: names are text, sections and models are tables."""
+    for name, value in given.items():
+        last = name.rpartition(".")[2]
+        if last in TEXTS and name in (last, f"start.{last}") and not (isinstance(value, str) and value):
+            raise UserError(f"{name} is a name, not {value!r}")
+        if name in ("sigma", "seed") and isinstance(value, bool):
+            raise UserError(f"{name} is a number, not {value!r}")
+        if last in TABLES and name.count(".") < 2 and not isinstance(value, dict) and (last, value) != ("start", None):
+            raise UserError(f"{name} is a section of settings, not {value!r}: --set {name}.SETTING=VALUE")
+    protocols = given.get("protocols", "all")
+    listed = isinstance(protocols, list | tuple) and all(isinstance(name, str) for name in protocols)
+    if not protocols or not (isinstance(protocols, str) or listed):
+        raise UserError(f"protocols are names, with commas, or all, not {protocols!r}")
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import shutil
+import stat
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,25 +19,36 @@ from suite.errors import UserError
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that `path` holds either what it held before or all of `content`, on the disk.
 
-    A symbolic link stays one: the file that it leads to is written. So does a device or a pipe: it gets the content.
+    A symbolic link stays one: the file that it leads to is written. So do a device, a pipe and what lies in /dev and
+    /proc, as /dev/stdout: they get the content, after what they have.
     """
-    path = path.resolve() if path.is_symlink() else path
-    if path.exists() and not path.is_file() and not path.is_dir():
-        path.write_bytes(content)
+    status = path.stat() if path.exists() else None
+    is_system = path.absolute().as_posix().startswith(("/dev/", "/proc/"))
+    if status and not stat.S_ISDIR(status.st_mode) and (is_system or not stat.S_ISREG(status.st_mode)):
+        with path.open("ab") as there:
+            there.write(content)
         return
-    beside = path.parent / f".{os.getpid()}-{threading.get_ident()}.part"
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    beside = target.parent / f".{os.getpid()}-{threading.get_ident()}.part"
     try:
         with beside.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        if status:
+            beside.chmod(stat.S_IMODE(status.st_mode))
+        beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
 
 
 def replace_folder(path: Path, content: Mapping[str, bytes]) -> None:
-    """Make the folder `path` hold these files and no others: at any moment all of them, or what it held before."""
+    """Make the folder `path` hold these files and no others: at any moment all of them, or what it held before.
+
+    (Where the system cannot exchange two names at once there is a moment between, at which it is not there.)
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{os.getpid()}-{path.name}.part")
     try:

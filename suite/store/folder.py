@@ -38,6 +38,8 @@ class Folder(Generic[S]):
     def open(self, environment: dict[str, Any]) -> None:
         """Make the folder or, where it is there, make sure that it is this model's."""
         self.path.mkdir(parents=True, exist_ok=True)
+        for left in self.path.glob(".*.part"):  # of a process that was killed: this one holds the folder
+            left.unlink(missing_ok=True)
         known = (self.path / "spec.json").exists()
         if known:
             self.check(self.read_spec())

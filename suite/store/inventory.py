@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from suite.store.files import read_json
 from suite.store.locks import hold, is_free, lock_of
 from suite.store.read import read_spec, run_folders
 
-LEFTOVERS = (".removed-*", ".*.part", ".*.old")  # of a kill while a folder was removed or replaced
+LEFTOVER = re.compile(r"\.(removed-.+-\d+|\d+-.+\.part(\.old)?)")  # of a kill while something was removed or replaced
 State = Literal["finished", "unfinished", "at work"]
 
 
@@ -74,8 +75,8 @@ def unused(runs: Path) -> list[tuple[Path, int]]:
             weights.add(Path(str(spec.parameters.get("file", ""))).name)
     models = [folder for folder in sorted(runs.glob("models/[!.]*")) if folder.is_dir() and folder.name not in needed]
     files = [file for file in sorted(runs.glob("weights/*.safetensors")) if file.name not in weights]
-    hidden = [path for place in (runs, runs / "models") for name in LEFTOVERS for path in sorted(place.glob(name))]
-    left = [folder for folder in hidden if folder.is_dir()]
+    hidden = [path for place in ("", "models/", "*/", "models/*/") for path in sorted(runs.glob(f"{place}.*"))]
+    left = [path for path in hidden if LEFTOVER.fullmatch(path.name)]
     return [(path, size_of(path)) for path in (*models, *files, *left)]
 
 

@@ -53,6 +53,8 @@ def run_folders(*stores: Path) -> dict[str, Path]:
 
 def find_run(name: str, runs: Path) -> Path:
     """A run's folder, by its id, by the beginning of its id, or by its path. Raises UserError where there is none."""
+    if not name:
+        raise UserError("name a run: its id, or how that begins")
     if (Path(name) / "spec.json").exists():
         return Path(name)
     folders = {known: folder for known, folder in run_folders(runs).items() if known.startswith(name)}
