@@ -23,7 +23,7 @@ QUICK: dict[str, Any] = {
         "epochs": 8, "batch_size": 256, "optimizer": "adamw", "lr": 8e-3, "schedule": "one-cycle", "weight_decay": 0.0,
         "augmentation": "flip",
     },
-    "parameters": {"rho": 0.4},
+    "parameters": {"rho": 0.35},
 }  # fmt: skip
 DEMO: dict[str, Any] = {
     "arch": "lipschitz-small-w16",

@@ -28,7 +28,7 @@ class LipschitzHeat(Margin[LipschitzSettings]):
 
     recipes: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": DEMO | {"training": DEMO["training"] | {"epochs": 1, "batch_size": 8}},
-        "quick": QUICK | {"training": QUICK["training"] | {"epochs": 1}},
+        "quick": QUICK | {"training": QUICK["training"] | {"epochs": 1}, "parameters": {"rho": 0.4}},
         "paper": PAPER | {"training": PAPER["training"] | {"epochs": 1}},
     }
     tunable: ClassVar[dict[str, str]] = {"lr": "1e-3:2e-2:log", "rho": "0.05:0.5"}
