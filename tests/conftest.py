@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 pytest.register_assert_rewrite("helpers")
 
+from helpers import warm  # noqa: E402
 from helpers.cli import Cli  # noqa: E402
 from helpers.shared import SHARED  # noqa: E402
 
@@ -31,6 +33,15 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture
 def suite(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
     return Cli(capsys, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def warm_suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A script that does what `suite` does, each time in a process of its own, without the seconds of its imports."""
+    server, script = warm.start(tmp_path_factory.mktemp("warm"))
+    yield script
+    server.kill()
+    server.wait()
 
 
 @pytest.fixture

@@ -103,11 +103,11 @@ needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="the cases do not li
 
 
 @pytest.fixture
-def outcome(tmp_path: Path) -> Callable[[str], str]:
+def outcome(tmp_path: Path, warm_suite: Path) -> Callable[[str], str]:
     """Runs a case with this checkout's commands; gives all that it prints."""
     suite = tmp_path / "suite"
     few = 'if [ "$1" = import ]; then set -- "$@" --few; fi'  # the cases' logs have 20 images
-    suite.write_text(f'#!/bin/sh\n{few}\nexec "{sys.executable}" -m suite "$@"\n')
+    suite.write_text(f'#!/bin/sh\n{few}\nexec "{warm_suite}" "$@"\n')
     suite.chmod(0o755)
     own = {
         "SUITE": str(suite),

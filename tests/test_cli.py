@@ -445,4 +445,6 @@ def test_a_run_whose_checkpoint_is_gone(suite: Cli, finished: Path, tmp_path: Pa
     for file in (tmp_path / "runs").rglob("heat-*/model.safetensors"):
         file.unlink()
     [whole] = [f.parent for f in (tmp_path / "runs").glob("heat-*/accuracy-*.jsonl")]
-    assert "is gone" in suite.mistake("attack", whole.name, "--runs", str(tmp_path / "runs"), "--no-track")
+    assert "is neither in its folder nor in" in suite.mistake(
+        "attack", whole.name, "--runs", str(tmp_path / "runs"), "--no-track"
+    )

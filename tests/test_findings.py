@@ -78,9 +78,9 @@ def test_the_passes_of_the_experiments_are_those_of_the_code(monkeypatch: pytest
 
 
 def test_the_board_in_the_documentation_is_cifar10s() -> None:
-    [content] = [
+    content = next(
         content for _, language, content in blocks(DOCS / "how-to" / "adding-a-board.md") if language == "toml"
-    ]
+    )
     settings = tomllib.loads(content)
     assert Board(**settings | {"radii": tuple(settings["radii"])}) == load_board("cifar10")
     assert fields_of(DOCS / "how-to" / "adding-a-board.md", "Adding a board", "field") == {*settings}

@@ -87,7 +87,7 @@ def blocks_below(heading: str) -> list[tuple[str, str]]:
     return [(found["language"], found["content"]) for found in BLOCK.finditer(text)]
 
 
-def carry_out(blocks: Iterable[tuple[str, str]], place: Path) -> str:
+def carry_out(blocks: Iterable[tuple[str, str]], place: Path, suite: Path) -> str:
     """Write the files that the page shows, and do its commands; what the last of them prints.
 
     A program's first line says in which file it stands.
@@ -101,10 +101,10 @@ def carry_out(blocks: Iterable[tuple[str, str]], place: Path) -> str:
         assert language == "sh"
         for line in filter(None, content.replace("\\\n", " ").splitlines()):
             words = shlex.split(line)
-            python = [sys.executable] if words[0] == "python" else [sys.executable, "-m", "suite"]
+            program = sys.executable if words[0] == "python" else str(suite)
             paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
             done = subprocess.run(
-                [*python, *words[1:]],
+                [program, *words[1:]],
                 cwd=place, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths},
             )  # fmt: skip
             assert done.returncode == 0, (line, done.stderr)
@@ -141,8 +141,8 @@ def full_row(place: Path, printed: str) -> dict[str, Any]:
         ("A checkpoint of Cohen et al.'s code", r"resnet8-b"),
     ],
 )
-def test_the_commands_of_the_page_end_in_a_full_row(tmp_path: Path, heading: str, arch: str) -> None:
+def test_the_commands_of_the_page_end_in_a_full_row(tmp_path: Path, warm_suite: Path, heading: str, arch: str) -> None:
     if "Cohen" in heading:
         train_as_cohen(tmp_path)
-    row = full_row(tmp_path, carry_out(blocks_below(heading), tmp_path))
+    row = full_row(tmp_path, carry_out(blocks_below(heading), tmp_path, warm_suite))
     assert re.fullmatch(arch, row["arch"])
