@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,7 @@ from suite.errors import UserError
 console = Console(stderr=True)
 LOG_EVERY = 30.0  # seconds between lines where there is no terminal
 FIRST_AFTER = 4.0  # seconds until the first of them that knows a time
+SILENCE = 3.0  # seconds after which a command that has said nothing yet says that it is loading
 ENOUGH = 0.01  # of the steps are made before a time left is said
 COUNTS = {"counts": True}  # marks the lines that a bar takes the place of
 
@@ -24,7 +26,10 @@ COUNTS = {"counts": True}  # marks the lines that a bar takes the place of
 class OnConsole(logging.Handler):
     """Lines as they are; yellow where they warn. At level WARNING no bar is shown either."""
 
+    silent = True
+
     def emit(self, record: logging.LogRecord) -> None:
+        self.silent = False
         if not (hasattr(record, "counts") and console.is_terminal):
             style = "yellow" if record.levelno >= logging.WARNING else ""
             console.print(
@@ -47,6 +52,11 @@ on_console = OnConsole(logging.INFO)
 logger.addHandler(on_console)
 
 
+def _break_silence() -> None:
+    if on_console.silent:
+        logger.info("loading: libraries, and the images")
+
+
 @contextmanager
 def speaking(level: int, file: Path | None) -> Iterator[None]:
     """Lines from `level` on are on the console meanwhile; all of them are added to `file`, with their times.
@@ -58,6 +68,10 @@ def speaking(level: int, file: Path | None) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"cannot write the log {file}: {error.strerror}") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    on_console.silent = True
+    loading = threading.Timer(SILENCE, _break_silence)
+    loading.daemon = True
+    loading.start()
     logger.addHandler(handler)
     before = on_console.level
     on_console.setLevel(level)
@@ -69,6 +83,7 @@ def speaking(level: int, file: Path | None) -> Iterator[None]:
         )
         raise
     finally:
+        loading.cancel()
         on_console.setLevel(before)
         logger.removeHandler(handler)
         with suppress(OSError):

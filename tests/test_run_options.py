@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
@@ -219,6 +220,20 @@ def test_what_is_said_on_the_console_and_in_a_file(tmp_path: Path, capsys: pytes
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} WARNING a warning", lines[-1])
     with pytest.raises(UserError, match="cannot write the log"), speaking(20, tmp_path / "none" / "log.txt"):
         pass
+
+
+def test_a_command_that_loads_for_long_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "SILENCE", 0.05)
+    with speaking(20, None):
+        sleep(0.3)
+    with speaking(20, None):
+        logger.info("a step")
+        sleep(0.3)
+    with speaking(30, None):
+        sleep(0.3)
+    assert capsys.readouterr().err.splitlines() == ["loading: libraries, and the images", "a step"]
 
 
 @pytest.mark.slow
