@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch import nn
 from methods.foreign import Checkpoint
 from suite import data as datasets
 from suite.data import Dataset
+from suite.data.dataset import Facts
 from suite.errors import UserError
 from suite.networks.allocator import keep_memory
 from suite.networks.architecture import Shape
@@ -87,12 +88,10 @@ def run(
     keep_memory()
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.allow_tf32 = False  # fp32 is to mean fp32 on every device
-    known = data.facts if data else datasets.facts(spec.dataset)
-    if known:
-        check(spec, *known, machine, train=train)
-    data = data or datasets.load(spec.dataset, machine.data_root)
-    if not known:
-        check(spec, *data.facts, machine, train=train)
+    if data:
+        check([spec], data.facts, machine, train=train)
+    else:
+        data = load_for([spec], machine, train=train)
     spec = spec.on(data.fingerprint)
     migrate(machine.runs)
     folder = RunFolder(machine.runs / spec.name, spec)
@@ -136,12 +135,24 @@ def memory_explained(spec: RunSpec, machine: Machine) -> Iterator[None]:
         ) from error
 
 
-def check(spec: RunSpec, classes: int, shape: Shape, machine: Machine, *, train: bool = True) -> None:
-    """Raise UserError, before anything is read or made, where a run cannot be made of such data."""
-    if train:
-        check_checkpoints(spec.model, classes, shape, machine)
-    if spec.certify.top >= classes:
-        raise UserError(f"the top-{spec.certify.top} rule needs more than the {classes} classes here")
+def load_for(specs: Sequence[RunSpec], machine: Machine, *, train: bool = True, download: bool = True) -> Dataset:
+    """The data set of runs, which are checked as early as can be: before it is read, where its facts are known."""
+    if known := datasets.facts(specs[0].dataset):
+        check(specs, known, machine, train=train)
+    data = datasets.load(specs[0].dataset, machine.data_root, download=download)
+    if not known:
+        check(specs, data.facts, machine, train=train)
+    return data
+
+
+def check(specs: Sequence[RunSpec], facts: Facts, machine: Machine, *, train: bool = True) -> None:
+    """Raise UserError, before anything is read or made, where runs cannot be made of such data."""
+    classes, shape = facts
+    for spec in specs:
+        if train:
+            check_checkpoints(spec.model, classes, shape, machine)
+        if spec.certify.top >= classes:
+            raise UserError(f"the top-{spec.certify.top} rule needs more than the {classes} classes here")
 
 
 def need_model(spec: RunSpec, machine: Machine) -> None:

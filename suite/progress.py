@@ -58,7 +58,7 @@ def _break_silence() -> None:
 
 
 @contextmanager
-def speaking(level: int, file: Path | None) -> Iterator[None]:
+def verbosity(level: int, file: Path | None) -> Iterator[None]:
     """Lines from `level` on are on the console meanwhile; all of them are added to `file`, with their times.
 
     Raises UserError where it cannot be written.
@@ -141,3 +141,8 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def megabytes(size: int) -> str:
+    """Bytes as '1.2 MB' or '0.4 kB'."""
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"

@@ -12,7 +12,7 @@ import pytest
 pytest.register_assert_rewrite("helpers")
 
 from helpers import warm  # noqa: E402
-from helpers.cli import Cli  # noqa: E402
+from helpers.cli import Cli, succeed, tiny  # noqa: E402
 from helpers.shared import SHARED  # noqa: E402
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -50,3 +50,11 @@ def cifar10() -> Path:
     if not (SHARED / "data" / "cifar10").is_dir():
         pytest.skip("the real CIFAR-10 does not lie beside this checkout (../shared/data/cifar10)")
     return SHARED / "data"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with one finished run."""
+    runs = tmp_path_factory.mktemp("runs")
+    succeed(*tiny(runs))
+    return runs

@@ -19,7 +19,7 @@ from suite.cli.about import values_of
 from suite.errors import UserError
 from suite.networks.architectures import build
 from suite.networks.weights import file_digest
-from suite.progress import logger, progress, speaking
+from suite.progress import logger, progress, verbosity
 from suite.spec.run_spec import RunSpec
 
 QUICK = {"method": "baseline", "dataset": "digits", "profile": "demo", "epochs": 0.2, "n": 20, "images": 2}
@@ -209,7 +209,7 @@ def test_the_time_left_is_that_of_the_work_done_so_far(clock: Clock, capsys: pyt
 def test_what_is_said_on_the_console_and_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "log.txt"
     for level in (10, 20, 30):
-        with speaking(level, file):
+        with verbosity(level, file):
             logger.debug("a detail")
             logger.info("a step")
             logger.warning("a warning")
@@ -218,7 +218,7 @@ def test_what_is_said_on_the_console_and_in_a_file(tmp_path: Path, capsys: pytes
     lines = file.read_text().splitlines()
     assert len(lines) == 9
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} WARNING a warning", lines[-1])
-    with pytest.raises(UserError, match="cannot write the log"), speaking(20, tmp_path / "none" / "log.txt"):
+    with pytest.raises(UserError, match="cannot write the log"), verbosity(20, tmp_path / "none" / "log.txt"):
         pass
 
 
@@ -226,12 +226,12 @@ def test_a_command_that_loads_for_long_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(module, "SILENCE", 0.05)
-    with speaking(20, None):
+    with verbosity(20, None):
         sleep(0.3)
-    with speaking(20, None):
+    with verbosity(20, None):
         logger.info("a step")
         sleep(0.3)
-    with speaking(30, None):
+    with verbosity(30, None):
         sleep(0.3)
     assert capsys.readouterr().err.splitlines() == ["loading: libraries, and the images", "a step"]
 

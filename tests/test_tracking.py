@@ -15,8 +15,9 @@ from helpers.known import records_file
 
 from suite import RunSpec, run
 from suite.pipeline import Machine
+from suite.spec.names import flatten
 from suite.store.mlflow import connect, log, sync
-from suite.store.mlflow.content import flatten, make_metrics
+from suite.store.mlflow.content import make_metrics
 
 mlflow = pytest.importorskip("mlflow")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -31,6 +31,7 @@ def methods(
 ) -> None:
     """List the methods, or say all of one: its settings with their ranges, its recipes, what it starts from."""
     from methods import METHODS, Method
+    from suite.spec.names import flatten
 
     def describe(name: str, kind: type[Method[Any]]) -> dict[str, Any]:
         settings = {name: field.default for name, field in kind.Parameters.model_fields.items()}
@@ -40,11 +41,11 @@ def methods(
         show_list(list_registry(METHODS, describe, format), format)
         return
     found = METHODS.get(name)
-    facts = {
+    facts: dict[str, Any] = {
         "deployed": found.deployed, "starts from": found.starts_from, "uses labels": found.uses_labels,
         "trains with noise": found.uses_sigma, "tunable": found.tunable,
     }  # fmt: skip
-    facts |= {f"recipe {profile}": dict(dotted(recipe)) for profile, recipe in found.recipes.items()}
+    facts |= {f"recipe {profile}": flatten(recipe) for profile, recipe in found.recipes.items()}
     show_one(name, found.summary, inspect.getdoc(found) or "", facts, found.Parameters, format)
 
 
@@ -87,15 +88,6 @@ def show_one(
             out.print(f"{fact}: {plain_text(value)}", **PLAIN)
     if entries:
         out.print(plain_table(entries))
-
-
-def dotted(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings by their dotted names."""
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from dotted(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def describe_settings(settings: type[BaseModel]) -> list[dict[str, Any]]:

@@ -11,6 +11,8 @@ import typer
 from suite.cli.options import PLAIN, RUNS, Format, Output, Runs, out, run_ids
 from suite.errors import UserError
 
+FEW = 10  # faults of a run that are printed
+
 
 def verify(
     run: Annotated[
@@ -54,15 +56,12 @@ def verify(
 
 def doctor(runs: Runs = RUNS, format: Output = Format.table) -> None:
     """Say what is odd in the store, and what to do about it."""
-    from suite.store.doctor import examine
+    from suite.store.doctor import find_oddities
 
-    found = list(examine(runs))
+    found = list(find_oddities(runs))
     if format is Format.json:
         print(json.dumps([asdict(finding) | {"path": str(finding.path)} for finding in found]))
     elif not found:
         out.print(f"nothing is odd in {runs}", **PLAIN)
     for finding in found if format is Format.table else ():
         out.print(f"{finding.path}: {finding.what}\n  {finding.do}", **PLAIN)
-
-
-FEW = 10

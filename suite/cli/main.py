@@ -11,7 +11,7 @@ import typer
 
 import suite
 from suite.cli import about, boards, check, experiment, protocols, runs, store, tune
-from suite.cli.options import speaks
+from suite.cli.options import with_verbosity
 from suite.cli.terminal import print_anywhere
 from suite.errors import UserError
 from suite.progress import visible
@@ -24,7 +24,7 @@ def add_protocols(names: Collection[str]) -> None:
     taken |= {group.name for group in app.registered_groups} | {"accuracy"}
     for name in PROTOCOLS.paths():
         if name in names and name not in taken:
-            add(speaks(protocols.protocol_command(name)), EXAMINE, name, help=PROTOCOLS.summary(name))
+            add(with_verbosity(protocols.protocol_command(name)), EXAMINE, name, help=PROTOCOLS.summary(name))
 
 
 def add(command: Callable[..., None], panel: str, name: str | None = None, **more: Any) -> None:
@@ -35,12 +35,12 @@ RUN, EXAMINE, SHOW, KEEP, LIST = (
     "Make runs", "Put a run or a checkpoint through a protocol", "Boards and reports", "Keep house", "What there is"
 )  # fmt: skip
 app = typer.Typer(pretty_exceptions_enable=False)
-add(speaks(runs.run), RUN)
-add(speaks(runs.demo), RUN)
-add(speaks(experiment.experiment), RUN)
-add(speaks(tune.tune), RUN)
+add(with_verbosity(runs.run), RUN)
+add(with_verbosity(runs.demo), RUN)
+add(with_verbosity(experiment.experiment), RUN)
+add(with_verbosity(tune.tune), RUN)
 app.add_typer(tune.studies, name="studies", rich_help_panel=RUN)
-add(speaks(protocols.certify), EXAMINE)
+add(with_verbosity(protocols.certify), EXAMINE)
 add_protocols(PROTOCOLS.builtin.keys() - {"accuracy", "certify"})  # a part of every run; a command with its own options
 app.command(hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(experiment.study)
 add(boards.leaderboard, SHOW)

@@ -18,9 +18,9 @@ import typer
 from rich.console import Console
 
 from suite.errors import UserError
-from suite.progress import logger, speaking
+from suite.progress import logger, verbosity
 
-N = TypeVar("N", int, float)
+Number = TypeVar("Number", int, float)
 out = Console()
 if not out.is_terminal:
     out = Console(width=200)  # a file or a pipe has no width of its own
@@ -79,6 +79,18 @@ Deployed = Annotated[
 Settings = Annotated[
     list[str] | None, option("--set", panel=WHAT, metavar="KEY=VALUE", help="any other setting; see 'suite methods'")
 ]
+N0 = Annotated[int | None, option(panel=HOW_LONG, help="certify a vote: selection draws")]
+N = Annotated[int | None, option(panel=HOW_LONG, help="certify a vote: estimation draws; adaptive: at most")]
+Images = Annotated[int | None, option(panel=HOW_LONG, help="how many test images to certify")]
+Alpha = Annotated[float | None, option(panel=PROTOCOL, help="certify a vote: failure probability")]
+Sampling = Annotated[
+    str | None, option(panel=PROTOCOL, help="certify: fixed, or adaptive: as many draws as decide the radii")
+]
+Radii = Annotated[
+    str | None, option(panel=PROTOCOL, help="certify, adaptive: radii to decide, as 0.1,0.2 (default: the board's)")
+]
+Noise = Annotated[str | None, option(panel=PROTOCOL, help="certify: gaussian, or discrete: exact for 8-bit images")]
+Precision = Annotated[str | None, option(panel=PROTOCOL, help="certify: fp32 or bf16, of the classifier")]
 DataRoot = Annotated[Path | None, option(panel=MACHINE, help="where data sets lie (default: $SUITE_DATA or ./data)")]
 Runs = Annotated[Path, option(panel=MACHINE, help="where runs are kept")]
 Device = Annotated[str, option(panel=MACHINE, help="cpu, cuda, or auto")]
@@ -96,7 +108,7 @@ BoardRoot = Annotated[Path | None, typer.Option(help="where published rows are k
 RUNS = Path("runs")
 
 
-def speaks(command: Callable[..., None]) -> Callable[..., None]:
+def with_verbosity(command: Callable[..., None]) -> Callable[..., None]:
     """A command of long work with three more options: how much it says on standard error, and in a log file."""
     more = {
         "quiet": Annotated[bool, option("--quiet", "-q", panel=MACHINE, help="say what warns, and nothing else")],
@@ -105,10 +117,12 @@ def speaks(command: Callable[..., None]) -> Callable[..., None]:
     }
 
     @wraps(command)
-    def spoken(*, quiet: bool = False, verbose: bool = False, log_file: Path | None = None, **given: Any) -> None:
+    def verbose_command(
+        *, quiet: bool = False, verbose: bool = False, log_file: Path | None = None, **given: Any
+    ) -> None:
         if quiet and verbose:
             raise UserError("--quiet and --verbose contradict each other")
-        with speaking(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO, log_file):
+        with verbosity(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO, log_file):
             logger.debug(f"command: {shlex.join(map(str, ['suite', *sys.argv[1:]]))}")
             command(**given)
 
@@ -119,9 +133,9 @@ def speaks(command: Callable[..., None]) -> Callable[..., None]:
         for name, kind in more.items()
     ]
     given = [each.replace(kind=keyword) for each in signature.parameters.values()]
-    spoken.__signature__ = signature.replace(parameters=given + added)  # type: ignore[attr-defined]
-    spoken.__annotations__ = {each.name: each.annotation for each in given + added}
-    return spoken
+    verbose_command.__signature__ = signature.replace(parameters=given + added)  # type: ignore[attr-defined]
+    verbose_command.__annotations__ = {each.name: each.annotation for each in given + added}
+    return verbose_command
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -135,7 +149,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
     return name, value
 
 
-def numbers(option: str, given: Sequence[str] | None, kind: type[N]) -> list[N]:
+def numbers(option: str, given: Sequence[str] | None, kind: type[Number]) -> list[Number]:
     """['0,1', '2'] → [0, 1, 2]: an option that may be given several times, each time with several numbers.
 
     Raises UserError for what is none.

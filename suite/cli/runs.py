@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from suite.cli.boards import BoardFormat, leaderboard
 from suite.cli.options import (
     HOW_LONG,
+    N0,
     PLAIN,
     PROTOCOL,
     RUNS,
     WHAT,
+    Alpha,
     Arch,
     BatchSize,
     DataRoot,
@@ -23,10 +25,16 @@ from suite.cli.options import (
     Device,
     DryRun,
     Format,
+    Images,
     Kind,
+    N,
+    Noise,
     Output,
+    Precision,
     Profile,
+    Radii,
     Runs,
+    Sampling,
     Settings,
     Track,
     Trust,
@@ -69,24 +77,18 @@ def run(
     settings: Settings = None,
     epochs: Annotated[float | None, option(panel=HOW_LONG, help="passes over the training images")] = None,
     lr: Annotated[float | None, option(panel=HOW_LONG, help="learning rate")] = None,
-    images: Annotated[int | None, option(panel=HOW_LONG, help="certify: how many test images")] = None,
-    n0: Annotated[int | None, option(panel=HOW_LONG, help="certify: selection draws")] = None,
-    n: Annotated[int | None, option(panel=HOW_LONG, help="certify: estimation draws")] = None,
+    images: Images = None,
+    n0: N0 = None,
+    n: N = None,
     protocols: Annotated[
         str | None,
         option(panel=PROTOCOL, help="with commas: accuracy,certify,lbound,attack,timing,agreement,audit; or all"),
     ] = None,
-    alpha: Annotated[float | None, option(panel=PROTOCOL, help="certify: failure probability")] = None,
-    sampling: Annotated[
-        str | None, option(panel=PROTOCOL, help="certify: fixed, or adaptive with at most n draws")
-    ] = None,
-    radii: Annotated[
-        str | None, option(panel=PROTOCOL, help="certify, adaptive: the radii to decide (default: the board's)")
-    ] = None,
-    noise: Annotated[
-        str | None, option(panel=PROTOCOL, help="certify: gaussian, or discrete: exact for 8-bit images")
-    ] = None,
-    precision: Annotated[str | None, option(panel=PROTOCOL, help="certify: fp32 or bf16")] = None,
+    alpha: Alpha = None,
+    sampling: Sampling = None,
+    radii: Radii = None,
+    noise: Noise = None,
+    precision: Precision = None,
     data_root: DataRoot = None,
     runs: Runs = RUNS,
     device: Device = "auto",
@@ -110,7 +112,7 @@ def run(
     }  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
     given |= dict(map(parse_setting, settings or ()))
-    asked = each(lay_over(read_config(config) if config else {}, given))
+    asked = combinations(lay_over(read_config(config) if config else {}, given))
     for settings_of_one in asked:
         refuse_noise(RunSpec(**settings_of_one), settings_of_one)
     machine = Machine(data_root, runs, device, batch_size, track, trust)
@@ -118,7 +120,7 @@ def run(
         show_result(result, format)
 
 
-def each(given: dict[str, Any]) -> list[dict[str, Any]]:
+def combinations(given: dict[str, Any]) -> list[dict[str, Any]]:
     """Settings with several seeds or σ as those of one run each: all σ of a seed before the next seed."""
     several = {name: given.pop(name) for name in ("seed", "sigma") if isinstance(given.get(name), list)}
     if empty := [name for name, values in several.items() if not values]:

@@ -10,7 +10,7 @@ import typer
 
 from suite.cli.options import PLAIN, RUNS, Format, Output, Runs, out, run_ids, show_list
 from suite.errors import UserError
-from suite.progress import duration
+from suite.progress import duration, megabytes
 
 RunId = Annotated[str, typer.Argument(help="its id, or how that begins", autocompletion=run_ids)]
 RunIds = Annotated[list[str], typer.Argument(metavar="RUN...", help="ids, or how these begin", autocompletion=run_ids)]
@@ -108,7 +108,3 @@ def agree(lines: list[str], yes: bool) -> None:
         out.print(f"  {line}", **PLAIN)
     if not yes and not typer.confirm(f"delete {'this' if len(lines) == 1 else f'these {len(lines)}'}?"):
         raise UserError("nothing was deleted")
-
-
-def megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from suite import data as datasets
 from suite.data.layouts import NotFound
-from suite.pipeline import Machine, check, need_model, pass_time, work
+from suite.pipeline import Machine, load_for, need_model, pass_time, work
 from suite.progress import logger
 from suite.spec.run_spec import RunSpec
 
@@ -24,18 +23,13 @@ class Plan:
 
 def make_plan(specs: Sequence[RunSpec], machine: Machine, *, train: bool = True) -> list[Plan]:
     """The plan of runs on one data set. Raises UserError for what `suite.pipeline.run` would refuse to begin with."""
-    if known := datasets.facts(specs[0].dataset):
-        for spec in specs:
-            check(spec, *known, machine, train=train)
     try:
-        data = datasets.load(specs[0].dataset, machine.data_root, download=False)
+        data = load_for(specs, machine, train=train, download=False)
     except NotFound:
         logger.warning(f"{specs[0].dataset} is not here: a run looks for it in --data-root, and downloads it if it can")
         return [Plan(spec, None) for spec in specs]
     found, counted, times = [], set[str](), dict[str, float]()
     for spec in [spec.on(data.fingerprint) for spec in specs]:
-        if not known:
-            check(spec, *data.facts, machine, train=train)
         if not train:
             need_model(spec, machine)
         if spec.arch not in times:

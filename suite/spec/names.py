@@ -45,6 +45,14 @@ def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def flatten(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """A tree of settings with dotted names."""
+    found = {f"{prefix}{name}": value for name, value in tree.items() if not isinstance(value, Mapping)}
+    for name, value in tree.items():
+        found |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {}
+    return found
+
+
 def nest(given: dict[str, Any], kind: type[Method[Any]]) -> dict[str, Any]:
     """Flat and dotted settings put into their sections. Raises UserError for a name that no section has."""
     sections = section_fields(kind)

@@ -8,10 +8,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from suite.errors import UserError
+from suite.progress import megabytes
 from suite.spec.shell_line import command
 from suite.store.inventory import state_of, unused
 from suite.store.locks import holder_of, is_free, is_held_elsewhere
-from suite.store.migrate import earlier_runs
+from suite.store.migrate import EARLIER_NAME
 from suite.store.read import check_store, read_run, read_spec
 
 
@@ -24,7 +25,7 @@ class Finding:
     do: str
 
 
-def examine(runs: Path) -> Iterator[Finding]:
+def find_oddities(runs: Path) -> Iterator[Finding]:
     """All that is odd in a store; it changes nothing. Raises UserError where the store cannot be read."""
     check_store(runs)
     for folder in sorted(runs.glob("[!.]*")) if runs.is_dir() else []:
@@ -47,7 +48,7 @@ def _of_a_run(folder: Path) -> Iterator[Finding]:
     again = command(spec, spec.protocols)
     for name in read_run(folder).damaged:
         yield Finding(folder / name, "it is damaged", f"delete the file; this makes it again: {again}")
-    if state_of(folder) == "unfinished" and folder not in earlier_runs(folder.parent):
+    if state_of(folder) == "unfinished" and not EARLIER_NAME.fullmatch(folder.name):
         yield Finding(folder, "it is not finished, and no process is at work on it", f"this goes on with it: {again}")
     if (folder / "result.json").exists() and not (folder / "environment.json").exists():
         yield Finding(folder, "it has no environment.json", f"this makes it again, with today's: {again}")
@@ -66,7 +67,7 @@ def _of_locks(runs: Path) -> Iterator[Finding]:
 def _of_what_nobody_needs(runs: Path) -> Iterator[Finding]:
     try:
         for path, size in unused(runs):
-            yield Finding(path, f"no run needs it; it takes {size / 1e6:.1f} MB", "suite clean")
+            yield Finding(path, f"no run needs it; it takes {megabytes(size)}", "suite clean")
     except UserError:
         pass  # a run's spec cannot be read, which has been said
 

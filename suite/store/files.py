@@ -6,6 +6,7 @@ import ctypes
 import errno
 import json
 import os
+import re
 import shutil
 import stat
 import threading
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import UserError
+
+LEFTOVER = re.compile(r"\.(removed-.+-\d+|\d+-.+\.part(\.old)?)")  # what a kill leaves of a removal or a replacement
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -18,7 +18,7 @@ from suite.spec.identity import records_content
 from suite.spec.model_spec import ModelSpec
 from suite.spec.run_spec import SCHEMA, RunSpec
 from suite.spec.sections import PROTOCOLS
-from suite.store.files import read_json, write_atomically, write_json
+from suite.store.files import LEFTOVER, read_json, write_atomically, write_json
 from suite.store.locks import hold, lock_of
 from suite.store.records import RecordFile, read_records
 from suite.store.result import Result
@@ -38,8 +38,9 @@ class Folder(Generic[S]):
     def open(self, environment: dict[str, Any]) -> None:
         """Make the folder or, where it is there, make sure that it is this model's."""
         self.path.mkdir(parents=True, exist_ok=True)
-        for left in self.path.glob(".*.part"):  # of a process that was killed: this one holds the folder
-            left.unlink(missing_ok=True)
+        for left in self.path.glob(".*"):
+            if LEFTOVER.fullmatch(left.name):  # of a process that was killed: this one holds the folder
+                left.unlink(missing_ok=True)
         known = (self.path / "spec.json").exists()
         if known:
             self.check(self.read_spec())
@@ -136,7 +137,7 @@ class RunFolder(Folder[RunSpec]):
     def keep_result(self, result: dict[str, Any]) -> bool:
         """Write the row, unless it is there already, of whatever day; whether it was written."""
         file = self.path / "result.json"
-        with suppress(OSError, UserError):
+        with suppress(OSError, UserError, TypeError):
             if read_json(file) | {"date": ""} == json.loads(json.dumps(result)) | {"date": ""}:
                 return False
         write_json(file, result)

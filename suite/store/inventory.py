@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,11 +11,10 @@ from typing import Any, Literal
 
 from suite.spec.model_spec import ModelSpec
 from suite.spec.sections import Frozen
-from suite.store.files import read_json
+from suite.store.files import LEFTOVER, read_json
 from suite.store.locks import hold, is_free, lock_of
 from suite.store.read import read_spec, run_folders
 
-LEFTOVER = re.compile(r"\.(removed-.+-\d+|\d+-.+\.part(\.old)?)")  # of a kill while something was removed or replaced
 State = Literal["finished", "unfinished", "at work"]
 
 

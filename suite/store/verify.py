@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def verify(folder: Path) -> Iterator[str]:
         yield from _verify_result(run.result, spec, records)
 
 
-def _verify_records(folder: Path, spec: RunSpec, name: str) -> Iterator[str] | Any:
+def _verify_records(folder: Path, spec: RunSpec, name: str) -> Generator[str, None, pd.DataFrame | None]:
     """The faults of a protocol's records with the spec's settings; gives the records that can be read."""
     try:
         protocol = PROTOCOLS.get(name)

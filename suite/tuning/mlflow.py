@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from suite.progress import logger
+from suite.spec.names import flatten
 from suite.spec.run_spec import RunSpec
-from suite.store.mlflow.content import flatten, make_metric, own_tags
+from suite.store.mlflow.content import make_metric, own_tags
 from suite.store.mlflow.live import LONGEST, Background, LiveRun, Patience, Status
 from suite.store.mlflow.place import connect, explain, open_experiment, shown, tracking_uri
 from suite.store.mlflow.send import Entry, find, log_metrics, log_params, set_tags

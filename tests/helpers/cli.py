@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import pytest
@@ -24,6 +25,10 @@ def options(settings: dict[str, object]) -> list[str]:
     named = {"method", "dataset", "profile", "epochs", "n", "images", "n0", "sigma", "lr"}
     pairs = [(f"--{k}", str(v)) if k in named else ("--set", f"{k}={v}") for k, v in settings.items()]
     return [text for pair in pairs for text in pair]
+
+
+def tiny(runs: Path, **changed: Any) -> list[str]:
+    return ["run", *options({**TINY, **changed}), "--no-track", "--runs", str(runs)]
 
 
 class Answer(NamedTuple):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import UserError
+from suite.spec.names import flatten
 from suite.spec.sections import PROTOCOLS
 from suite.spec.shell_line import command
 from suite.store.files import read_json
@@ -162,14 +163,6 @@ def make_metric(name: str, value: float, step: int = 0, time: int | None = None,
     from mlflow.entities import Metric
 
     return Metric(name.replace("@", "."), float(value), time or now(), step, model_id=model)
-
-
-def flatten(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """A tree of settings with dotted names."""
-    found = {f"{prefix}{name}": value for name, value in tree.items() if not isinstance(value, Mapping)}
-    for name, value in tree.items():
-        found |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {}
-    return found
 
 
 def _read(file: Path) -> dict[str, Any]:
