@@ -33,7 +33,8 @@ def draw_projections(
             f"there are no {kappa} orthogonal projections of {classes} logits: "
             f"take kappa ≤ {classes}, or projections=gaussian"
         )
-    q, r = torch.linalg.qr(draw(batch, classes, kappa))
+    # many small ones: a GPU would take them one after another
+    q, r = (part.to(generator.device) for part in torch.linalg.qr(draw(batch, classes, kappa).cpu()))
     # a QR routine chooses the signs of R's diagonal by itself; made positive, Q is Haar-distributed
     signs = r.diagonal(dim1=1, dim2=2).sign()
     found: Tensor = (q * signs[:, None]).permute(2, 0, 1)
@@ -64,8 +65,9 @@ def gradient_penalty(
     terms of the difference carry gradient to v's weights; ĝ_j carries none.
 
     The projections are taken in groups, as many as make a pass of at most 256 images, at least one at a time: a
-    group's vector-Jacobian products are one batched backward pass over the graph of vx, and its points x + δĝ_j go
-    through v as one batch. v(x) itself is computed once and its graph is used once by the backward pass of the loss.
+    group's vector-Jacobian products are one batched backward pass over the graph of vx (on a GPU, a pass each), and its
+    points x + δĝ_j go through v as one batch. v(x) itself is computed once and its graph is used once by the backward
+    pass of the loss.
     Where v's batch norm takes the statistics of its batch, each projection's points are a batch of their own, one
     projection after another: loss, gradient and running statistics are those of the pseudo-code, and P also sees how
     the statistics of x + δĝ_j differ from those of x.
@@ -75,7 +77,7 @@ def gradient_penalty(
     w = draw_projections(projections, kappa, batch, classes, generator=generator, dtype=x.dtype)
     total = torch.zeros(batch, dtype=x.dtype, device=x.device)
     for group in w.split(max(1, PASS // batch)):
-        (g,) = torch.autograd.grad(vx, x, group.to(vx.dtype), retain_graph=True, is_grads_batched=True)
+        g = products(vx, x, group.to(vx.dtype))
         norm = g.flatten(2).norm(dim=2).view(*g.shape[:2], *[1] * (x.ndim - 1))
         direction = torch.where(norm > 0, g / norm, torch.zeros_like(g))
         points = x.detach() + delta * direction
@@ -86,6 +88,13 @@ def gradient_penalty(
         difference = (group * (shifted.to(x.dtype) - vx.to(x.dtype))).sum(dim=2) / delta
         total = total + difference.square().sum(dim=0)
     return total * classes / kappa if normalise == "unbiased" else total
+
+
+def products(vx: Tensor, x: Tensor, directions: Tensor) -> Tensor:
+    """The gradient of w·v at x for each w of `directions` (J, B, K): (J, *x.shape). The graph of vx stays."""
+    if x.is_cuda:  # cuDNN's batch norm has no batched backward pass
+        return torch.stack([torch.autograd.grad(vx, x, w, retain_graph=True)[0] for w in directions])
+    return torch.autograd.grad(vx, x, directions, retain_graph=True, is_grads_batched=True)[0]
 
 
 def mixes_images(v: nn.Module) -> bool:

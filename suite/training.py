@@ -53,8 +53,10 @@ def training_steps(settings: Training, images: int) -> int:
     return max(1, round(settings.epochs * max(1, images // settings.batch_size)))
 
 
-def batches(data: Dataset, spec: ModelSpec, first: int, last: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Training batches number `first` to `last`: (augmented pixels in [0,1] (B, C, H, W), labels (B,)).
+def batches(
+    data: Dataset, spec: ModelSpec, first: int, last: int, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Training batches number `first` to `last` on a device: (augmented pixels in [0,1] (B, C, H, W), labels (B,)).
 
     Each depends on the seed and its number only. The images left over at an epoch's end wait for another order.
     """
@@ -69,8 +71,12 @@ def batches(data: Dataset, spec: ModelSpec, first: int, last: int) -> Iterator[t
         indices = order[: per_epoch * size].split(size)[begin:end]
         crop_seed, smallest = key(spec.seed, "crop", epoch), spec.training.smallest_crop
         for number, images in enumerate(data.train.batches(indices, crop_seed=crop_seed, smallest_crop=smallest)):
+            images, labels = (
+                each.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else each.to(device)
+                for each in (images, data.train.labels[indices[number]])
+            )
             shaken = augment(images, kind, generator(spec.seed, "augment", first + number))
-            yield shaken.float() / 255, data.train.labels[indices[number]]
+            yield shaken.float() / 255, labels
         first += end - begin
 
 
@@ -89,7 +95,8 @@ def train(
     """Train `model` in place, by a method that has begun. Its history: the mean loss, twenty times an epoch.
 
     Everything is a function of the spec and the step, so training that was interrupted goes on from `checkpoint`
-    to the very weights that it would have reached. `watch` is called after each step; it may look at the model and
+    to the very weights that it would have reached. The losses are looked at twenty times an epoch: a device is not
+    made to wait for each. `watch` is called after each step; it may look at the model and
     leave it in either mode, and what it raises ends the training. `report` gets each point of the history. `follows` is
     as for `progress`. Raises Diverged where the loss is no longer finite; the last good checkpoint stays.
     """
@@ -105,19 +112,20 @@ def train(
         optimizer = make_optimizer(model, settings)
     update = inspect.unwrap(type(optimizer).step)  # as it is: its wrappers import the compiler
     first_steps = [math.ceil(stage * total / method.stages) for stage in range(method.stages)]
-    step, history, losses = 0, [], []
+    step, history, losses = 0, list[dict[str, float]](), list[Tensor]()
     if checkpoint.exists():
         state = _load(checkpoint)
         model.load_state_dict(state["model"])
         inspect.unwrap(type(optimizer).load_state_dict)(optimizer, state["optimizer"])
         method.load_state_dict(state["method"])
-        step, history, losses = state["step"], state["history"], state["losses"]
+        step, history = state["step"], state["history"]
+        losses = [torch.tensor(value, device=device) for value in state["losses"]]
         if report:
             for entry in history:
                 report(spec, entry)
     due = time.monotonic()
     with progress(f"train {spec.method}", total, step, follows) as advance:
-        for x, y in batches(data, spec, step, total):
+        for x, y in batches(data, spec, step, total, device):
             stage = step * method.stages // total
             if step == first_steps[stage]:
                 method.begin_stage(model, stage, generator(spec.seed, "stage", stage, device=device))
@@ -126,33 +134,36 @@ def train(
             rate = learning_rate(settings, within, settings.epochs / method.stages)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            x = x.to(device, memory_format=torch.channels_last)
-            labels = y.to(device) if method.uses_labels else None
+            x = x.contiguous(memory_format=torch.channels_last)
             model.train()
             with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
                 noise = generator(spec.seed, "method", step, device=device)
-                loss = method.loss(model, x, labels, Step(noise, epoch=step / per_epoch))
+                loss = method.loss(model, x, y if method.uses_labels else None, Step(noise, epoch=step / per_epoch))
             model.zero_grad()
             loss.backward()
-            if not math.isfinite(loss.item()):
-                raise Diverged(
-                    f"training of {spec.name} diverged: the loss is {loss.item()} at step {step + 1} of {total}; "
-                    f"try a lower lr than {settings.lr:g}. The last good checkpoint is kept in {checkpoint.parent}"
-                )
             if settings.clip:
                 nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
             with torch.no_grad():
                 update(optimizer)
             step += 1
-            losses.append(loss.item())
+            losses.append(loss.detach())
+            saves = time.monotonic() > due and step < total
+            if saves or len(losses) == interval or step == total:
+                values = torch.stack(losses).tolist()
+                if bad := [place for place, value in enumerate(values) if not math.isfinite(value)]:
+                    raise Diverged(
+                        f"training of {spec.name} diverged: the loss is {values[bad[0]]} at step "
+                        f"{step - len(values) + bad[0] + 1} of {total}; try a lower lr than {settings.lr:g}. "
+                        f"The last good checkpoint is kept in {checkpoint.parent}"
+                    )
             if len(losses) == interval or step == total:
-                mean = sum(losses) / len(losses)
+                mean = sum(values) / len(values)
                 history.append({"step": step, "epoch": step / per_epoch, "loss": mean, "lr": rate})
                 if report:
                     report(spec, history[-1])
                 losses = []
             advance(f"loss {history[-1]['loss']:.4f}" if history else "")
-            if time.monotonic() > due and step < total and _finite(model):
+            if saves and _finite(model):
                 begun = time.monotonic()
                 state = {
                     "model": model.state_dict(),
@@ -160,7 +171,7 @@ def train(
                     "method": method.state_dict(),
                     "step": step,
                     "history": history,
-                    "losses": losses,
+                    "losses": values if losses else [],
                 }
                 write_atomically(checkpoint, _bytes(state))
                 due = time.monotonic() + (time.monotonic() - begun) / CHECKPOINT_SHARE

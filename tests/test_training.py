@@ -21,6 +21,8 @@ from suite.spec.run_spec import RunSpec
 from suite.spec.sections import Training
 from suite.training import batches, learning_rate, train, training_steps
 
+CPU = torch.device("cpu")
+
 
 def settings(**changed: object) -> Training:
     return Training(**{"epochs": 10, "batch_size": 4, "lr": 0.5, **changed})  # type: ignore[arg-type]
@@ -46,10 +48,10 @@ def model_spec(**given: object) -> ModelSpec:
 
 def test_batches_are_the_same_from_wherever_one_starts() -> None:
     data, spec = datasets.load("digits"), model_spec(batch_size=100)
-    whole = list(batches(data, spec, 0, 30))
+    whole = list(batches(data, spec, 0, 30, CPU))
     assert len(whole) == 30  # 12 an epoch: two epochs and a half
     for first in (1, 12, 17):
-        rest = list(batches(data, spec, first, 30))
+        rest = list(batches(data, spec, first, 30, CPU))
         for (x, y), (images, labels) in zip(rest, whole[first:], strict=True):
             assert torch.equal(x, images)
             assert torch.equal(y, labels)
@@ -70,17 +72,17 @@ def test_streamed_images_are_cropped_as_the_settings_say() -> None:
 
     digits = datasets.load("digits")
     streamed = dataclasses.replace(digits, train=Streamed(digits.train[torch.arange(200)], digits.train.labels[:200]))
-    list(batches(validation(streamed, 0.5), model_spec(batch_size=100, smallest_crop=0.3), 0, 2))
+    list(batches(validation(streamed, 0.5), model_spec(batch_size=100, smallest_crop=0.3), 0, 2, CPU))
     assert Streamed.asked == [(key(0, "crop", epoch), 0.3) for epoch in (0, 1)]
 
 
 def test_an_epoch_sees_each_image_at_most_once() -> None:
     data = datasets.load("digits")
     spec = model_spec(batch_size=100, augmentation="none")
-    seen = torch.cat([x.flatten(1) for x, _ in batches(data, spec, 0, 12)])
+    seen = torch.cat([x.flatten(1) for x, _ in batches(data, spec, 0, 12, CPU)])
     originals = data.train[torch.arange(len(data.train))].flatten(1).float() / 255
     assert len(torch.unique(seen, dim=0)) >= len(torch.unique(originals, dim=0)) - 97
-    other = torch.cat([x.flatten(1) for x, _ in batches(data, spec, 12, 24)])
+    other = torch.cat([x.flatten(1) for x, _ in batches(data, spec, 12, 24, CPU)])
     assert not torch.equal(seen, other)
 
 

@@ -21,7 +21,7 @@ from suite.networks.folding import folded
 from suite.networks.weights import load_into
 from suite.progress import progress
 from suite.ranges import Draws, Scale, check
-from suite.smoothing.noise import noisy
+from suite.smoothing.noise import NoisyImage
 from suite.smoothing.voting import Voter, together
 from suite.statistics import bounds
 from suite.store.files import read_json
@@ -74,8 +74,8 @@ def predict(
         return torch.empty(0, dtype=torch.int64)
 
     def voter(number: int, image: Tensor) -> Voter[int]:
-        votes = yield noisy(image, n, sigma=sigma, seed=seed, purpose="predict", index=number)
-        return bounds.predict(np.bincount(votes), alpha)
+        votes = yield NoisyImage(image, n, sigma=sigma, seed=seed, purpose="predict", index=number).take(n)
+        return bounds.predict(np.bincount(list(votes.elements())), alpha)
 
     fast = folded(model.eval(), pixels[0])
     asked = (voter(number, image) for number, image in zip(numbers, pixels, strict=True))

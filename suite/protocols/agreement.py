@@ -110,11 +110,11 @@ def votes_of(model: nn.Module, indices: list[int], x: Tensor, subject: Subject) 
 
 def voter(spec: RunSpec, index: int, image: Tensor) -> Voter[int]:
     """Predict for one image (C, H, W)."""
-    from suite.smoothing.noise import noisy
+    from suite.smoothing.noise import NoisyImage
 
     sigma, n = spec.sigma or 0.0, spec.agreement.n
-    votes = yield noisy(image, n, sigma=sigma, seed=spec.seed, purpose="agreement", index=index)
-    return predict(np.bincount(votes), spec.agreement.alpha)
+    votes = yield NoisyImage(image, n, sigma=sigma, seed=spec.seed, purpose="agreement", index=index).take(n)
+    return predict(np.bincount(list(votes.elements())), spec.agreement.alpha)
 
 
 def claim(spec: RunSpec) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from suite.networks.folding import folded
-from suite.smoothing.noise import BLOCK, Noise, noisy
+from suite.smoothing.noise import Noise, NoisyImage
 from suite.smoothing.voting import Precision, Voter, together, top_classes
 from suite.statistics.bounds import certified_radius
 from suite.statistics.sequential import Schedule, make_schedule
@@ -26,13 +26,14 @@ def certificate(
     index, image, label = example
     chosen = clean
     if chosen is None:
-        selected = Counter((yield noisy(image, n0, sigma=sigma, seed=seed, purpose="select", index=index, noise=noise)))
+        selecting = NoisyImage(image, n0, sigma=sigma, seed=seed, purpose="select", index=index, noise=noise)
+        selected = yield selecting.take(n0)
         chosen = sorted(selected, key=lambda c: (-selected[c], c))[:top]
-    drawn = noisy(image, n, sigma=sigma, seed=seed, purpose="estimate", index=index, noise=noise)
+    drawn = NoisyImage(image, n, sigma=sigma, seed=seed, purpose="estimate", index=index, noise=noise)
     votes: Counter[int] = Counter()
     reached = np.array(0)
     for look, end in enumerate(schedule.looks if schedule else [n]):
-        votes.update((yield islice(drawn, -(-(end - votes.total()) // BLOCK))))
+        votes += yield drawn.take(end - votes.total())
         if schedule:
             reached, stop = schedule.decide(look, sum(votes[c] for c in chosen), reached)
             if stop:
@@ -105,5 +106,5 @@ def certificates(
                 noise=noise,
             )  # fmt: skip
 
-    for record, seconds in together(voters(), fast, batch_size=batch_size, precision=precision):
+    for record, seconds in together(voters(), fast, batch_size=batch_size, precision=precision, noise=noise):
         yield record | {"time": round(seconds, 6)}

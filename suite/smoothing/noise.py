@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import Literal
 
 import torch
@@ -28,6 +30,35 @@ def key(*parts: int | str) -> int:
 def generator(*parts: int | str, device: str | torch.device = "cpu") -> torch.Generator:
     """A torch generator seeded by `parts`."""
     return torch.Generator(device).manual_seed(key(*parts))
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Draws `first` to `first + count` of x + η: in blocks (b, C, H, W), or by what identifies them."""
+
+    of: NoisyImage
+    first: int
+    count: int
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return islice(self.of.blocks, -(-self.count // BLOCK))
+
+
+class NoisyImage:
+    """x + η for draws of an image x (C, H, W), which are asked for piece by piece; settings as for `noisy`."""
+
+    def __init__(
+        self, image: Tensor, n: int, *, sigma: float, seed: int, purpose: str, index: int, noise: Noise = "gaussian"
+    ):
+        self.image, self.sigma, self.noise, self.left = image, sigma, noise, n
+        self.key, self.asked = stream_key(seed, purpose, index), 0
+        self.blocks = noisy(image, n, sigma=sigma, seed=seed, purpose=purpose, index=index, noise=noise)
+
+    def take(self, least: int) -> Piece:
+        """The next draws, in whole blocks of 64: at least so many, if there are."""
+        piece = Piece(self, self.asked, min(-(-least // BLOCK) * BLOCK, self.left))
+        self.asked, self.left = self.asked + piece.count, self.left - piece.count
+        return piece
 
 
 def noisy(
@@ -96,10 +127,14 @@ def draws(seed: int, purpose: str, image: int, n: int, like: Tensor) -> Iterator
     return _blocks(like, n, lambda shape: torch.randn(shape, generator=stream, device=like.device, dtype=like.dtype))
 
 
+def stream_key(seed: int, purpose: str, image: int) -> int:
+    """63 bits. torch's CPU generator keeps 32 bits of a seed, so the keys of one (seed, purpose) are spread by a map
+    that is one-to-one on them: no two images share a stream."""
+    return (key(seed, purpose) + image * _ODD) % 2**63
+
+
 def _stream(seed: int, purpose: str, image: int, device: torch.device) -> torch.Generator:
-    """torch's CPU generator keeps 32 bits of a seed, so the keys of one (seed, purpose) are spread by a map that is
-    one-to-one on them: no two images share a stream."""
-    return torch.Generator(device).manual_seed((key(seed, purpose) + image * _ODD) % 2**63)
+    return torch.Generator(device).manual_seed(stream_key(seed, purpose, image))
 
 
 def _blocks(like: Tensor, n: int, make: Callable[[Sequence[int]], Tensor]) -> Iterator[Tensor]:

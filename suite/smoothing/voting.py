@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
+from importlib.util import find_spec
 from itertools import chain
 from typing import Any, Literal, TypeVar
 
@@ -11,9 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from suite.errors import UserError
+from suite.smoothing.noise import Noise, Piece
 
 T = TypeVar("T")
 Precision = Literal["fp32", "bf16"]
+
+NOT_FINITE = "the model gives logits that are not finite"
 
 # of the largest logit: results differ between batch sizes by less than a hundredth of this in fp32, a third in bf16
 TIE: dict[Precision, float] = {"fp32": 1e-5, "bf16": 3e-2}
@@ -27,7 +32,7 @@ def near_ties(scores: Tensor, k: int, tie: float) -> Tensor:
     if scores.ndim != 2 or scores.shape[1] <= k:
         raise UserError(f"the top-{k} rule needs logits of shape (B, K) with K > {k}, not {tuple(scores.shape)}")
     if not bool(torch.isfinite(scores).all()):
-        raise UserError("the model gives logits that are not finite")
+        raise UserError(NOT_FINITE)
     values = scores.topk(k + 1).values
     gaps = (values[:, :-1] - values[:, 1:]).amin(dim=1)
     return (gaps <= tie * scores.abs().amax(dim=1)).nonzero().flatten()
@@ -77,7 +82,9 @@ def leading(logits: Tensor, k: int) -> Tensor:
 # Asks about noisy images, given in blocks (b, C, H, W) that are made as they are needed; is sent an answer to each of
 # them; returns its result.
 Asking = Generator[Iterable[Tensor], list[Any], T]
-Voter = Generator[Iterable[Tensor], list[int], T]  # the answers are classes
+Voter = Generator[
+    Piece, Counter[int], T
+]  # asks for draws of an image under noise, and is sent how many have each class
 
 
 class _Waiting:
@@ -124,12 +131,23 @@ class _Batch:
 
 
 def together(
-    voters: Iterable[Voter[T]], model: nn.Module, *, batch_size: int, precision: Precision = "fp32"
+    voters: Iterable[Voter[T]],
+    model: nn.Module,
+    *,
+    batch_size: int,
+    precision: Precision = "fp32",
+    noise: Noise = "gaussian",
 ) -> Iterator[tuple[T, float]]:
     """Let voters share batches of a model; each one's result and its share of the time in s, as soon as it has it.
 
-    In bf16 the near ties of many batches are settled together, by passes in fp32.
+    In bf16 the near ties of many batches are settled together, by passes in fp32. On a CUDA device all of it happens
+    there (`suite.smoothing.on_device`), but for discrete noise.
     """
+    device = next(model.parameters(), torch.empty(0)).device
+    if device.type == "cuda" and noise == "gaussian" and find_spec("triton"):
+        from suite.smoothing.on_device import vote_on_device
+
+        return vote_on_device(voters, model, batch_size=batch_size, precision=precision)
 
     def settle(noisy: Tensor) -> list[int]:
         classes: list[int] = top_classes(model, noisy)[:, 0].tolist()
@@ -143,9 +161,22 @@ def together(
             classes[row] = None
         return classes
 
+    counted = map(count_classes, voters)
     if precision == "bf16":
-        return share_batches(voters, in_bf16, settle, batch_size=batch_size)
-    return share_batches(voters, settle, batch_size=batch_size)
+        return share_batches(counted, in_bf16, settle, batch_size=batch_size)
+    return share_batches(counted, settle, batch_size=batch_size)
+
+
+def count_classes(voter: Voter[T]) -> Asking[T]:
+    """A voter that takes the classes one by one."""
+    piece = next(voter)
+    while True:
+        classes = yield piece
+        try:
+            piece = voter.send(Counter(classes))
+        except StopIteration as done:
+            result: T = done.value
+            return result
 
 
 def share_batches(
