@@ -9,7 +9,7 @@ A network for CIFAR-10 is trained for an epoch first, so that near ties are as f
 - floors: bare passes of the same folded network over a batch that lies ready, at its best batch size: step by step,
   and replayed as a graph.
 
-    python benchmarks/gpu.py [--arch resnet110] [--data-root DIR] [--n 100000] [--images 4] [--out FILE]
+    python benchmarks/gpu.py [--arch resnet110] [--data-root DIR] [--training] [--n 100000] [--images 4] [--out FILE]
     python benchmarks/gpu.py --arch resnet50 --large
 """
 
@@ -146,7 +146,7 @@ def ours(model: nn.Module, images: Tensor, *, n: int, batch: int, **settings: An
 
 def subject(given: argparse.Namespace, place: Path) -> tuple[nn.Module, Tensor]:
     """The network on the device, and images (N, C, H, W) on the CPU."""
-    count = 16 * given.images
+    count = 3 * given.images
     if not given.large:
         settings: dict[str, Any] = {
             "sigma": given.sigma,
@@ -158,16 +158,18 @@ def subject(given: argparse.Namespace, place: Path) -> tuple[nn.Module, Tensor]:
         dataset = data.load("cifar10", given.data_root, download=False)
         spec = spec.on(dataset.fingerprint)
         model = obtain(spec.model, dataset, Machine(runs=place, device="cuda")).to(CUDA).eval()
-        plain = plain_training(model, spec.training.batch_size, 60)
-        own = own_training(model, dataset, spec.model, 60)
-        say(f"training: {own:.0f} images/s, {own / plain:.2f} of a bare loop's on one batch that lies ready")
+        if given.training:
+            plain = plain_training(model, spec.training.batch_size, 60)
+            own = own_training(model, dataset, spec.model, 60)
+            say(f"training: {own:.0f} images/s, {own / plain:.2f} of a bare loop's on one batch that lies ready")
         return model, dataset.test[torch.arange(count)].float() / 255
     torch.manual_seed(0)
     model = build(given.arch, 1000, (3, 224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).to(CUDA).eval()
     images = torch.rand(count, 3, 28, 28).repeat_interleave(8, 2).repeat_interleave(8, 3)
     head = [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
     with torch.no_grad():
-        logits = model((images[:64] + given.sigma * torch.randn(min(64, count), 3, 224, 224)).to(CUDA))
+        views = images.repeat(-(-64 // count), 1, 1, 1)
+        logits = model((views + given.sigma * torch.randn_like(views)).to(CUDA))
         head.bias -= logits.mean(dim=0)
         logits -= logits.mean(dim=0)
         gaps = logits[:, 1:].amax(dim=1) - logits[:, 0]
@@ -179,6 +181,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Certify on a CUDA device.")
     parser.add_argument("--arch", default="resnet110")
     parser.add_argument("--large", action="store_true", help="images of 224 pixels, random weights")
+    parser.add_argument("--training", action="store_true", help="measure training too")
+    parser.add_argument("--batches", help="sizes to try, as 1024,4096")
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     for name, default in (("sigma", 0.25), ("epochs", 1.0)):
@@ -193,7 +197,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         model, images = subject(given, Path(place))
     device, usual = images[0].to(CUDA), copy.deepcopy(model).to(memory_format=torch.contiguous_format)
-    sizes = (64, 128, 256, 512) if given.large else (512, 1024, 2048, 4096)
+    usual_sizes = "64,128,256,512" if given.large else "512,1024,2048,4096"
+    sizes = tuple(map(int, (given.batches or usual_sizes).split(",")))
     fast = folded(model, device)
     figures: dict[str, Any] = {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "arch": given.arch}
 
