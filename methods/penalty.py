@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from suite.errors import UserError
+from suite.networks.device import upload
 
 Projections = Literal["gaussian", "orthogonal"]
 
@@ -33,8 +34,8 @@ def draw_projections(
             f"there are no {kappa} orthogonal projections of {classes} logits: "
             f"take kappa ≤ {classes}, or projections=gaussian"
         )
-    # many small ones: a GPU would take them one after another
-    q, r = (part.to(generator.device) for part in torch.linalg.qr(draw(batch, classes, kappa).cpu()))
+    # on the CPU: a GPU would take so many small ones one after another
+    q, r = (upload(part, generator.device) for part in torch.linalg.qr(draw(batch, classes, kappa).cpu()))
     # a QR routine chooses the signs of R's diagonal by itself; made positive, Q is Haar-distributed
     signs = r.diagonal(dim1=1, dim2=2).sign()
     found: Tensor = (q * signs[:, None]).permute(2, 0, 1)

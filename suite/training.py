@@ -17,6 +17,7 @@ from methods.method import Method, Step
 from suite.data import Dataset
 from suite.data.augment import augment
 from suite.errors import Diverged, UserError
+from suite.networks.device import upload
 from suite.progress import progress
 from suite.smoothing.noise import generator, key
 from suite.spec.model_spec import ModelSpec
@@ -71,12 +72,8 @@ def batches(
         indices = order[: per_epoch * size].split(size)[begin:end]
         crop_seed, smallest = key(spec.seed, "crop", epoch), spec.training.smallest_crop
         for number, images in enumerate(data.train.batches(indices, crop_seed=crop_seed, smallest_crop=smallest)):
-            images, labels = (
-                each.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else each.to(device)
-                for each in (images, data.train.labels[indices[number]])
-            )
-            shaken = augment(images, kind, generator(spec.seed, "augment", first + number))
-            yield shaken.float() / 255, labels
+            shaken = augment(upload(images, device), kind, generator(spec.seed, "augment", first + number))
+            yield shaken.float() / 255, upload(data.train.labels[indices[number]], device)
         first += end - begin
 
 
@@ -95,10 +92,11 @@ def train(
     """Train `model` in place, by a method that has begun. Its history: the mean loss, twenty times an epoch.
 
     Everything is a function of the spec and the step, so training that was interrupted goes on from `checkpoint`
-    to the very weights that it would have reached. The losses are looked at twenty times an epoch: a device is not
-    made to wait for each. `watch` is called after each step; it may look at the model and
-    leave it in either mode, and what it raises ends the training. `report` gets each point of the history. `follows` is
-    as for `progress`. Raises Diverged where the loss is no longer finite; the last good checkpoint stays.
+    to the very weights that it would have reached. The losses are looked at twenty times an epoch, so that a device
+    does not wait for each; where there is a `watch`, at every step. `watch` is called after each step; it may look at
+    the model and leave it in either mode, and what it raises ends the training. `report` gets each point of the
+    history. `follows` is as for `progress`. Raises Diverged where the loss is no longer finite; the last good
+    checkpoint stays.
     """
     if len(data.train) < 2:
         raise UserError(f"{data.title} from {data.source} has no training images; only its test split is there")
@@ -147,16 +145,9 @@ def train(
                 update(optimizer)
             step += 1
             losses.append(loss.detach())
-            saves = time.monotonic() > due and step < total
-            if saves or len(losses) == interval or step == total:
-                values = torch.stack(losses).tolist()
-                if bad := [place for place, value in enumerate(values) if not math.isfinite(value)]:
-                    raise Diverged(
-                        f"training of {spec.name} diverged: the loss is {values[bad[0]]} at step "
-                        f"{step - len(values) + bad[0] + 1} of {total}; try a lower lr than {settings.lr:g}. "
-                        f"The last good checkpoint is kept in {checkpoint.parent}"
-                    )
-            if len(losses) == interval or step == total:
+            saves, ends = time.monotonic() > due and step < total, len(losses) == interval or step == total
+            values = read_losses(losses, step, total, spec, checkpoint) if saves or ends or watch else []
+            if ends:
                 mean = sum(values) / len(values)
                 history.append({"step": step, "epoch": step / per_epoch, "loss": mean, "lr": rate})
                 if report:
@@ -171,7 +162,7 @@ def train(
                     "method": method.state_dict(),
                     "step": step,
                     "history": history,
-                    "losses": values if losses else [],
+                    "losses": [] if ends else values,
                 }
                 write_atomically(checkpoint, _bytes(state))
                 due = time.monotonic() + (time.monotonic() - begun) / CHECKPOINT_SHARE
@@ -180,6 +171,18 @@ def train(
     if not _finite(model):
         raise Diverged(f"training of {spec.name} diverged: weights are not finite; try a lower lr than {settings.lr:g}")
     return history
+
+
+def read_losses(losses: list[Tensor], step: int, total: int, spec: ModelSpec, checkpoint: Path) -> list[float]:
+    """The losses of the steps up to `step`. Raises Diverged where one is not finite."""
+    values: list[float] = torch.stack(losses).tolist()
+    for number, value in enumerate(values, start=step - len(values) + 1):
+        if not math.isfinite(value):
+            raise Diverged(
+                f"training of {spec.name} diverged: the loss is {value} at step {number} of {total}; try a lower lr "
+                f"than {spec.training.lr:g}. The last good checkpoint is kept in {checkpoint.parent}"
+            )
+    return values
 
 
 def make_optimizer(model: nn.Module, settings: Training) -> torch.optim.Optimizer:

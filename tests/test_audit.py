@@ -303,3 +303,9 @@ def test_an_interrupted_run_ends_with_the_same_records_and_figures(tmp_path: Pat
     for name in ("attack", "audit"):
         assert_same(pd.json_normalize(rows[1][name]), pd.json_normalize(rows[0][name]))
     assert set(rows[0]["protocols"]) == {"certify", "lbound", "attack", "audit"}
+
+
+@pytest.mark.parametrize(("written", "meant"), [("pgd", ("pgd",)), ("pgd,fab-t", ("pgd", "fab-t"))])
+def test_searches_may_be_written_with_commas(written: str, meant: tuple[str, ...]) -> None:
+    spec = RunSpec(method="baseline", dataset="digits", **{"audit.searches": written})
+    assert spec.audit.searches == meant

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -73,18 +72,18 @@ def predict(
     if not len(pixels):
         return torch.empty(0, dtype=torch.int64)
 
-    def voter(number: int, image: Tensor) -> Voter[int]:
+    def voter(place: int, number: int, image: Tensor) -> Voter[tuple[int, int]]:
         votes = yield NoisyImage(image, n, sigma=sigma, seed=seed, purpose="predict", index=number).take(n)
-        return bounds.predict(np.bincount(list(votes.elements())), alpha)
+        return place, bounds.predict([votes[c] for c in range(max(votes) + 1)], alpha)
 
     fast = folded(model.eval(), pixels[0])
-    asked = (voter(number, image) for number, image in zip(numbers, pixels, strict=True))
-    answers = []
+    asked = (voter(place, number, image) for place, (number, image) in enumerate(zip(numbers, pixels, strict=True)))
+    answers = torch.empty(len(pixels), dtype=torch.int64)
     with progress("predict", len(pixels)) as advance:
-        for answer, _ in together(asked, fast, batch_size=batch_size, precision="fp32"):
-            answers.append(answer)
+        for (place, answer), _ in together(asked, fast, batch_size=batch_size, precision="fp32"):
+            answers[place] = answer
             advance("")
-    return torch.tensor(answers)
+    return answers
 
 
 def attack(

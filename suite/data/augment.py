@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from suite.errors import unknown
+from suite.networks.device import upload
 
 # How far an image is shifted at most (pixels), what fills the gap, and whether it is flipped left to right.
 KINDS = {
@@ -32,9 +33,9 @@ def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     device = images.device
     if reach:
         shape = 2, batch, 1
-        shift = torch.randint(-reach, reach + 1, shape, generator=generator, device=generator.device)
-        rows = torch.arange(height, device=device) + shift[0].to(device)
-        columns = torch.arange(width, device=device) + shift[1].to(device)
+        shift = upload(torch.randint(-reach, reach + 1, shape, generator=generator, device=generator.device), device)
+        rows = torch.arange(height, device=device) + shift[0]
+        columns = torch.arange(width, device=device) + shift[1]
         which = torch.arange(batch, device=device)[:, None, None]
         window = images[which, :, _mirror(rows, height)[:, :, None], _mirror(columns, width)[:, None, :]]
         images = window.permute(0, 3, 1, 2).contiguous()
@@ -42,8 +43,8 @@ def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
             inside = _within(rows, height)[:, None, :, None] & _within(columns, width)[:, None, None, :]
             images = images * inside
     if flips:
-        heads = torch.rand(batch, 1, 1, 1, generator=generator, device=generator.device) < 0.5
-        images = torch.where(heads.to(device), images.flip(3), images)
+        heads = upload(torch.rand(batch, 1, 1, 1, generator=generator, device=generator.device) < 0.5, device)
+        images = torch.where(heads, images.flip(3), images)
     return images
 
 

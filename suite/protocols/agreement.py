@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
@@ -85,36 +84,36 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     for numbers, x, labels in chain([first], groups):
         single = top_classes(subject.model, x)[:, 0].tolist()
         votes = votes_of(own, numbers, x, subject)
-        stochastic = votes_of(other, numbers, x, subject) if other else [None] * len(numbers)
-        for index, label, answer, vote, others in zip(numbers, labels.tolist(), single, votes, stochastic, strict=True):
+        stochastic = votes_of(other, numbers, x, subject) if other else {}
+        for index, label, answer in zip(numbers, labels.tolist(), single, strict=True):
             yield {
                 "idx": index,
                 "label": label,
                 "predict": answer,
                 "correct": int(answer == label),
-                "vote": vote,
-                "stochastic": others,
+                "vote": votes[index],
+                "stochastic": stochastic.get(index),
                 "claim": claim(spec),
             }
 
 
-def votes_of(model: nn.Module, indices: list[int], x: Tensor, subject: Subject) -> Iterator[int]:
-    """Predict's answer to each image of x (B, C, H, W), −1 where it abstains; the indices key the noise."""
+def votes_of(model: nn.Module, indices: list[int], x: Tensor, subject: Subject) -> dict[int, int]:
+    """Predict's answers to images x (B, C, H, W) by their indices, which key the noise; −1 where it abstains."""
     from suite.smoothing.voting import together
 
     spec = subject.spec
     voters = (voter(spec, index, image) for index, image in zip(indices, x, strict=True))
     shared = together(voters, model, batch_size=subject.batch_size, precision=spec.certify.precision)
-    return (vote for vote, _ in shared)
+    return dict(answer for answer, _ in shared)
 
 
-def voter(spec: RunSpec, index: int, image: Tensor) -> Voter[int]:
-    """Predict for one image (C, H, W)."""
+def voter(spec: RunSpec, index: int, image: Tensor) -> Voter[tuple[int, int]]:
+    """Predict for one image (C, H, W): its index, and the answer."""
     from suite.smoothing.noise import NoisyImage
 
     sigma, n = spec.sigma or 0.0, spec.agreement.n
     votes = yield NoisyImage(image, n, sigma=sigma, seed=spec.seed, purpose="agreement", index=index).take(n)
-    return predict(np.bincount(list(votes.elements())), spec.agreement.alpha)
+    return index, predict([votes[c] for c in range(max(votes) + 1)], spec.agreement.alpha)
 
 
 def claim(spec: RunSpec) -> str:

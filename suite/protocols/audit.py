@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from suite.errors import UserError, require
 from suite.protocols import certify
@@ -45,6 +45,11 @@ class Audit(Frozen):
     searches: tuple[Search, ...] = Field(
         ("pgd", "ddn", "fmn", "apgd-ce", "apgd-t", "hopskipjump"), min_length=1, description="also: fab-t, square"
     )
+
+    @field_validator("searches", mode="before")
+    @classmethod
+    def _written_with_commas(cls, searches: object) -> object:
+        return searches.split(",") if isinstance(searches, str) else searches
 
 
 def indices(spec: RunSpec, total: int) -> range:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from suite.networks.device import upload
 from suite.networks.folding import folded
 from suite.smoothing.noise import Noise, NoisyImage
 from suite.smoothing.voting import Precision, Voter, together, top_classes
@@ -76,7 +77,7 @@ def certificates(
     batch_size: int = 256,
     device: torch.device | str = "cpu",
 ) -> Iterator[dict[str, Any]]:
-    """One record per image, each as soon as its draws are counted; in order with fixed sampling in fp32.
+    """One record per image, each as soon as its draws are counted: in no fixed order.
 
     `images` gives (index, image (C, H, W) of pixels in [0,1], label); the index keys the noise. σ and radii are in
     pixel units. With `radii` sampling is adaptive (`suite.statistics.sequential`): at most n draws, fewer once it is
@@ -91,7 +92,7 @@ def certificates(
     """
     model.eval()
     schedule = None if radii is None else make_schedule(radii, sigma=sigma, n=n, alpha=alpha)
-    stream = ((index, pixels.to(device), label) for index, pixels, label in images)
+    stream = ((index, upload(pixels, device), label) for index, pixels, label in images)
     first = next(stream, None)
     if first is None:
         return

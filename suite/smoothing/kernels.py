@@ -6,11 +6,13 @@ the draw, the row of the counts that the answer goes to (−1: to none), and the
 
 from __future__ import annotations
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-COLUMNS = 5
+COLUMNS, OWNER = 5, 3  # of the table, and which of them says whose counts
+_COLUMNS, _IMAGE, _KEY, _DRAW, _OWNER, _SIGMA = (tl.constexpr(number) for number in (COLUMNS, 0, 1, 2, OWNER, 4))
 
 
 @triton.jit
@@ -38,9 +40,9 @@ def write_noisy(out, pool, table, size: tl.constexpr, quarter: tl.constexpr, blo
     Counter g of a draw gives the numbers g, g + `quarter`, g + 2·`quarter` and g + 3·`quarter` of an image of `size`
     numbers, in the order in which they lie in the memory of `out` and of `pool`: channels last.
     """
-    row = table + tl.program_id(0).to(tl.int64) * 5
-    image, key, draw = tl.load(row), tl.load(row + 1), tl.load(row + 2).to(tl.int32)
-    sigma = tl.load(row + 4).to(tl.int32).to(tl.float32, bitcast=True)
+    row = table + tl.program_id(0).to(tl.int64) * _COLUMNS
+    image, key, draw = tl.load(row + _IMAGE), tl.load(row + _KEY), tl.load(row + _DRAW).to(tl.int32)
+    sigma = tl.load(row + _SIGMA).to(tl.int32).to(tl.float32, bitcast=True)
     g = tl.program_id(1) * block + tl.arange(0, block)
     w0, w1, w2, w3 = tl.philox(key, g, draw + g * 0, g * 0, g * 0)
     x, y = pool + image * size, out + tl.program_id(0).to(tl.int64) * size
@@ -55,7 +57,7 @@ def count_answers(
 ):  # fmt: skip
     """Add the leading class of each row to the counts, or mark the row as close: as `near_ties` does for k = 1."""
     slot = tl.program_id(0)
-    owner = tl.load(table + slot.to(tl.int64) * 5 + 3)
+    owner = tl.load(table + slot.to(tl.int64) * _COLUMNS + _OWNER)
     at = tl.arange(0, block)
     scores = tl.load(logits + slot.to(tl.int64) * classes + at, mask=at < classes, other=float("-inf")).to(tl.float32)
     known = tl.where(at < classes, scores, 0.0)
@@ -86,3 +88,14 @@ def answers(logits: Tensor, table: Tensor, counts: Tensor, close: Tensor, broken
     """Count the classes of logits (B, K) in counts (P, K) int32; near ties in close (B,) int8, non-finite in broken."""
     classes = logits.shape[1]
     count_answers[(len(logits),)](logits, table, counts, close, broken, classes, triton.next_power_of_2(classes), tie)
+
+
+def try_out(device: torch.device) -> None:
+    """Run both kernels once, on next to nothing. Raises what Triton raises where they do not run."""
+    with torch.cuda.device(device):
+        pool, table = torch.zeros(1, 1, 1, 4, device=device), torch.zeros(1, COLUMNS, dtype=torch.int64, device=device)
+        kinds = torch.int32, torch.int8, torch.int32
+        counts, close, broken = (torch.zeros(1, 4, dtype=kind, device=device) for kind in kinds)
+        noisy_images(pool.clone().bfloat16(), pool, table)
+        answers(pool.view(1, 4).bfloat16(), table, counts, close, broken, 0.0)
+        torch.cuda.synchronize(device)

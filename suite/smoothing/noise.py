@@ -41,6 +41,7 @@ class Piece:
     count: int
 
     def __iter__(self) -> Iterator[Tensor]:
+        """The blocks, once; an image's pieces in their order."""
         return islice(self.of.blocks, -(-self.count // BLOCK))
 
 
@@ -119,9 +120,9 @@ def _law(sigma: float, device: torch.device) -> tuple[Tensor, Tensor, int]:
 def draws(seed: int, purpose: str, image: int, n: int, like: Tensor) -> Iterator[Tensor]:
     """The first n draws of standard normal noise for one image, in blocks of at most 64: each (b, *like.shape).
 
-    `image` is the image's index in its data set. Streams differ between devices (CPU: Mersenne twister, CUDA: Philox);
-    a run's records name the device. Three-dimensional images are drawn channels last, the layout in which they go
-    through a convolution.
+    `image` is the image's index in its data set. Streams differ between devices (CPU: Mersenne twister; CUDA: Philox,
+    and for votes that of `kernels`); a run's records name the device. Three-dimensional images are drawn channels last,
+    the layout in which they go through a convolution.
     """
     stream = _stream(seed, purpose, image, like.device)
     return _blocks(like, n, lambda shape: torch.randn(shape, generator=stream, device=like.device, dtype=like.dtype))

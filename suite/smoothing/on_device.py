@@ -6,7 +6,8 @@ import copy
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeVar
@@ -16,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from suite.errors import UserError
+from suite.errors import UserError, first_line
+from suite.networks.device import upload
 from suite.smoothing import kernels
 from suite.smoothing.noise import Piece
-from suite.smoothing.voting import NOT_FINITE, TIE, Precision, Voter, top_classes
+from suite.smoothing.voting import NOT_FINITE, TIE, Precision, Voter, batch_logits, exactly, top_classes
 
 logger = logging.getLogger("suite")
 T = TypeVar("T")
@@ -62,70 +64,83 @@ class Open:
 class Lane:
     """A network in one arithmetic, whose batches from the noise to the counts are a captured graph where there is CUDA.
 
-    A network that does not run in `dtype` runs under autocast; one that cannot be captured is run step by step.
+    In bf16 the weights are cast once, or else it runs under autocast. A network that cannot be captured is run step by
+    step.
     """
 
-    def __init__(self, network: nn.Module, pool: Tensor, *, classes: int, batch: int, dtype: torch.dtype, tie: float):
-        self.pool, self.tie, self.device = pool, tie, pool.device
-        self.network, self.autocast = copy.deepcopy(network).to(dtype).to(memory_format=torch.channels_last), False
+    def __init__(self, network: nn.Module, pool: Tensor, *, classes: int, batch: int, precision: Precision):
+        self.pool, self.tie, self.device = pool, TIE[precision], pool.device
         self.table = torch.zeros((batch, kernels.COLUMNS), dtype=torch.int64, device=self.device)
-        self.table[:, 3] = -1
-        self.x = torch.empty((batch, *pool.shape[1:]), dtype=dtype, device=self.device)
+        self.table[:, kernels.OWNER] = -1
         self.counts = torch.zeros((len(pool), classes), dtype=torch.int32, device=self.device)
         self.close = torch.zeros(batch, dtype=torch.int8, device=self.device)
         self.broken = torch.zeros(1, dtype=torch.int32, device=self.device)
-        try:
-            self._pass()
-        except RuntimeError:
-            self.network, self.autocast, self.x = network, dtype != torch.float32, self.x.float()
-        self.step = self._captured() if self.device.type == "cuda" else self._batch
+        self.network, self.autocast = network, precision == "bf16"
+        self.x = torch.empty((batch, *pool.shape[1:]), device=self.device)
+        if precision == "bf16" and (coarse := cast(network, pool[:1].permute(0, 3, 1, 2))):
+            self.network, self.autocast, self.x = coarse, False, self.x.bfloat16()
+        self.graph = self._captured() if self.device.type == "cuda" else None
 
-    def _pass(self) -> Tensor:
-        exact = torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, deterministic=True, allow_tf32=False)
-        with exact, torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast, cache_enabled=False):
-            logits: Tensor = self.network(self.x.permute(0, 3, 1, 2))
-        return logits
-
+    @torch.no_grad()
     def _batch(self) -> None:
         kernels.noisy_images(self.x, self.pool, self.table)
-        kernels.answers(self._pass().contiguous(), self.table, self.counts, self.close, self.broken, self.tie)
+        with exactly(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast, cache_enabled=False):
+            logits = self.network(self.x.permute(0, 3, 1, 2))
+        kernels.answers(logits.contiguous(), self.table, self.counts, self.close, self.broken, self.tie)
 
-    def _captured(self) -> Callable[[], None]:
-        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(self.device)
-        stream.wait_stream(torch.cuda.current_stream(self.device))
+    def _captured(self) -> torch.cuda.CUDAGraph | None:
+        graph, stream, usual = torch.cuda.CUDAGraph(), torch.cuda.Stream(), torch.cuda.current_stream()
+        stream.wait_stream(usual)
         with torch.cuda.stream(stream):
             for _ in range(3):
                 self._batch()
-        torch.cuda.current_stream(self.device).wait_stream(stream)
+        usual.wait_stream(stream)
         try:
-            with torch.cuda.graph(graph):
+            with torch.cuda.stream(usual), torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 self._batch()
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
-            logger.debug(f"the network's passes are not captured as a graph: {error}")
-            return self._batch
-        return graph.replay
+            logger.info(f"the network's passes are made one by one, which is slower: no graph ({first_line(error)})")
+            return None
+        return graph
 
     def begin(self, table: Table) -> Round:
         """Queue a table's batches, the last one filled up with rows that nobody owns."""
-        batch, cuda = len(self.table), self.device.type == "cuda"
-        batches = -(-len(table) // batch)
-        whole = torch.zeros((batches * batch, kernels.COLUMNS), dtype=torch.int64, pin_memory=cuda)
-        whole[len(table) :, 3] = -1
-        whole[: len(table)] = torch.from_numpy(table)
-        close = torch.empty((batches, batch), dtype=torch.int8, device=self.device)
-        for place, part in zip(close, whole.to(self.device, non_blocking=True).split(batch), strict=True):
+        batch = len(self.table)
+        padding = np.full((-len(table) % batch, kernels.COLUMNS), 0)
+        padding[:, kernels.OWNER] = -1
+        parts = upload(torch.from_numpy(np.concatenate((table, padding))), self.device).split(batch)
+        close = torch.empty((len(parts), batch), dtype=torch.int8, device=self.device)
+        for part, place in zip(parts, close, strict=True):
             self.table.copy_(part)
-            self.step()
+            self.graph.replay() if self.graph else self._batch()
             place.copy_(self.close)
-        counts, doubts, broken = (
-            torch.empty_like(each, device="cpu", pin_memory=cuda).copy_(each, non_blocking=True)
-            for each in (self.counts, close.flatten(), self.broken)
-        )
+        counts, doubts, broken = (download(each) for each in (self.counts, close.flatten(), self.broken))
         self.counts.zero_()
-        done = torch.cuda.Event() if cuda else None
+        done = torch.cuda.Event(blocking=True) if self.device.type == "cuda" else None
         if done:
             done.record()
         return Round(table, counts, doubts, broken, done)
+
+
+def cast(network: nn.Module, x: Tensor) -> nn.Module | None:
+    """The network with its weights in bf16, or None where it is not what autocast makes of it, on images x."""
+    try:
+        coarse = copy.deepcopy(network).bfloat16().to(memory_format=torch.channels_last)
+        found = coarse(x.bfloat16()).float()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # whatever somebody's model raises
+        return None
+    usual = batch_logits(network, x, "bf16")
+    same = (found - usual).abs().max() <= TIE["bf16"] / 3 * usual.abs().max()
+    return coarse if bool(same) else None
+
+
+def download(tensor: Tensor) -> Tensor:
+    """A copy for the host, which is there once the device has got so far."""
+    return torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda).copy_(tensor, non_blocking=True)
 
 
 @dataclass
@@ -154,23 +169,27 @@ class Votes:
         self.model, self.batch = model, batch_size
         self.pool = torch.zeros((POOL, *image.permute(1, 2, 0).shape), device=image.device)
         self.classes = model(image[None]).shape[1]
-        self.exact = self._lane(torch.float32, TIE["fp32"])
-        self.lane = self._lane(torch.bfloat16, TIE["bf16"]) if precision == "bf16" else self.exact
+        self.exact = self._lane("fp32")
+        self.lane = self._lane("bf16") if precision == "bf16" else self.exact
         self.open, self.free = dict[int, Open](), list(range(POOL))
         self.doubts: list[Table] = []
         self.flights = deque[tuple[Lane, Round]]()
         self.clock = time.perf_counter()
 
-    def _lane(self, dtype: torch.dtype, tie: float) -> Lane:
-        return Lane(self.model, self.pool, classes=self.classes, batch=self.batch, dtype=dtype, tie=tie)
+    def _lane(self, precision: Precision) -> Lane:
+        with on(self.pool.device):
+            return Lane(self.model, self.pool, classes=self.classes, batch=self.batch, precision=precision)
 
     def run(self, voters: Iterator[Voter[T]]) -> Iterator[tuple[T, float]]:
         while True:
             while len(self.flights) < IN_FLIGHT and self._take_off(voters):
                 pass
-            if not self.flights:
+            if self.flights:
+                yield from self._land()
+            elif self.open:
+                raise RuntimeError(f"{len(self.open)} votes were never answered")
+            else:
                 return
-            yield from self._land()
 
     def _take_off(self, voters: Iterator[Voter[Any]]) -> bool:
         """Queue a round of what is asked for; near ties once there are enough, or nothing else is left to do."""
@@ -178,14 +197,18 @@ class Votes:
         waiting = sum(map(len, self.doubts))
         if waiting < room:
             if table := self._draws(voters, room):
-                self.flights.append((self.lane, self.lane.begin(np.concatenate(table))))
+                self._queue(self.lane, np.concatenate(table))
                 return True
             if not waiting or self.flights:
                 return False
         doubts = np.concatenate(self.doubts)
         self.doubts = [doubts[room:]] if len(doubts) > room else []
-        self.flights.append((self.exact, self.exact.begin(doubts[:room])))
+        self._queue(self.exact, doubts[:room])
         return True
+
+    def _queue(self, lane: Lane, table: Table) -> None:
+        with on(self.pool.device):
+            self.flights.append((lane, lane.begin(table)))
 
     def _draws(self, voters: Iterator[Voter[Any]], room: int) -> list[Table]:
         tables = list[Table]()
@@ -203,6 +226,8 @@ class Votes:
 
     def admit(self, voter: Voter[Any], piece: Piece) -> Open:
         """Put a voter's image into the pool; `piece` is what it asks for first."""
+        if piece.of.noise != "gaussian":
+            raise ValueError("only Gaussian noise is made on a device")
         row = self.free.pop()
         self.pool[row].copy_(piece.of.image.permute(1, 2, 0))
         self.open[row] = Open(voter, row, np.zeros(self.classes, np.int64), piece)
@@ -217,9 +242,10 @@ class Votes:
         elif len(close):
             self.doubts.append(close)
         took, self.clock = time.perf_counter() - self.clock, time.perf_counter()
-        shares = np.bincount(landed.table[:, 3], minlength=POOL) * (took / len(landed.table))
-        for row in np.unique(landed.table[:, 3]).tolist():
-            each = self.open[row]
+        shares = np.bincount(landed.table[:, kernels.OWNER], minlength=POOL) * (took / len(landed.table))
+        for row, each in list(self.open.items()):
+            if not shares[row]:
+                continue
             each.votes += counts[row]
             each.seconds += float(shares[row])
             try:
@@ -232,11 +258,17 @@ class Votes:
     def _one_by_one(self, rows: Table) -> NDArray[np.int32]:
         """Counts of near ties in fp32, by passes of an image alone."""
         counts = np.zeros((POOL, self.classes), np.int32)
-        for row in rows:
-            x = torch.empty((1, *self.pool.shape[1:]), device=self.pool.device)
-            kernels.noisy_images(x, self.pool, torch.from_numpy(row[None]).to(x.device))
-            counts[row[3], int(top_classes(self.model, x.permute(0, 3, 1, 2))[0, 0])] += 1
+        with on(self.pool.device):
+            for row in rows:
+                x = torch.empty((1, *self.pool.shape[1:]), device=self.pool.device)
+                kernels.noisy_images(x, self.pool, torch.from_numpy(row[None]).to(x.device))
+                counts[row[kernels.OWNER], int(top_classes(self.model, x.permute(0, 3, 1, 2))[0, 0])] += 1
         return counts
+
+
+def on(device: torch.device) -> AbstractContextManager[object]:
+    """Make a CUDA device the one that kernels are launched on."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def vote_on_device(

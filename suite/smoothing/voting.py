@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
-from importlib.util import find_spec
+from contextlib import AbstractContextManager
+from functools import cache
 from itertools import chain
 from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from suite.errors import UserError
+from suite.errors import UserError, first_line
 from suite.smoothing.noise import Noise, Piece
 
+logger = logging.getLogger("suite")
 T = TypeVar("T")
 Precision = Literal["fp32", "bf16"]
 
@@ -48,9 +51,14 @@ def settled(scores: Tensor, k: int, again: Callable[[Tensor], Tensor], tie: floa
     return scores.index_copy(0, close, again(close)) if len(close) else scores
 
 
+def exactly() -> AbstractContextManager[object]:
+    """On a GPU: convolutions in fp32 are not computed in TF32, and the same twice."""
+    return torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, deterministic=True, allow_tf32=False)
+
+
 def batch_logits(model: nn.Module, x: Tensor, precision: Precision) -> Tensor:
     """Logits (B, K) in fp32 for x (B, C, H, W), computed in `precision`; their last bits may depend on the batch."""
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
+    with exactly(), torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
         logits: Tensor = model(x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x)
     return logits.float()
 
@@ -140,11 +148,11 @@ def together(
 ) -> Iterator[tuple[T, float]]:
     """Let voters share batches of a model; each one's result and its share of the time in s, as soon as it has it.
 
-    In bf16 the near ties of many batches are settled together, by passes in fp32. On a CUDA device all of it happens
-    there (`suite.smoothing.on_device`), but for discrete noise.
+    That is in no fixed order. In bf16 the near ties of many batches are settled together, by passes in fp32. On a CUDA
+    device all of it happens there (`suite.smoothing.on_device`), but for discrete noise.
     """
     device = next(model.parameters(), torch.empty(0)).device
-    if device.type == "cuda" and noise == "gaussian" and find_spec("triton"):
+    if device.type == "cuda" and noise == "gaussian" and kernels_run(device):
         from suite.smoothing.on_device import vote_on_device
 
         return vote_on_device(voters, model, batch_size=batch_size, precision=precision)
@@ -165,6 +173,19 @@ def together(
     if precision == "bf16":
         return share_batches(counted, in_bf16, settle, batch_size=batch_size)
     return share_batches(counted, settle, batch_size=batch_size)
+
+
+@cache
+def kernels_run(device: torch.device) -> bool:
+    """Whether the kernels of `on_device` can be compiled and run here; says so where they cannot."""
+    try:
+        from suite.smoothing.kernels import try_out
+
+        try_out(device)
+    except Exception as error:  # no Triton, no compiler, or a device that Triton does not know
+        logger.info(f"votes are counted on the CPU, which is slower: Triton does not run here ({first_line(error)})")
+        return False
+    return True
 
 
 def count_classes(voter: Voter[T]) -> Asking[T]:
