@@ -18,9 +18,10 @@ from suite import UserError, certify
 from suite.networks.architectures import build
 from suite.networks.folding import folded
 from suite.protocols.protocol import Record
+from suite.smoothing.batching import together
 from suite.smoothing.certificates import certificates
 from suite.smoothing.noise import BLOCK, draws, noisy
-from suite.smoothing.voting import TIE, Voter, near_ties, together, top_classes
+from suite.smoothing.voting import TIE, Voter, near_ties, top_classes
 from suite.statistics.bounds import certified_radius, largest_radius
 
 

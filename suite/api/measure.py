@@ -20,8 +20,9 @@ from suite.networks.folding import folded
 from suite.networks.weights import load_into
 from suite.progress import progress
 from suite.ranges import Draws, Scale, check
+from suite.smoothing.batching import together
 from suite.smoothing.noise import NoisyImage
-from suite.smoothing.voting import Voter, together
+from suite.smoothing.voting import Voter
 from suite.statistics import bounds
 from suite.store.files import read_json
 from suite.store.folder import RunFolder

@@ -99,7 +99,7 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
 
 def votes_of(model: nn.Module, indices: list[int], x: Tensor, subject: Subject) -> dict[int, int]:
     """Predict's answers to images x (B, C, H, W) by their indices, which key the noise; −1 where it abstains."""
-    from suite.smoothing.voting import together
+    from suite.smoothing.batching import together
 
     spec = subject.spec
     voters = (voter(spec, index, image) for index, image in zip(indices, x, strict=True))

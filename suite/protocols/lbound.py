@@ -66,7 +66,7 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     """
     from suite.networks.folding import folded
     from suite.smoothing.averages import Averaged, average_record, probabilities
-    from suite.smoothing.voting import share_batches
+    from suite.smoothing.batching import share_batches
 
     spec, k, start, sentence = subject.spec, subject.spec.certify.top, source(subject.spec), claim(subject.spec)
     bounds_pass = spec.deployed == "pass"

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from suite.networks.device import upload
 from suite.networks.folding import folded
+from suite.smoothing.batching import together
 from suite.smoothing.noise import Noise, NoisyImage
-from suite.smoothing.voting import Precision, Voter, together, top_classes
+from suite.smoothing.voting import Precision, Voter, top_classes
 from suite.statistics.bounds import certified_radius
 from suite.statistics.sequential import Schedule, make_schedule
 

@@ -274,7 +274,7 @@ def on(device: torch.device) -> AbstractContextManager[object]:
 def vote_on_device(
     voters: Iterable[Voter[T]], model: nn.Module, *, batch_size: int, precision: Precision
 ) -> Iterator[tuple[T, float]]:
-    """`voting.together`, but for Gaussian noise alone, and of a stream of its own: that of `kernels`."""
+    """`batching.together`, but for Gaussian noise alone, and of a stream of its own: that of `kernels`."""
     fresh = iter(voters)
     if first := next(fresh, None):
         piece = next(first)
