@@ -168,6 +168,7 @@ class Votes:
     def __init__(self, model: nn.Module, image: Tensor, *, batch_size: int, precision: Precision):
         self.model, self.batch = model, batch_size
         self.pool = torch.zeros((POOL, *image.permute(1, 2, 0).shape), device=image.device)
+        self.pool[0] = image.permute(1, 2, 0)  # something to try the network on
         self.classes = model(image[None]).shape[1]
         self.exact = self._lane("fp32")
         self.lane = self._lane("bf16") if precision == "bf16" else self.exact
