@@ -106,5 +106,9 @@ def agree(lines: list[str], yes: bool) -> None:
     """List what is about to be deleted and ask, unless it was agreed to."""
     for line in lines:
         out.print(f"  {line}", **PLAIN)
-    if not yes and not typer.confirm(f"delete {'this' if len(lines) == 1 else f'these {len(lines)}'}?"):
+    try:
+        agreed = yes or typer.confirm(f"delete {'this' if len(lines) == 1 else f'these {len(lines)}'}?")
+    except typer.Abort as error:
+        raise UserError("nothing was deleted: nobody answered; --yes does not ask") from error
+    if not agreed:
         raise UserError("nothing was deleted")
