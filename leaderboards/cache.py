@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from suite.errors import UserError
 from suite.store.result import Result
 
 CERTIFIED = (
@@ -50,11 +49,8 @@ def _read(file: Path, changed: int, size: int) -> Result | str:
 def _parse(file: Path) -> Result | str:
     try:
         result = Result.from_file(file)
-    except ValidationError as error:
-        first = error.errors()[0]
-        return f"{file} is damaged ({'.'.join(map(str, first['loc']))}: {first['msg']})"
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        return f"{file} is damaged ({error})"
+    except UserError as error:
+        return str(error)
     needed = (*CERTIFIED, *(OF_A_VOTE if result.kind == "vote" else ()))
     for name in needed if result.is_certified else ():
         if name not in result.model_fields_set:

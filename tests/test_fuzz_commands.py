@@ -86,12 +86,16 @@ def lines(draw: st.DrawFn) -> list[str]:
         return draw(st.sampled_from(known)) if known and draw(st.floats(0, 1)) >= chance else draw(NONSENSE)
 
     for each in command.params:
+        if "--install-completion" in each.opts:  # which writes to the shell's own files, as it is to
+            continue
         if each.param_type_name == "argument":
             wanted = 1 if each.required else draw(st.integers(0, 1))
-            words += [value(ARGUMENTS.get(each.name, each.name)) for _ in range(wanted + draw(st.sampled_from([0, 0, 1])))]
+            words += [
+                value(ARGUMENTS.get(each.name, each.name)) for _ in range(wanted + draw(st.sampled_from([0, 0, 1])))
+            ]
             continue
         usual = each.required or each.opts[0] in ("--method", "--dataset", "--runs", "--checkpoint")
-        if not usual and draw(st.integers(0, 5)) or usual and draw(st.integers(0, 9)) == 9:
+        if (not usual and draw(st.integers(0, 5))) or (usual and draw(st.integers(0, 9)) == 9):
             continue
         option = draw(st.sampled_from([*each.opts, *each.secondary_opts]))
         words += [option] if each.is_flag else [option, value(each.opts[0])]
@@ -120,7 +124,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def restricted() -> Iterator[None]:
+def restricted(place: Path) -> Iterator[None]:
     """Nothing is trained, served, drawn or sent: those parts of commands have tests of their own."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("suite.pipeline.run", refuse)
@@ -132,6 +136,7 @@ def restricted() -> Iterator[None]:
         patched.setattr("suite.tuning.mlflow.StudyLog.__init__", refuse)
         patched.setattr("suite.data.download", refuse, raising=False)
         patched.setenv("HF_HUB_OFFLINE", "1")
+        patched.setenv("HOME", str(place))
         yield
 
 

@@ -39,7 +39,7 @@ def record(path: Path, number: int, line: str | bytes) -> dict[str, Any]:
         found = json.loads(line)
         content: dict[str, Any] = found | {"idx": int(found["idx"])}
         return content
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise UserError(f"{path}, line {number} is damaged; remove that line to go on") from error
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
+from suite.errors import UserError, first_line
 from suite.spec.sections import PROTOCOLS
 from suite.spec.shell_line import command
 from suite.statistics.bounds import largest_radius
@@ -120,8 +121,15 @@ class Result(BaseModel):
 
     @classmethod
     def from_file(cls, file: Path) -> Self:
-        """The result in a file, also of an earlier version. Raises ValueError where it is damaged."""
-        return cls.model_validate(upgrade(json.loads(file.read_bytes())), strict=True)
+        """The result in a file, also of an earlier version. Raises UserError where it is damaged."""
+        try:
+            return cls.model_validate(upgrade(json.loads(file.read_bytes())), strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            said = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+            said = first_line(error)
+        raise UserError(f"{file} is damaged ({said})")
 
 
 def upgrade(content: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,10 @@ SUITE_FUZZ multiplies the number of examples. A test that fails prints what repr
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
+import json
+import lzma
 import os
 import sys
 import tempfile
@@ -32,7 +35,7 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 def examples(few: int) -> settings:
-    """Hypothesis's settings for `few` examples, times SUITE_FUZZ: others in every call, without a time limit of each."""
+    """Hypothesis's settings for `few` examples, times SUITE_FUZZ: others in every call."""
     return settings(
         max_examples=max(1, round(few * TIMES)),
         deadline=None,
@@ -76,8 +79,15 @@ def assert_no_traceback(answer: Answer, *, found: bool = False) -> None:
         assert len(lines[0].removeprefix("suite: ").strip()) > 5, answer
 
 
+def assert_kept(answer: Answer, row: str, named: str) -> None:
+    """A board that has a row of this method, whatever was damaged; and the line that names a file which is left out."""
+    assert answer.code == 0, answer
+    assert row.replace("-", "") in answer.out.replace("-", "").replace("\\", ""), answer
+    assert named in answer.err, answer
+
+
 class Watch:
-    """What this process opens to write, makes, renames or removes outside of a folder, while it is on."""
+    """Refuses, and remembers, what this process writes, makes, renames or removes outside of a folder while it is on."""
 
     def __init__(self) -> None:
         self.on, self.inside, self.outside = False, "", list[str]()
@@ -88,21 +98,22 @@ class Watch:
             return
         if event == "open":
             places = [words[0]] if isinstance(words[2], int) and words[2] & WRITES else []
-        elif event in ("os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.chmod", "os.utime"):
+        elif event in ("os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.chmod", "os.utime", "sqlite3.connect"):
             places = [words[0]]
         elif event in ("os.rename", "os.link", "os.symlink"):
             places = [words[1]]
         else:
             return
         for place in places:
-            if isinstance(place, str | bytes | os.PathLike):
+            if isinstance(place, str | bytes | os.PathLike) and place != ":memory:":
                 path = os.path.realpath(os.fsdecode(place))
                 if not path.startswith(self.allowed()):
                     self.outside.append(f"{event} {path}")
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
     def allowed(self) -> tuple[str, ...]:
-        temporary = os.path.join(tempfile.gettempdir(), "tmp")
-        return (self.inside, "/dev/", "/proc/", os.environ["SUITE_CACHE"], temporary)
+        temporary = tuple(os.path.join(tempfile.gettempdir(), name) for name in ("tmp", "torchinductor_"))
+        return (self.inside, "/dev/", "/proc/", os.environ["SUITE_CACHE"], *temporary)
 
     @contextlib.contextmanager
     def over(self, folder: Path) -> Iterator[None]:
@@ -144,7 +155,7 @@ NONSENSE = st.sampled_from(
     [
         "", " ", "-", "--", "0", "-1", "1e999", "nan", "inf", "-inf", "1e-400", "9" * 400, "10" * 40, "0x10", "1_000",
         "None", "null", "true", "[]", "{}", "[red]", "[/red]", "[bold", "\x1b[31m", "\r\n", "\t", "a\nb", "\u202e", "é",
-        "٣", "½", "σ", "🎉", "\udcff", "../..", ".", "/", "~", "*", "a" * 300, "a/" * 2000, "digits/..", "%s", "{x}",
+        "٣", "½", "σ", "🎉", "\udcff", "../..", ".", "~", "*", "a" * 300, "a/" * 2000, "digits/..", "%s", "{x}",
         "$HOME", ",", "1,,2", "0.1,0.2,0.3", "1:2", "=", "a=b", ":", "::", "python:x", "x.py:", "timm:", "torchvision:",
         "file.py:Net", "resnet8-w0", "resnet8-w-1", "cnn-w99999999999999999999", "-w2", "hf://", "hf://a/b", "http://x/y",
     ]
@@ -154,3 +165,182 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=2),
     max_leaves=4,
 )
+
+
+@st.composite
+def bytes_changed(draw: st.DrawFn, content: bytes) -> bytes:
+    """What a bad disk, a bad copy or an editor makes of a file."""
+    size = len(content)
+    what = draw(
+        st.sampled_from(["flip", "flip", "cut", "behead", "empty", "insert", "double", "zeros", "middle", "other"])
+    )
+    if what == "flip":
+        changed = bytearray(content or b"\0")
+        for _ in range(draw(st.integers(1, 4))):
+            changed[draw(st.integers(0, len(changed) - 1))] = draw(st.integers(0, 255))
+        return bytes(changed)
+    first, last = sorted(draw(st.tuples(st.integers(0, size), st.integers(0, size))))
+    rest = {
+        "cut": content[:first], "behead": content[first:], "empty": b"", "double": content + content,
+        "insert": content[:first] + draw(st.binary(min_size=1, max_size=9)) + content[first:],
+        "zeros": content[:first] + bytes(last - first) + content[last:], "middle": content[:first] + content[last:],
+        "other": draw(st.sampled_from([b"\xff\xfe", b"<html>", b"[" * 100_000, b"null", b"[]", b"{}", b'{"a":' * 50_000,
+                                       b"\0" * 512, b"9" * 5000, b"NaN", b"\n", b'""', b"PK\x03\x04", b"version https:"])),
+    }  # fmt: skip
+    return rest[what]
+
+
+RAW = [
+    "NaN",
+    "-Infinity",
+    "1e999",
+    "9" * 5000,
+    "-0",
+    "[" * 5000 + "]" * 5000,
+    "1e-400",
+    '"\\ud800"',
+    '"\\u0000"',
+    "0.1e",
+]
+
+
+@st.composite
+def json_changed(draw: st.DrawFn, content: bytes) -> bytes:
+    """A JSON text one of whose values, at any depth, is another one, is not there, or has another name."""
+    tree = json.loads(content)
+    places = [()]
+    for place in places:  # which grows
+        inner = at(tree, place)
+        if isinstance(inner, dict | list):
+            places += [(*place, key) for key in (inner if isinstance(inner, dict) else range(len(inner)))]
+    place = draw(st.sampled_from(places))
+    marker = "<here>"
+    what = draw(st.sampled_from(["value", "value", "raw", "gone", "renamed", "same kind"]))
+    if not place:
+        return json.dumps(draw(VALUES)).encode(errors="surrogatepass")
+    home, key = at(tree, place[:-1]), place[-1]
+    if what == "gone":
+        del home[key]
+    elif what == "renamed" and isinstance(home, dict):
+        home[draw(TEXT)] = home.pop(key)
+    elif what == "same kind" and isinstance(home[key], int | float):
+        home[key] = draw(st.sampled_from([0, -1, 1, 2, 0.5, 1e300, 10**18, 10**30, -0.0, 5e-324]))
+    elif what == "raw":
+        home[key] = marker
+    else:
+        home[key] = draw(VALUES)
+    return json.dumps(tree).replace(json.dumps(marker), draw(st.sampled_from(RAW))).encode(errors="surrogatepass")
+
+
+def at(tree: Any, place: tuple[Any, ...]) -> Any:
+    for key in place:
+        tree = tree[key]
+    return tree
+
+
+@st.composite
+def lines_changed(draw: st.DrawFn, content: bytes, inside: Any = json_changed) -> bytes:
+    """Lines of which one is changed, doubled, removed, cut or moved."""
+    lines = content.splitlines(keepends=True)
+    number = draw(st.integers(0, len(lines) - 1))
+    what = draw(st.sampled_from(["inside", "inside", "inside", "double", "remove", "cut", "move", "blank"]))
+    line = lines[number]
+    changed = {
+        "inside": lambda: [draw(inside(line)).rstrip(b"\n") + b"\n"],
+        "double": lambda: [line, line],
+        "remove": lambda: [],
+        "cut": lambda: [line[: draw(st.integers(0, len(line)))]],
+        "move": lambda: [],
+        "blank": lambda: [draw(st.sampled_from([b"\n", b"\r\n", b" \n", b"\0\n"])), line],
+    }[what]()
+    moved = [line] if what == "move" else []
+    return b"".join([*lines[:number], *changed, *lines[number + 1 :], *moved])
+
+
+def changed(content: bytes, kind: str) -> st.SearchStrategy[bytes]:
+    """A file of a kind, changed as bytes or as what it is."""
+    own = {"json": json_changed, "jsonl": lines_changed, "toml": toml_changed, "tsv.xz": packed_changed}.get(kind)
+    return bytes_changed(content) | own(content) | own(content) if own else bytes_changed(content)
+
+
+TOML = [
+    "nan",
+    "-inf",
+    "1e999",
+    "9" * 5000,
+    '""',
+    '"\\u0000"',
+    "[]",
+    "{}",
+    "true",
+    "1979-05-27",
+    "-1",
+    "0",
+    "0.5",
+    '"vote"',
+]
+TOML += [
+    "[1, 2]",
+    '["a"]',
+    "{a = 1}",
+    "'[red]'",
+    '"é"',
+    "10000000000000000000000",
+    "[" * 2000 + "]" * 2000,
+    '"""',
+    "= =",
+]
+
+
+@st.composite
+def toml_line_changed(draw: st.DrawFn, line: bytes) -> bytes:
+    name, equals, _ = line.partition(b"=")
+    if draw(st.integers(0, 5)) == 0 or not equals:
+        return draw(
+            st.sampled_from([b"[x]", b"[[x]]", b"x = 1", b"= 1", b"\xff", name, b'"' + name.strip() + b'".a = 1'])
+        )
+    return name + b"= " + draw(st.sampled_from(TOML)).encode()
+
+
+def toml_changed(content: bytes) -> st.SearchStrategy[bytes]:
+    return lines_changed(content, toml_line_changed)
+
+
+FIELDS = [
+    "",
+    "-1",
+    "0",
+    "1",
+    "9",
+    "10",
+    "nan",
+    "inf",
+    "1e999",
+    "9" * 400,
+    "x",
+    "0.5",
+    "1e-3",
+    "0:00:01",
+    "-0",
+    "٣",
+    "1.",
+    "\u202e",
+]
+
+
+@st.composite
+def tab_line_changed(draw: st.DrawFn, line: bytes) -> bytes:
+    fields = line.rstrip(b"\n").split(b"\t")
+    place = draw(st.integers(0, len(fields) - 1))
+    own = draw(st.sampled_from(FIELDS)).encode()
+    return b"\t".join(
+        [*fields[:place], *draw(st.sampled_from([[own], [own], [own], [], [own, own]])), *fields[place + 1 :]]
+    )
+
+
+def tabs_changed(content: bytes) -> st.SearchStrategy[bytes]:
+    return lines_changed(content, tab_line_changed)
+
+
+def packed_changed(content: bytes) -> st.SearchStrategy[bytes]:
+    return tabs_changed(lzma.decompress(content)).map(lzma.compress)
