@@ -25,7 +25,8 @@ pytestmark = pytest.mark.slow
 
 VALID = {
     "--method": list(METHODS.paths()), "--dataset": ["digits", "mnist", "imagenet", "@images"],
-    "--runs": ["@store", "@none", "@file"], "--data-root": ["@none", "@folder", "@file"], "--config": ["@config", "@run"],
+    "--runs": ["@store", "@none", "@file"], "--data-root": ["@none", "@folder", "@file"],
+    "--config": ["@config", "@run"],
     "--profile": ["demo", "quick", "paper"], "--arch": ["cnn", "resnet8", "lipschitz-small", "cnn-w4"],
     "--sigma": ["0.25", "0.1,0.5", "1"], "--seed": ["0", "1,2"], "--init": ["@checkpoint"],
     "--kind": ["vote", "margin"], "--deployed": ["vote", "pass"], "--kappa": ["1", "4"], "--epochs": ["1", "0.1"],
@@ -39,7 +40,8 @@ VALID = {
     "--objective": ["acr", "clean_accuracy", "certified_accuracy@0.25", "seconds"], "--trials": ["1", "2"],
     "--study": ["s"], "--storage": ["sqlite:///@new.db", "@new.log", "postgresql://me@127.0.0.1:1/x", "sqlite://"],
     "--sampler": ["tpe", "gp", "cma-es", "nsga-ii", "random", "grid"], "--pruner": ["median", "none", "halving"],
-    "--validation": ["0.2"], "--then": ["run"], "--board-root": ["@boards", "@none", "@file"], "--sort": ["acr", "0.25"],
+    "--validation": ["0.2"], "--then": ["run"], "--board-root": ["@boards", "@none", "@file"],
+    "--sort": ["acr", "0.25"],
     "--out": ["@new", "@folder", "@none/x", "/dev/null"], "--board": ["cifar10", "digits"],
     "--citation": ["A. B., NeurIPS 2020"], "--trained-sigma": ["0.25"], "--top": ["1", "5"], "--note": ["n"],
     "--host": ["127.0.0.1"], "--port": ["8501"], "RUN": ["@run", "baseline"], "DATASET": ["digits", "cifar10"],

@@ -81,6 +81,8 @@ def part(rows: list[Result], runs: Path, published: Path) -> Iterator[Section]:
         found = read_records(records_file(folder, protocol))
         if len(found):
             metrics_of(protocol, read_spec(folder), found)  # which says so where they are damaged
+        elif protocol in row.protocols:
+            raise UserError(f"the {protocol} records of {row.run_id} are gone; 'suite verify' says what else is")
         return found
 
     first = rows[0]

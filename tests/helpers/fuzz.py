@@ -87,7 +87,7 @@ def assert_kept(answer: Answer, row: str, named: str) -> None:
 
 
 class Watch:
-    """Refuses, and remembers, what this process writes, makes, renames or removes outside of a folder while it is on."""
+    """Refuses, and remembers, what this process writes, makes or removes outside of a folder while it is on."""
 
     def __init__(self) -> None:
         self.on, self.inside, self.outside = False, "", list[str]()
@@ -167,6 +167,10 @@ VALUES = st.recursive(
 )
 
 
+OTHER = [b"\xff\xfe", b"<html>", b"[" * 100_000, b"null", b"[]", b"{}", b'{"a":' * 50_000, b"\0" * 512, b"9" * 5000]
+OTHER += [b"NaN", b"\n", b'""', b"PK\x03\x04", b"version https:"]
+
+
 @st.composite
 def bytes_changed(draw: st.DrawFn, content: bytes) -> bytes:
     """What a bad disk, a bad copy or an editor makes of a file."""
@@ -184,8 +188,7 @@ def bytes_changed(draw: st.DrawFn, content: bytes) -> bytes:
         "cut": content[:first], "behead": content[first:], "empty": b"", "double": content + content,
         "insert": content[:first] + draw(st.binary(min_size=1, max_size=9)) + content[first:],
         "zeros": content[:first] + bytes(last - first) + content[last:], "middle": content[:first] + content[last:],
-        "other": draw(st.sampled_from([b"\xff\xfe", b"<html>", b"[" * 100_000, b"null", b"[]", b"{}", b'{"a":' * 50_000,
-                                       b"\0" * 512, b"9" * 5000, b"NaN", b"\n", b'""', b"PK\x03\x04", b"version https:"])),
+        "other": draw(st.sampled_from(OTHER)),
     }  # fmt: skip
     return rest[what]
 
