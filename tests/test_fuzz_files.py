@@ -118,6 +118,13 @@ def written(state: Any, how: int) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.fixture
+def no_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What else a checkpoint might fit is not looked for: that builds every architecture."""
+    monkeypatch.setattr("suite.pipeline.fitting", lambda *_: [])
+
+
+@pytest.mark.usefixtures("no_guess")
 @given(data=st.data())
 @examples(25)
 def test_a_checkpoint_of_any_content_runs_nothing(data: st.DataObject) -> None:
