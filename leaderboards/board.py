@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from leaderboards.cache import read_results
 from leaderboards.comparable import only_rank, ranks, tell_apart
 from leaderboards.estimates import CURVES
-from leaderboards.published import PUBLISHED, paper_rows, published_rows
-from leaderboards.published.kept import results
+from leaderboards.published import PUBLISHED, paper_rows, read_papers, read_published
+from leaderboards.published.kept import KEPT, results
 from leaderboards.rows import COMPARABLE, Estimate, Row, board_rows
 from suite.boards.board import Board, load_board
 from suite.errors import UserError
@@ -28,7 +29,19 @@ def board_results(dataset: str, runs: Path, published: Path | None = PUBLISHED) 
     `published` is where those lie, and runs that were kept; None leaves both out.
     """
     found = [result for result in results(runs, published) if result.dataset == dataset]
-    return tell_apart(found + (published_rows(dataset, published) if published else []))
+    return tell_apart(found + (read_published(dataset, published)[0] if published else []))
+
+
+def left_out(dataset: str, runs: Path, published: Path | None = PUBLISHED) -> list[str]:
+    """What is wrong with each damaged file that a board leaves out."""
+    damaged = read_results(runs)[1]
+    if published:
+        damaged += [
+            *read_results(published / KEPT)[1],
+            *read_published(dataset, published)[1],
+            *read_papers(published)[1],
+        ]
+    return damaged
 
 
 def rows(

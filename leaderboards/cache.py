@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from suite.errors import UserError
+from suite.protocols.protocol import columns
 from suite.store.result import Result
 
 CERTIFIED = (
     "data", "arch", "seed", "deployed", "top", "images", "alpha", "certified_accuracy", "certified_accuracy_paper",
     "abstained", "claim",
 )  # fmt: skip
+MOST = 1e15  # no metric is as large
 OF_A_VOTE = ("sigma", "n0", "n")  # a margin has no noise
 
 
@@ -50,15 +52,33 @@ def _read(file: Path, changed: int, size: int) -> Result | str:
 def _parse(file: Path) -> Result | str:
     try:
         result = Result.from_file(file)
-    except ValidationError as error:
-        first = error.errors()[0]
-        return f"{file} is damaged ({'.'.join(map(str, first['loc']))}: {first['msg']})"
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        return f"{file} is damaged ({error})"
+    except UserError as error:
+        return str(error)
     needed = (*CERTIFIED, *(OF_A_VOTE if result.kind == "vote" else ()))
     for name in needed if result.is_certified else ():
         if name not in result.model_fields_set:
             return f"{file} is damaged ({name}: Field required)"
         if getattr(result, name) is None:
             return f"{file} is damaged ({name}: a result with certificates needs it)"
+    if fault := fault_of(result):
+        return f"{file} is damaged ({fault})"
     return result.model_copy(update={"run_id": file.parent.name, "source": "run"})
+
+
+def fault_of(result: Result) -> str:
+    """What is wrong with the metrics that boards show; empty where nothing is."""
+    if result.image_radii and len(result.image_radii) != result.images:
+        return f"image_radii: {len(result.image_radii)} of {result.images} images"
+    for column in columns().values():
+        for path in filter(None, (column.path, column.of, *(column.interval or ()))):
+            first, *rest = path.split(".")
+            value = getattr(result, first, None)
+            for name in rest:
+                if not isinstance(value, Mapping | None):
+                    return f"{path}: {first} is no table of metrics"
+                value = (value or {}).get(name)
+            values = value.values() if column.by_radius and isinstance(value, Mapping) else [value]
+            kind = int if column.of else (int, float)
+            if not all(each is None or (isinstance(each, kind) and abs(each) < MOST) for each in values):
+                return f"{path}: not a number that can be"
+    return ""

@@ -11,6 +11,10 @@ class UserError(Exception):
     """A mistake that the user can fix: the command line prints it as one line and exits with 2."""
 
 
+# what code raises that meets content of other types, names or sizes than it was written for: that of a damaged file
+MISFIT = (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, RecursionError)
+
+
 class Diverged(UserError):
     """Training whose loss or weights are no longer finite."""
 

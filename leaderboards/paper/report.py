@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,12 @@ from leaderboards.render.labels import digests
 from leaderboards.render.plots import paper_plot
 from leaderboards.render.schema import DESCRIPTIONS
 from leaderboards.rows import COMPARABLE, is_decided
-from suite.errors import UserError
+from suite.errors import MISFIT, UserError
 from suite.spec.run_spec import RunSpec
 from suite.store.files import read_json
+from suite.store.read import read_spec
 from suite.store.records import read_records
-from suite.store.result import EARLIER, Result
+from suite.store.result import EARLIER, Result, metrics_of
 
 COMPARED = ("baseline", "randomized-smoothing", "smoothadv", "heat", "madry", "madry-heat")
 Named = Mapping[str, list[Result]]  # runs that differ in the seed alone, by what the report calls them
@@ -73,8 +75,15 @@ def part(rows: list[Result], runs: Path, published: Path) -> Iterator[Section]:
     if len({own[0].method for own in named.values()}) < 2:
         return
 
+    @cache
     def records(row: Result, protocol: str) -> pd.DataFrame:
-        return read_records(records_file(run_folder(row.run_id, runs, published), protocol))
+        folder = run_folder(row.run_id, runs, published)
+        found = read_records(records_file(folder, protocol))
+        if len(found) and protocol in row.sections:  # those of earlier versions have other forms
+            metrics_of(protocol, read_spec(folder), found)  # which says so where they are damaged
+        elif not len(found) and protocol in row.protocols:
+            raise UserError(f"the {protocol} records of {row.run_id} are gone; 'suite verify' says what else is")
+        return found
 
     first = rows[0]
     yield Section(f"Adversarial Boot Camp beside {title(first)}", 1, (*introduction(first), *filter(None, [others])))
@@ -94,6 +103,15 @@ def part(rows: list[Result], runs: Path, published: Path) -> Iterator[Section]:
             yield section
             yield from item_statements(name, found)
     yield from audits(named)
+
+
+def machine_of(folder: Path) -> str:
+    """What a run ran on, as its environment.json says."""
+    try:
+        machine = read_json(folder / "environment.json")
+        return f"{machine['device_name']}, threads: {machine['threads']}, torch {machine['versions']['torch']}"
+    except (UserError, OSError, *MISFIT):
+        return f"unknown: {folder.name} has no whole environment.json"
 
 
 def left_out(rows: list[Result]) -> str:
@@ -140,14 +158,11 @@ def introduction(row: Result) -> Iterator[str]:
 
 def settings(named: Named, runs: Path, published: Path) -> Section:
     """How the rows were made, and what the paper's settings are, as far as the suite's `paper` profile has them."""
-    from suite.store.read import read_spec  # which imports torch
-
     lines, machines = [], set()
     for name, own in named.items():
         folder = run_folder(own[0].run_id, runs, published)
         spec = read_spec(folder)
-        machine = read_json(folder / "environment.json")
-        machines.add(f"{machine['device_name']}, threads: {machine['threads']}, torch {machine['versions']['torch']}")
+        machines.add(machine_of(folder))
         of_paper = RunSpec(method=spec.method, dataset=spec.dataset, profile="paper")
         lines.append({
             "row": name, "kind": own[0].kind, "deployed": own[0].deployed, "holds": yes_no(own[0].holds),

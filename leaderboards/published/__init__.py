@@ -7,6 +7,8 @@ radius, correct, as printed. The radius and not the count is kept: a radius of t
 
 from __future__ import annotations
 
+import hashlib
+import io
 import lzma
 import re
 import shlex
@@ -19,7 +21,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from suite.boards.board import Board, boards, load_board
-from suite.errors import UserError
+from suite.errors import MISFIT, UserError, first_line
 from suite.protocols.certify import certified_metrics, vote_terms
 from suite.statistics.intervals import FEWEST
 from suite.store.result import Result
@@ -30,6 +32,7 @@ PUBLISHED = Path(__file__).parent
 ACCURACIES = ("certified accuracy", "clean accuracy")  # of the quantities in `paper/`, those that a board compares
 
 
+DAMAGED = (*MISFIT, OSError, EOFError, lzma.LZMAError)
 MARGIN_CLAIM = "the single pass keeps its answer within the radius, for the Lipschitz constant that its authors prove"
 OF_A_VOTE = ("sigma", "n0", "n", "alpha")  # the fields of an entry that a margin does not have
 
@@ -79,17 +82,44 @@ class Entry:
 
 def published_rows(dataset: str, root: Path = PUBLISHED) -> list[Result]:
     """The rows published on a data set, by name. UserError where a file is damaged."""
-    if dataset not in boards(root):
-        return []
-    board = load_board(dataset, root)
-    return [_row(file, file.stat().st_mtime_ns, board) for file in sorted((root / dataset).glob("*.toml"))]
+    found, damaged = read_published(dataset, root)
+    if damaged:
+        raise UserError(damaged[0])
+    return found
+
+
+def read_published(dataset: str, root: Path = PUBLISHED) -> tuple[list[Result], list[str]]:
+    """The rows published on a data set, by name, and what is wrong with damaged files, whose rows are left out."""
+    found, damaged = [], []
+    board = load_board(dataset, root) if dataset in boards(root) else None
+    for file in sorted((root / dataset).glob("*.toml")) if board else []:
+        try:
+            found.append(_row(file, file.stat().st_mtime_ns, board))
+        except UserError as error:
+            damaged.append(str(error))
+    return found, damaged
 
 
 def published_records(run_id: str, root: Path = PUBLISHED) -> pd.DataFrame:
-    """The lines behind a published row: idx, label, predict (−1: abstained), radius, correct."""
-    file = root / f"{run_id}.toml"
-    entry = tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    return pd.read_csv(log_of(file, entry.get("lines", "")), sep="\t")
+    """The lines behind a published row: idx, label, predict (−1: abstained), radius, correct. UserError as above."""
+    return read_entry(root / f"{run_id}.toml")[1]
+
+
+def read_entry(file: Path) -> tuple[Entry, pd.DataFrame]:
+    """What a published log is of, and its lines. UserError where the file or its log is damaged."""
+    try:
+        entry = Entry(**tomllib.loads(file.read_text(encoding="utf-8")))
+        lines = lzma.decompress(log_of(file, entry.lines).read_bytes())
+        if entry.lines and hashlib.sha256(lines).hexdigest()[:8] != entry.lines:
+            raise ValueError("its lines are not those that were imported")
+        return entry, pd.read_csv(io.BytesIO(lines), sep="\t")
+    except DAMAGED as error:
+        raise damaged_log(file, error) from error
+
+
+def damaged_log(file: Path, error: Exception) -> UserError:
+    said = first_line(error)
+    return UserError(f"{file} or its log is damaged ({said}); import the log again with --replace")
 
 
 def log_of(file: Path, lines: str) -> Path:
@@ -99,19 +129,23 @@ def log_of(file: Path, lines: str) -> Path:
 
 @lru_cache(maxsize=1024)
 def _row(file: Path, changed: int, board: Board) -> Result:
-    run_id = f"{file.parent.name}/{file.stem}"
+    entry, records = read_entry(file)
     try:
-        entry = Entry(**tomllib.loads(file.read_text(encoding="utf-8")))
-        records = pd.read_csv(log_of(file, entry.lines), sep="\t")
-    except (OSError, ValueError, TypeError, EOFError, lzma.LZMAError) as error:
-        raise UserError(f"{file} or its log is damaged ({error}); import the log again with --replace") from error
+        return entry_row(f"{file.parent.name}/{file.stem}", entry, records, board)
+    except DAMAGED as error:
+        raise damaged_log(file, error) from error
+
+
+def entry_row(run_id: str, entry: Entry, records: pd.DataFrame, board: Board) -> Result:
+    """The row of a log."""
+    dataset = run_id.partition("/")[0]
     metrics = certified_metrics(records, board.radii)
     if entry.kind == "margin" and not (records["predict"] == -1).any():
         metrics["clean_accuracy"] = float(records["correct"].mean())
     return Result(
         run_id=run_id,
         method=entry.method,
-        dataset=file.parent.name,
+        dataset=dataset,
         data=entry.data,
         arch=entry.arch,
         variant=entry.variant,
@@ -120,7 +154,7 @@ def _row(file: Path, changed: int, board: Board) -> Result:
         citation=entry.citation,
         note=entry.note,
         date=entry.date,
-        command=import_command(entry, file.parent.name),
+        command=import_command(entry, dataset),
         top=entry.top,
         protocols=["certify"],
         **metrics | entry.terms | {"seconds_per_certificate": entry.seconds},
@@ -142,11 +176,14 @@ def import_command(entry: Entry, board: str) -> str:
 def paper_rows(dataset: str, root: Path = PUBLISHED) -> list[Result]:
     """Rows of what papers print or plot without a log: accuracy alone, at the radii of the paper's own plot.
 
-    `source` is "paper, table" or "paper, plot"; certified accuracy is by the convention of the item.
+    `source` is "paper, table" or "paper, plot"; certified accuracy is by the convention of the item. A damaged file's
+    are left out.
     """
-    frame = paper_values(root)
-    if frame.empty:
-        return []
+    return [row for frame in read_papers(root)[0] for row in rows_of_paper(frame, dataset)]
+
+
+def rows_of_paper(frame: pd.DataFrame, dataset: str) -> list[Result]:
+    """The rows on a data set of one file's lines."""
     own = frame[frame["dataset"].eq(dataset) & frame["quantity"].isin(ACCURACIES)]
     return [
         paper_row(f"{dataset}/{item}/{method}", values)
@@ -185,19 +222,39 @@ def paper_row(run_id: str, values: pd.DataFrame) -> Result:
 
 
 def paper_values(root: Path = PUBLISHED) -> pd.DataFrame:
-    """Numbers that papers print or plot without a log, one a line.
+    """Numbers that papers print or plot without a log, one a line. UserError where a file is damaged.
 
     Columns: citation, item (which table or figure), read (`table` or `plot`), quantity, dataset, method, sigma, top, at
     (ℓ2 radius or distance in pixels, NaN where there is none), percent and its uncertainty (±, in points), and what
     else the item says (convention, attack, n, images).
     """
-    lines = []
+    found, damaged = read_papers(root)
+    if damaged:
+        raise UserError(damaged[0])
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
+def read_papers(root: Path) -> tuple[list[pd.DataFrame], list[str]]:
+    """The lines of `paper_values` of each file, and what is wrong with damaged files, which are left out."""
+    found, damaged = [], []
     for file in sorted((root / "paper").glob("*.toml")):
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-        for item in content["items"]:
-            shared = {name: value for name, value in item.items() if name not in ("at", "percent", "uncertainty")}
-            for method, values in item["percent"].items():
-                for at, value in zip(item.get("at", [None]), values, strict=True):
-                    own = {"method": method, "at": at, "percent": value, "uncertainty": item["uncertainty"][method]}
-                    lines.append({"citation": content["citation"], **shared, **own})
-    return pd.DataFrame(lines)
+        try:
+            frame = pd.DataFrame(paper_lines(tomllib.loads(file.read_text(encoding="utf-8"))))
+            for dataset in frame["dataset"].unique():
+                rows_of_paper(frame, dataset)
+            found.append(frame)
+        except DAMAGED as error:
+            damaged.append(f"{file} is damaged ({first_line(error)})")
+    return found, damaged
+
+
+def paper_lines(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """A line for each number of a file."""
+    lines = []
+    for item in content["items"]:
+        shared = {name: value for name, value in item.items() if name not in ("at", "percent", "uncertainty")}
+        for method, values in item["percent"].items():
+            for at, value in zip(item.get("at", [None]), values, strict=True):
+                own = {"method": method, "at": at, "percent": value, "uncertainty": item["uncertainty"][method]}
+                lines.append({"citation": content["citation"], **shared, **own})
+    return lines

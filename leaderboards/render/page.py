@@ -15,6 +15,8 @@ from leaderboards.published import PUBLISHED
 from leaderboards.render import html
 from leaderboards.render.cells import Block, blocks, rank_text, remarks
 from suite.boards.board import load_board
+from suite.errors import UserError
+from suite.progress import logger
 from suite.statistics.bounds import Convention
 
 DRAWN = 8  # rows of a group whose curves are drawn, the best first
@@ -57,11 +59,14 @@ def plots(group: Block, runs: Path, convention: Convention, published: Path) -> 
     certified, attacked = [], []
     for number, (_, row) in enumerate(group.rows.head(DRAWN).iterrows()):
         name = ", ".join(filter(None, (f"{rank_text(row)} {row.method}", row.arch, row.variant)))
-        curve = row_curve(row, runs, convention, published)
+        try:
+            curve, records = row_curve(row, runs, convention, published), row_records(row, runs, published, "attack")
+        except UserError as error:
+            logger.warning(f"no curve of {name}: {error}")
+            continue
         lines = {column: values(curve[column]) for column in ("accuracy", "low", "high")}
         own = {"colour": number, "dash": number}
         certified.append({"name": escape(name), **own, "x": values(curve["radius"], 1), **lines})
-        records = row_records(row, runs, published, "attack")
         if len(records):
             distances = attack_curve(records)
             for dash, attack in enumerate(["best"] if "best" in distances else ["pgd", "ddn"]):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveInt, ValidationError
+from pydantic.dataclasses import dataclass
 
 from suite.errors import UserError, first_line
+from suite.ranges import Name, Scale, one_line
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config={"extra": "forbid"})
 class Board:
     """A data set's board: the radii (of `norm`, pixels in [0,1]) at which rows are compared, and what sorts them.
 
@@ -19,14 +23,14 @@ class Board:
     how many the test set has: 0 if that is not known.
     """
 
-    title: str
-    radii: tuple[float, ...]
+    title: Name
+    radii: tuple[Annotated[FiniteFloat, Field(ge=0)], ...]
     norm: str = "l2"
-    top: int = 1
-    sigma: float | None = None
+    top: PositiveInt = 1
+    sigma: Scale | None = None
     sort: str = "acr"
-    classes: int = 0
-    images: int = 0
+    classes: NonNegativeInt = 0
+    images: NonNegativeInt = 0
 
 
 def boards(own: Path | None = None) -> list[str]:
@@ -44,11 +48,12 @@ def load_board(dataset: str, own: Path | None = None) -> Board:
         file = folder / f"{dataset}.toml"
         if file.is_file():
             try:
-                settings = tomllib.loads(file.read_text())
+                settings = tomllib.loads(file.read_text(encoding="utf-8"))
                 ordered = {"sort": str(settings["sort"])} if "sort" in settings else {}
                 return Board(**settings | ordered | {"radii": tuple(map(float, settings["radii"]))})
-            except (ValueError, TypeError, KeyError) as error:
-                raise UserError(f"{file} is no board: it needs a title and radii ({first_line(error)})") from error
+            except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+                said = one_line(error) if isinstance(error, ValidationError) else first_line(error)
+                raise UserError(f"{file} is no board: it needs a title and radii ({said})") from error
     return Board(title=dataset, radii=(0.1, 0.25, 0.5, 1.0))
 
 

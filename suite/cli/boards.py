@@ -42,8 +42,8 @@ def leaderboard(
     file: Annotated[Path | None, typer.Option("--out", help="write to this file instead")] = None,
 ) -> None:
     """Print or export the board of a data set: runs and published rows, comparable ones in one table, best first."""
-    from leaderboards import read_results, table
-    from leaderboards.board import select_rows
+    from leaderboards import table
+    from leaderboards.board import left_out, select_rows
     from leaderboards.published import PUBLISHED
     from leaderboards.render import export
     from leaderboards.render.schema import schema
@@ -53,7 +53,7 @@ def leaderboard(
     if format is BoardFormat.schema:
         write(json.dumps(schema(), indent=2), file)
         return
-    if damaged := read_results(runs)[1]:
+    if damaged := left_out(dataset, runs, root):
         print(f"left out: {'; '.join(damaged)}", file=sys.stderr)
     if format is BoardFormat.json:
         content = export.document(dataset, runs, root, sort=sort, methods=method or (), sigmas=sigma or ())

@@ -43,6 +43,7 @@ def list_runs(runs: Runs = RUNS, format: Output = Format.table) -> None:
 def show(run: RunId, runs: Runs = RUNS, format: Output = Format.table) -> None:
     """Show a run: its row, settings, command, and the files in its folder."""
     from suite.spec.shell_line import command
+    from suite.store.files import read_json
     from suite.store.inventory import state_of
     from suite.store.read import find_run, read_spec
     from suite.store.result import Result
@@ -53,7 +54,7 @@ def show(run: RunId, runs: Runs = RUNS, format: Output = Format.table) -> None:
     about: dict[str, Any] = {"run": folder.name, "folder": str(folder), "state": state_of(folder), "files": files}
     about["command"] = command(spec, spec.protocols)
     if format is Format.json:
-        result = json.loads((folder / "result.json").read_text()) if "result.json" in files else None
+        result = read_json(folder / "result.json") if "result.json" in files else None
         print(json.dumps(about | {"spec": spec.to_json(), "result": result}))
         return
     if "result.json" in files:
@@ -106,5 +107,9 @@ def agree(lines: list[str], yes: bool) -> None:
     """List what is about to be deleted and ask, unless it was agreed to."""
     for line in lines:
         out.print(f"  {line}", **PLAIN)
-    if not yes and not typer.confirm(f"delete {'this' if len(lines) == 1 else f'these {len(lines)}'}?"):
+    try:
+        agreed = yes or typer.confirm(f"delete {'this' if len(lines) == 1 else f'these {len(lines)}'}?")
+    except typer.Abort as error:
+        raise UserError("nothing was deleted: nobody answered; --yes does not ask") from error
+    if not agreed:
         raise UserError("nothing was deleted")

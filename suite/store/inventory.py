@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from suite.errors import UserError
 from suite.spec.model_spec import ModelSpec
 from suite.spec.sections import Frozen
 from suite.store.files import LEFTOVER, read_json
@@ -35,8 +37,9 @@ def inventory(runs: Path) -> list[Entry]:
     """The runs of a store, those that changed last first."""
     found = []
     for name, folder in run_folders(runs).items():
-        spec = read_json(folder / "spec.json")
-        about = spec if isinstance(spec, dict) else {}
+        about: dict[str, Any] = {}
+        with suppress(UserError, TypeError, ValueError):  # of a damaged spec nothing is known
+            about |= read_json(folder / "spec.json")
         files = [file.stat() for file in folder.iterdir() if file.is_file()]
         changed = max((file.st_mtime for file in files), default=0.0)
         method, dataset = str(about.get("method", "?")), str(about.get("dataset", "?"))

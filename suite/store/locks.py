@@ -52,7 +52,7 @@ def lock_of(folder: Path) -> Path:
 
 def holder_of(file: Path) -> Holder | None:
     """Who holds a lock; None where nobody does, or where it cannot be told."""
-    with suppress(OSError, ValueError, TypeError):
+    with suppress(OSError, ValueError, TypeError, RecursionError):
         return Holder(**json.loads(file.with_suffix(".held").read_text()))
     return None
 

@@ -75,10 +75,10 @@ def read_run(folder: Path) -> Run:
     def content(name: str, kind: type) -> Any:
         file = folder / f"{name}.json"
         try:
-            found = json.loads(file.read_text())
+            found = json.loads(file.read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             found = None
         if not isinstance(found, kind):
             damaged.append(file.name)

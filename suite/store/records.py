@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import pandas as pd
 
-from suite.errors import UserError
+from suite.errors import MISFIT, UserError
 
 
 def read_records(path: Path) -> pd.DataFrame:
@@ -26,7 +26,7 @@ def read_records(path: Path) -> pd.DataFrame:
         text = path.read_text() if path.exists() else lzma.decompress(packed.read_bytes()).decode()
     except FileNotFoundError:
         text = ""
-    except (lzma.LZMAError, EOFError, UnicodeDecodeError) as error:
+    except (lzma.LZMAError, EOFError, ValueError) as error:
         raise UserError(f"{packed if packed.exists() else path} is damaged: {error}") from error
     lines = text.splitlines(keepends=True)
     records = [record(path, number, line) for number, line in enumerate(lines, start=1) if line.endswith("\n")]
@@ -39,7 +39,7 @@ def record(path: Path, number: int, line: str | bytes) -> dict[str, Any]:
         found = json.loads(line)
         content: dict[str, Any] = found | {"idx": int(found["idx"])}
         return content
-    except (ValueError, KeyError, TypeError) as error:
+    except MISFIT as error:
         raise UserError(f"{path}, line {number} is damaged; remove that line to go on") from error
 
 

@@ -7,11 +7,12 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
+from suite.errors import MISFIT, UserError, first_line
 from suite.spec.sections import PROTOCOLS
 from suite.spec.shell_line import command
 from suite.statistics.bounds import largest_radius
@@ -19,6 +20,7 @@ from suite.statistics.bounds import largest_radius
 if TYPE_CHECKING:
     from suite.spec.run_spec import RunSpec
 
+Whole = Annotated[int, Field(ge=0, lt=2**63)]  # as tables can hold
 SCHEMA = 4
 EARLIER = "earlier adaptive sampling"  # of results before schema 3: its rule gave some images up too soon
 
@@ -41,7 +43,7 @@ class Result(BaseModel):
     variant: str = Field(default="", description="what sets a published row apart from others of its method")
     sigma: FiniteFloat | None = None
     trained_sigma: FiniteFloat | None = None
-    seed: int | None = None
+    seed: Whole | None = None
     profile: str | None = None
     source: Literal["run", "published", "paper, table", "paper, plot"] = "run"
     read: Literal["log", "table", "plot"] = "log"
@@ -56,13 +58,13 @@ class Result(BaseModel):
     date: str = ""
     deployed: Literal["pass", "vote"] | None = None
     kind: Literal["vote", "margin"] = Field(default="vote", description="of the certificate")
-    top: int = 1
+    top: Whole = 1
     protocols: list[str] = []
     claim: str = Field(default="", description="what the certificate guarantees, and of which classifier")
-    images: int | None = None
-    every: int | None = 1
-    n0: int | None = None
-    n: int | None = None
+    images: Whole | None = None
+    every: Whole | None = 1
+    n0: Whole | None = None
+    n: Whole | None = None
     alpha: FiniteFloat | None = None
     sampling: Literal["fixed", "adaptive", "earlier adaptive sampling"] | None = "fixed"
     noise: Literal["gaussian", "discrete"] | None = "gaussian"
@@ -70,7 +72,7 @@ class Result(BaseModel):
     decided: list[FiniteFloat] | None = None
     clean_accuracy: FiniteFloat | None = None
     single_pass_accuracy: FiniteFloat | None = None
-    single_pass_images: int | None = None
+    single_pass_images: Whole | None = None
     certified_accuracy: dict[str, FiniteFloat | None] = {}
     certified_accuracy_paper: dict[str, FiniteFloat | None] = {}
     acr: FiniteFloat | None = None
@@ -120,8 +122,15 @@ class Result(BaseModel):
 
     @classmethod
     def from_file(cls, file: Path) -> Self:
-        """The result in a file, also of an earlier version. Raises ValueError where it is damaged."""
-        return cls.model_validate(upgrade(json.loads(file.read_bytes())), strict=True)
+        """The result in a file, also of an earlier version. Raises UserError where it is damaged."""
+        try:
+            return cls.model_validate(upgrade(json.loads(file.read_bytes())), strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            said = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        except MISFIT as error:
+            said = first_line(error)
+        raise UserError(f"{file} is damaged ({said})")
 
 
 def upgrade(content: dict[str, Any]) -> dict[str, Any]:
@@ -164,8 +173,19 @@ def make_result(spec: RunSpec, data_name: str, data_title: str, records: dict[st
         "protocols": list(records),
     }
     for name, found in reversed(records.items()):  # accuracy, measured on the most images, comes last
-        row |= PROTOCOLS.get(name).metrics(spec, found)
+        row |= metrics_of(name, spec, found)
     return row
+
+
+def metrics_of(protocol: str, spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
+    """What a protocol's records put into a result. Raises UserError where a record is not whole."""
+    try:
+        return PROTOCOLS.get(protocol).metrics(spec, records)
+    except MISFIT as error:
+        raise UserError(
+            f"the {protocol} records of {spec.name} are damaged ({type(error).__name__}: {first_line(error)}); remove "
+            "the damaged lines, which 'suite verify' names, and run the same command again"
+        ) from error
 
 
 def _is_own(dataset: str, name: str, title: str) -> bool:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from suite.errors import UserError
+from suite.errors import MISFIT, UserError
 from suite.spec.identity import records_content
 from suite.spec.run_spec import RunSpec
 from suite.spec.sections import PROTOCOLS
@@ -19,6 +18,7 @@ from suite.store.folder import differs
 from suite.store.migrate import EARLIER_NAME
 from suite.store.read import read_run, read_spec
 from suite.store.records import read_records
+from suite.store.result import Result, metrics_of
 
 TOLERANCE = 1e-9
 
@@ -52,6 +52,11 @@ def verify(folder: Path) -> Iterator[str]:
         if found is not None and len(found):
             records[name] = found
     if run.result is not None:
+        try:
+            Result.from_file(folder / "result.json")
+        except UserError as error:
+            yield str(error)
+            return
         yield from _verify_result(run.result, spec, records)
 
 
@@ -65,15 +70,19 @@ def _verify_records(folder: Path, spec: RunSpec, name: str) -> Generator[str, No
         yield str(error)
         return None
     settings = file.with_suffix(".json")
-    if settings.exists():
-        wanted = {"protocol": name, **records_content(spec, name, defaults=True)}
-        if differs(read_json(settings), wanted):
+    wanted = {"protocol": name, **records_content(spec, name, defaults=True)}
+    try:
+        if settings.exists() and differs(read_json(settings), wanted):
             yield f"{settings.name} says other settings than those that its name stands for"
+    except UserError as error:
+        yield str(error)
     if records["idx"].duplicated().any():
         yield f"{name}: image {records['idx'][records['idx'].duplicated()].iloc[0]} has two records"
     try:
         yield from (f"{name}: {fault}" for fault in protocol.faults(spec, records))
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        if len(records):
+            protocol.metrics(spec, records)
+    except MISFIT as error:
         yield f"{name}: a record is not whole ({error})"
         return None
     return records
@@ -86,8 +95,7 @@ def _verify_result(result: dict[str, Any], spec: RunSpec, records: dict[str, pd.
             yield f"the row has figures of {name}, but there are no records of it"
     row: dict[str, Any] = {}
     for name, found in reversed(records.items()):
-        with suppress(KeyError, TypeError, ValueError):
-            row |= PROTOCOLS.get(name).metrics(spec, found)
+        row |= metrics_of(name, spec, found)
     for key, wanted in row.items():
         if key in result and not agree(result[key], wanted):
             yield f"the row says {key} = {brief(result[key])}, but the records give {brief(wanted)}"
