@@ -112,12 +112,8 @@ def train(
     first_steps = [math.ceil(stage * total / method.stages) for stage in range(method.stages)]
     step, history, losses = 0, list[dict[str, float]](), list[Tensor]()
     if checkpoint.exists():
-        state = _load(checkpoint)
-        model.load_state_dict(state["model"])
-        inspect.unwrap(type(optimizer).load_state_dict)(optimizer, state["optimizer"])
-        method.load_state_dict(state["method"])
-        step, history = state["step"], state["history"]
-        losses = [torch.tensor(value, device=device) for value in state["losses"]]
+        step, history, before = resume(checkpoint, model, optimizer, method)
+        losses = [torch.tensor(value, device=device) for value in before]
         if report:
             for entry in history:
                 report(spec, entry)
@@ -235,11 +231,17 @@ def _bytes(state: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _load(checkpoint: Path) -> dict[str, Any]:
+def resume(
+    checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer, method: Method[Any]
+) -> tuple[int, list[dict[str, float]], list[float]]:
+    """Put everything in the state of a checkpoint; its step, its history, and the losses since the last point of it."""
     try:
-        content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        return content
-    except Exception as error:
+        state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        model.load_state_dict(state["model"])
+        inspect.unwrap(type(optimizer).load_state_dict)(optimizer, state["optimizer"])
+        method.load_state_dict(state["method"])
+        return int(state["step"]), list(state["history"]), [float(loss) for loss in state["losses"]]
+    except Exception as error:  # a damaged file can raise anything
         raise UserError(
             f"{checkpoint} is damaged or not a training checkpoint; remove it to train from the beginning"
         ) from error
