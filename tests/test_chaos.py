@@ -1,0 +1,220 @@
+"""Commands that are killed again and again, and begun again, leave what one that nobody disturbed leaves.
+
+Every command that writes is killed at random steps and times by SIGKILL, SIGTERM and SIGINT, with MLflow on.
+SUITE_CHAOS_KILLS is the number of kills (30), SUITE_CHAOS_SEED the seed (a new one each time, which is printed).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from helpers import warm
+from helpers.chaos import PRELOADED, Chaos, contents, leftovers, mlflow_runs, timeless
+from helpers.postgres import server
+
+from suite.statistics.bounds import certified_radius
+
+pytest.importorskip("mlflow")
+KILLS = int(os.environ.get("SUITE_CHAOS_KILLS", "30"))
+SEED = int(os.environ.get("SUITE_CHAOS_SEED", str(time.time_ns() % 10**6)))
+IN_A_ROW = {"tune": 1}  # a trial that dies twice is left alone; the others are killed up to three times
+QUICK = ["--dataset", "digits", "--set", "batch_size=64", "--runs", "runs"]
+RUN = ["run", *QUICK, "--images", "4", "--n", "50", "--n0", "5", "--epochs", "0.15"]
+SHORT_START = ["--set", "start.training.epochs=0.15", "--set", "start.training.batch_size=64"]
+HEAT = [*RUN, "--method", "heat", "--kappa", "1", *SHORT_START]
+TUNE = ["tune", *QUICK, "--images", "4", "--n", "50", "--method", "baseline", "--sampler", "grid", "--search", "sigma=0.1,0.2,0.3"]
+TUNE += ["--trials", "3", "--set", "epochs=0.1", "--pruner", "none", "--study", "s"]
+IMPORT = ["import", "a.tsv", "b.tsv", "--board", "cifar10", "--method", "x", "--citation", "A. 2020", "--few"]
+IMPORT += ["--arch", "resnet20", "--board-root", "boards"]
+NEW_LOGS = [*IMPORT, "--n", "100000", "--sigma", "1.0", "--replace"]
+EXPERIMENT = """title = "small"
+dataset = "digits"
+methods = ["baseline", "randomized-smoothing"]
+sigmas = [0.25]
+seeds = [0, 1]
+settings = {epochs = 0.1, batch_size = 64, images = 3, n0 = 5, n = 50}
+"""
+
+
+def write_logs(folder: Path, n: int, sigma: float) -> None:
+    for name, votes in (("a", n - 10), ("b", n - 5)):
+        radius = float(certified_radius(votes, n, 0.001, sigma))
+        lines = [f"{i}\t{i % 10}\t{i % 10}\t{radius:.6f}\t1\t0.1" for i in range(20)]
+        (folder / f"{name}.tsv").write_text("\n".join(["idx\tlabel\tpredict\tradius\tcorrect\ttime", *lines]) + "\n")
+
+
+@dataclass(frozen=True)
+class Stores:
+    """What rounds begin with: an empty store, one of finished runs, and boards that have rows already."""
+
+    empty: Path
+    finished: Path
+    boards: Path
+
+    def begin(self, name: str, folder: Path) -> list[str]:
+        """Lay out a folder for a command; its words."""
+        shutil.copytree(self.finished if name in ("sync", "publish") else self.empty, folder / "runs")
+        if name in ("import", "publish"):
+            shutil.copytree(self.boards, folder / "boards")
+        (folder / "e.toml").write_text(EXPERIMENT)
+        write_logs(folder, 100_000, 1.0)
+        ids = sorted(file.parent.name for file in self.finished.glob("*/result.json"))
+        return {
+            "run": HEAT,
+            "experiment": ["experiment", "e.toml", "--runs", "runs"],
+            "tune": TUNE,
+            "import": NEW_LOGS,
+            "publish": ["publish", *ids, "--runs", "runs", "--board-root", "boards"],
+            "sync": ["sync", "--runs", "runs"],
+        }[name]
+
+
+COMMANDS = ("run", "experiment", "tune", "import", "publish", "sync")
+
+
+@pytest.fixture(scope="module")
+def suite_script(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    process, script = warm.start(tmp_path_factory.mktemp("chaos"), PRELOADED)
+    yield script
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def stores(suite_script: Path, tmp_path_factory: pytest.TempPathFactory) -> Stores:
+    from suite.store.mlflow import connect
+
+    root = tmp_path_factory.mktemp("stores")
+    found = Stores(root / "empty", root / "runs", root / "boards")
+    chaos = Chaos(suite_script, Random(0))
+    connect(found.empty)  # MLflow takes seconds to make its database
+    shutil.rmtree(found.empty / ".mlflow.locks")
+    words = [*RUN, "--method", "baseline", "--no-track"]
+    for seed in ("0", "1"):
+        code, said = chaos.call(root, [*words, "--seed", seed])
+        assert code == 0, said
+    shutil.copy(found.empty / "mlflow.db", found.finished)
+    write_logs(root, 1_000, 0.25)
+    first = next(found.finished.glob("*/result.json"))
+    for line in ([*IMPORT, "--n", "1000", "--sigma", "0.25"], ["publish", first.parent.name, "--board-root", "boards"]):
+        code, said = chaos.call(root, line)
+        assert code == 0, said
+    content = json.loads(first.read_text())
+    first.write_text(json.dumps(content | {"note": "another one than the one that is published"}))
+    return found
+
+
+def trials(storage: str) -> Counter[str]:
+    """The trials of the study that came to an end, by what they tried and what came of it; none goes on."""
+    import optuna
+
+    study = optuna.load_study(study_name="s", storage=storage)
+    assert all(trial.state.is_finished() for trial in study.trials)
+    return Counter(f"{trial.params} {trial.values}" for trial in study.trials if trial.state.name == "COMPLETE")
+
+
+def board(chaos: Chaos, folder: Path) -> Any:
+    code, said = chaos.call(folder, ["leaderboard", "digits", "--format", "json", "--runs", "runs"])
+    assert code == 0, said
+    return timeless(json.loads(said))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where MLflow and Optuna keep things in a round: the environment, their URLs, and a way to begin anew."""
+
+    environment: dict[str, str]
+    mlflow: Callable[[Path], str]
+    studies: Callable[[Path], str]
+    anew: Callable[[], None]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    if request.param == "sqlite":
+        yield Place(
+            {}, lambda folder: f"sqlite:///{folder}/runs/mlflow.db", lambda folder: f"sqlite:///{folder}/runs/studies.db",
+            lambda: None,
+        )  # fmt: skip
+        return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from sqlalchemy import create_engine, text
+
+    with server() as url:
+        url = url.replace("postgresql:", "postgresql+psycopg:")
+        base = url.removesuffix("/postgres")
+        admin = create_engine(url, isolation_level="AUTOCOMMIT")
+
+        def query(*lines: str) -> None:
+            with admin.connect() as database:
+                for line in lines:
+                    database.execute(text(line))
+
+        query("CREATE DATABASE pattern")
+        SqlAlchemyStore(f"{base}/pattern", tmp_path.as_uri()).engine.dispose()
+
+        def anew() -> None:
+            query("DROP DATABASE IF EXISTS mine WITH (FORCE)", "CREATE DATABASE mine TEMPLATE pattern")
+            query("DROP DATABASE IF EXISTS studies WITH (FORCE)", "CREATE DATABASE studies")
+
+        environment = {"MLFLOW_TRACKING_URI": f"{base}/mine"}
+        yield Place(environment, lambda _: f"{base}/mine", lambda _: f"{base}/studies", anew)
+        admin.dispose()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+def test_killed_commands_leave_what_undisturbed_ones_leave(
+    suite_script: Path, stores: Stores, place: Place, tmp_path: Path
+) -> None:
+    print(f"SUITE_CHAOS_SEED={SEED} SUITE_CHAOS_KILLS={KILLS}")
+    chaos = Chaos(suite_script, Random(SEED), place.environment)
+    each = max(1, KILLS // len(COMMANDS))
+    for name in COMMANDS:
+        wanted = play(chaos, stores, place, tmp_path / f"{name}-0", name, 0)
+        number = 0
+        while sum(count for key, count in chaos.tally.kills.items() if key.startswith(name)) < each:
+            number += 1
+            folder = tmp_path / f"{name}-{number}"
+            found = play(chaos, stores, place, folder, name, IN_A_ROW.get(name, 3))
+            for part, there in found.items():
+                assert there == wanted[part], f"{name}, round {number}, seed {SEED}: {part}"
+            shutil.rmtree(folder)
+            print(name, number, dict(chaos.tally.kills), flush=True)
+    print(json.dumps({"kills": chaos.tally.kills, "ends": chaos.tally.ends}, indent=1))
+    assert not chaos.tally.tracebacks
+    assert sum(chaos.tally.kills.values()) >= each * len(COMMANDS)
+
+
+def play(chaos: Chaos, stores: Stores, place: Place, folder: Path, name: str, kills: int) -> dict[str, Any]:
+    """Carry out a command in a folder of its own, killed or not, and give all that is there afterwards."""
+    folder.mkdir()
+    place.anew()
+    words = stores.begin(name, folder)
+    if name == "tune":
+        words = [*words, "--storage", place.studies(folder).replace("+psycopg", "")]
+    if kills:
+        chaos.endure(name, folder, words, kills)
+    else:
+        chaos.measure(name, folder, words)
+    found: dict[str, Any] = {"files": contents(folder), "left": leftovers(folder)}
+    if name in ("run", "experiment", "sync"):
+        found |= {"MLflow": mlflow_runs(place.mlflow(folder)), "board": board(chaos, folder)}
+    if name == "tune":
+        code, said = chaos.call(folder, ["sync", "--runs", "runs"])
+        assert code == 0, said
+        logged = mlflow_runs(place.mlflow(folder))
+        ended = [run for name, run in logged["runs"].items() if run[0] == "FINISHED" and name != "s"]
+        found |= {"trials": trials(place.studies(folder)), "MLflow": (sorted(map(str, ended)), logged["doubled"])}
+        assert {run[0] for run in logged["runs"].values()} <= {"FINISHED", "FAILED"}
+    return found
