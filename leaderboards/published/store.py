@@ -22,7 +22,7 @@ from suite.ranges import Draws, Name, Scale
 from suite.ranges import check as check_range
 from suite.statistics.bounds import smallest_n
 from suite.statistics.intervals import FEWEST
-from suite.store.files import write_atomically
+from suite.store.files import sweep, write_atomically
 
 NAMED = re.compile(
     r"(?P<arch>[a-z]+[0-9]*)(_(?P<variant>.+))?_noise_(?P<trained_sigma>[0-9.]+)_sigma_(?P<sigma>[0-9.]+)"
@@ -113,6 +113,7 @@ def import_logs(
         if changed and row.file.exists() and not replace:
             raise UserError(f"{row.file} is there with other content; --replace puts this log in its place")
     to_write = [row for row, changed in zip(rows, new, strict=True) if changed]
+    sweep(root / dataset)
     for row in to_write:
         row.write_log()
     for row in to_write:
