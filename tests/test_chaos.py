@@ -6,9 +6,11 @@ SUITE_CHAOS_KILLS is the number of kills (30), SUITE_CHAOS_SEED the seed (a new 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,7 +21,7 @@ from typing import Any
 
 import pytest
 from helpers import warm
-from helpers.chaos import PRELOADED, Chaos, contents, leftovers, mlflow_runs, timeless
+from helpers.chaos import IN_A_ROW, PRELOADED, Chaos, contents, leftovers, mlflow_runs, timeless
 from helpers.postgres import server
 
 from suite.statistics.bounds import certified_radius
@@ -27,12 +29,25 @@ from suite.statistics.bounds import certified_radius
 pytest.importorskip("mlflow")
 KILLS = int(os.environ.get("SUITE_CHAOS_KILLS", "30"))
 SEED = int(os.environ.get("SUITE_CHAOS_SEED", str(time.time_ns() % 10**6)))
-IN_A_ROW = {"tune": 1}  # a trial that dies twice is left alone; the others are killed up to three times
+HARD = {"tune": 1}  # a trial whose process dies twice is left, which Ctrl-C does not count for
 QUICK = ["--dataset", "digits", "--set", "batch_size=64", "--runs", "runs"]
 RUN = ["run", *QUICK, "--images", "4", "--n", "50", "--n0", "5", "--epochs", "0.15"]
 SHORT_START = ["--set", "start.training.epochs=0.15", "--set", "start.training.batch_size=64"]
 HEAT = [*RUN, "--method", "heat", "--kappa", "1", *SHORT_START]
-TUNE = ["tune", *QUICK, "--images", "4", "--n", "50", "--method", "baseline", "--sampler", "grid", "--search", "sigma=0.1,0.2,0.3"]
+TUNE = [
+    "tune",
+    *QUICK,
+    "--images",
+    "4",
+    "--n",
+    "50",
+    "--method",
+    "baseline",
+    "--sampler",
+    "grid",
+    "--search",
+    "sigma=0.1,0.2,0.3",
+]
 TUNE += ["--trials", "3", "--set", "epochs=0.1", "--pruner", "none", "--study", "s"]
 IMPORT = ["import", "a.tsv", "b.tsv", "--board", "cifar10", "--method", "x", "--citation", "A. 2020", "--few"]
 IMPORT += ["--arch", "resnet20", "--board-root", "boards"]
@@ -180,19 +195,19 @@ def test_killed_commands_leave_what_undisturbed_ones_leave(
     print(f"SUITE_CHAOS_SEED={SEED} SUITE_CHAOS_KILLS={KILLS}")
     chaos = Chaos(suite_script, Random(SEED), place.environment)
     each, wrong = max(1, KILLS // len(COMMANDS)), list[str]()
-    for name in COMMANDS:
-        wanted = play(chaos, stores, place, tmp_path / f"{name}-0", name, 0)
-        number = 0
-        while sum(count for key, count in chaos.tally.kills.items() if key.startswith(name)) < each:
-            number += 1
-            folder = tmp_path / f"{name}-{number}"
-            found = play(chaos, stores, place, folder, name, IN_A_ROW.get(name, 3))
-            wrong += [
-                f"{name}, round {number}: {part}: {difference(wanted[part], there)}"
-                for part, there in found.items() if there != wanted[part]
-            ]  # fmt: skip
-            shutil.rmtree(folder)
-            print(name, number, dict(chaos.tally.kills), flush=True)
+    wanted = {name: play(chaos, stores, place, tmp_path / f"{name}-0", name, disturbed=False) for name in COMMANDS}
+    for number in itertools.count(1):
+        left = [name for name in COMMANDS if chaos.tally.killed(name) < each]
+        if not left:
+            break
+        for name in left:
+            found = play(chaos, stores, place, tmp_path / f"{name}-{number}", name)
+            for part, there in found.items():
+                if there != wanted[name][part]:
+                    wrong.append(f"{name}, round {number}: {part}: {difference(wanted[name][part], there)}")
+                    print(wrong[-1])
+            shutil.rmtree(tmp_path / f"{name}-{number}")
+        print(f"round {number}, {len(wrong)} wrong: {dict(chaos.tally.kills)}", flush=True)
     print(json.dumps({"kills": chaos.tally.kills, "ends": chaos.tally.ends}, indent=1))
     assert not wrong
     assert not chaos.tally.tracebacks
@@ -207,15 +222,17 @@ def difference(wanted: Any, there: Any) -> str:
     return f"{str(wanted)[:200]} is now {str(there)[:200]}"
 
 
-def play(chaos: Chaos, stores: Stores, place: Place, folder: Path, name: str, kills: int) -> dict[str, Any]:
+def play(
+    chaos: Chaos, stores: Stores, place: Place, folder: Path, name: str, *, disturbed: bool = True
+) -> dict[str, Any]:
     """Carry out a command in a folder of its own, killed or not, and give all that is there afterwards."""
     folder.mkdir()
     place.anew()
     words = stores.begin(name, folder)
     if name == "tune":
         words = [*words, "--storage", place.studies(folder).replace("+psycopg", "")]
-    if kills:
-        chaos.endure(name, folder, words, kills)
+    if disturbed:
+        chaos.endure(name, folder, words, hard=HARD.get(name, IN_A_ROW))
     else:
         chaos.measure(name, folder, words)
     found: dict[str, Any] = {"files": contents(folder), "left": leftovers(folder)}
@@ -225,7 +242,46 @@ def play(chaos: Chaos, stores: Stores, place: Place, folder: Path, name: str, ki
         code, said = chaos.call(folder, ["sync", "--runs", "runs"])
         assert code == 0, said
         logged = mlflow_runs(place.mlflow(folder))
-        ended = [run for name, run in logged["runs"].items() if run[0] == "FINISHED" and name != "s"]
-        found |= {"trials": trials(place.studies(folder)), "MLflow": (sorted(map(str, ended)), logged["doubled"])}
-        assert {run[0] for run in logged["runs"].values()} <= {"FINISHED", "FAILED"}
+        ended = [run for name, run in logged["runs"].items() if run["status"] == "FINISHED" and name != "s"]
+        by_value = {run["params"]["sigma"]: run for run in ended}
+        assert {run["status"] for run in logged["runs"].values()} <= {"FINISHED", "FAILED"}
+        found |= {"trials": trials(place.studies(folder)), "MLflow": (len(ended), logged["doubled"])}
+        found |= {"trials in MLflow": by_value}
     return found
+
+
+def at_once(suite_script: Path, folder: Path, lines: list[list[str]]) -> list[str]:
+    """What commands say that are begun together, all of which end well."""
+    begun = [
+        subprocess.Popen(
+            [suite_script, *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for words in lines
+    ]
+    said = [process.communicate(timeout=300)[0] for process in begun]
+    assert [process.returncode for process in begun] == [0] * len(lines), said
+    assert not [text for text in said if "Traceback" in text]
+    return said
+
+
+@pytest.mark.slow
+def test_three_syncs_at_once_send_each_run_once(suite_script: Path, stores: Stores, tmp_path: Path) -> None:
+    sync = stores.begin("sync", tmp_path)
+    for day in ("2021-01-01", "2022-02-02"):
+        for file in tmp_path.glob("runs/*/result.json"):
+            file.write_text(json.dumps(json.loads(file.read_text()) | {"date": day}))
+        at_once(suite_script, tmp_path, [sync] * 3)
+        logged = mlflow_runs(f"sqlite:///{tmp_path}/runs/mlflow.db")
+        assert [run["status"] for run in logged["runs"].values()] == ["FINISHED"] * 2
+        assert not logged["doubled"]
+
+
+@pytest.mark.slow
+def test_three_processes_search_what_shares_one_model(suite_script: Path, stores: Stores, tmp_path: Path) -> None:
+    """What baseline is certified with is searched, so all trials train one model, and each that ends removes it."""
+    words = stores.begin("tune", tmp_path)
+    at_once(suite_script, tmp_path, [[*words, "--no-track"]] * 3)
+    found = trials(f"sqlite:///{tmp_path}/runs/studies.db")
+    assert (len(found), sum(found.values())) == (3, 3)
+    assert not list(tmp_path.glob("runs/studies/models/baseline*/model.safetensors"))
+    assert not leftovers(tmp_path)

@@ -34,7 +34,9 @@ def install_broken(folder: Path, code: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(PROTOCOLS, "_left_out", set())
 
 
-@pytest.mark.parametrize("code", ["raise RuntimeError('boom')", "import no_such_module", "P = 1", "raise SystemExit(3)"])
+@pytest.mark.parametrize(
+    "code", ["raise RuntimeError('boom')", "import no_such_module", "P = 1", "raise SystemExit(3)"]
+)
 def test_a_broken_protocol_that_was_not_asked_for_stops_no_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
@@ -45,7 +47,11 @@ def test_a_broken_protocol_that_was_not_asked_for_stops_no_run(
     assert len(list(tmp_path.glob("runs/*/result.json"))) == 1
     assert [line for line in said.splitlines() if "myproto" in line and "left out" in line]
     ended, out, said = call(*words, "--protocols", "certify,myproto", "--runs", tmp_path / "other")
-    assert (ended, out, said.splitlines()[-1].startswith("suite: protocol 'myproto' is registered as ")) == (2, "", True)
+    assert (ended, out, said.splitlines()[-1].startswith("suite: protocol 'myproto' is registered as ")) == (
+        2,
+        "",
+        True,
+    )
     assert not list(tmp_path.glob("other/*"))
 
 
@@ -79,7 +85,7 @@ def test_a_checkpoint_cut_at_any_length_is_said_in_a_line(tmp_path: Path) -> Non
     content = whole.read_bytes()
     for length in range(len(content) - 1, 0, -997):
         cut.write_bytes(content[:length])
-        with pytest.raises(UserError, match="cut.pt") as caught:
+        with pytest.raises(UserError, match=r"cut\.pt") as caught:
             read_entries(fetch(str(cut)))
         assert "\n" not in str(caught.value)
 

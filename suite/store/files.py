@@ -23,7 +23,7 @@ LEFTOVER = re.compile(r"\.(removed-.+-\d+|\d+(@.+)?-.+\.part(\.old)?)")
 
 
 def beside(path: Path, name: str | int) -> Path:
-    """Where this process keeps what is to take the place of `path`, or what is being removed; `sweep` knows the name."""
+    """Where this process keeps what is to take the place of `path`, or is being removed; `sweep` knows the name."""
     return path.with_name(f".{os.getpid()}@{_host()}-{name}.part")
 
 

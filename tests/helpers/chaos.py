@@ -22,6 +22,7 @@ from typing import Any
 from suite.store.files import LEFTOVER
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+IN_A_ROW = 6
 STEPS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate", "os.utime", "sqlite3.connect"}
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 PRELOADED = (
@@ -109,6 +110,10 @@ class Tally:
     ends: Counter[str] = field(default_factory=Counter)
     tracebacks: list[str] = field(default_factory=list)
 
+    def killed(self, name: str) -> int:
+        """How often a command was killed."""
+        return sum(number for key, number in self.kills.items() if key.startswith(f"{name} "))
+
     def add(self, name: str, what: int, code: int, said: str) -> bool:
         """Count an end; whether the command was killed."""
         killed = code == 137 or (code == 130 and what == signal.SIGINT)
@@ -126,7 +131,7 @@ class Chaos:
     draw: Random
     environment: dict[str, str] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
-    usual: dict[str, tuple[int, float]] = field(default_factory=dict)  # by command: its steps and seconds
+    usual: dict[str, tuple[float, float]] = field(default_factory=dict)  # by command: its steps and seconds
 
     def call(self, folder: Path, words: list[str], moment: Moment | None = None) -> tuple[int, str]:
         """Exit code, and all that it said."""
@@ -145,19 +150,23 @@ class Chaos:
         assert code == 0, said
         self.usual[name] = int(count.read_text()), time.monotonic() - begun
 
-    def endure(self, name: str, folder: Path, words: list[str], kills: int) -> None:
-        """Carry out a command that is killed at most so often and begun again as often, until it ends."""
+    def endure(self, name: str, folder: Path, words: list[str], *, hard: int = IN_A_ROW) -> None:
+        """Carry out a command until it ends, begun again after each of some kills: at most `hard` of them no Ctrl-C."""
         steps, seconds = self.usual[name]
-        for _ in range(kills):
-            what = self.draw.choice(SIGNALS)
-            if self.draw.random() < 0.7:
-                moment = Moment(what, step=self.draw.randint(1, steps))
+        for _ in range(IN_A_ROW):
+            what = self.draw.choice(SIGNALS if hard else SIGNALS[-1:])
+            hard -= what != signal.SIGINT
+            if self.draw.random() < 0.75:
+                moment = Moment(what, step=self.draw.randint(1, max(1, round(steps))))
             else:
-                moment = Moment(what, seconds=self.draw.uniform(0.05, seconds))
-            if not self.tally.add(name, what, *self.call(folder, words, moment)):
+                moment = Moment(what, seconds=self.draw.uniform(0.05, seconds / 2))
+            steps, seconds = 0.8 * steps, 0.8 * seconds
+            code, said = self.call(folder, words, moment)
+            if not self.tally.add(name, what, code, said):
                 break
-        code, said = self.call(folder, words)
-        self.tally.add(name, signal.SIGKILL, code, said)
+        else:
+            code, said = self.call(folder, words)
+            self.tally.add(name, signal.SIGKILL, code, said)
         assert code == 0, said
 
 
@@ -222,7 +231,7 @@ def mlflow_runs(url: str) -> dict[str, Any]:
                 points[run][name, step, value] += 1
     engine.dispose()
     names = Counter(name for _, name, _ in runs)
-    found: dict[str, Any] = {name: (status, params[run], points[run]) for run, name, status in runs}
+    found = {name: {"status": s, "params": params[run], "metrics": points[run]} for run, name, s in runs}
     doubled = [name for name, number in names.items() if number > 1]
     doubled += [f"{name}: {point}" for run, name, _ in runs for point, number in points[run].items() if number > 1]
     return {"runs": found, "doubled": doubled}
