@@ -243,6 +243,8 @@ def play(
         assert code == 0, said
         logged = mlflow_runs(place.mlflow(folder))
         ended = [run for name, run in logged["runs"].items() if run["status"] == "FINISHED" and name != "s"]
+        for run in ended:  # a model that was trained before its process died is not looked at in training again
+            run["metrics"] = {p: number for p, number in run["metrics"].items() if not p[0].startswith("intermediate.")}
         by_value = {run["params"]["sigma"]: run for run in ended}
         assert {run["status"] for run in logged["runs"].values()} <= {"FINISHED", "FAILED"}
         found |= {"trials": trials(place.studies(folder)), "MLflow": (len(ended), logged["doubled"])}
