@@ -207,9 +207,11 @@ def test_killed_commands_leave_what_undisturbed_ones_leave(
                     wrong.append(f"{name}, round {number}: {part}: {difference(wanted[name][part], there)}")
                     print(wrong[-1])
             shutil.rmtree(tmp_path / f"{name}-{number}")
-        print(f"round {number}, {len(wrong)} wrong: {dict(chaos.tally.kills)}", flush=True)
+        faults = f"{len(wrong)} wrong, {len(chaos.tally.failures)} failed, {len(chaos.tally.tracebacks)} tracebacks"
+        print(f"round {number}: {faults}: {dict(chaos.tally.kills)}", flush=True)
     print(json.dumps({"kills": chaos.tally.kills, "ends": chaos.tally.ends}, indent=1))
     assert not wrong
+    assert not chaos.tally.failures
     assert not chaos.tally.tracebacks
     assert sum(chaos.tally.kills.values()) >= each * len(COMMANDS)
 

@@ -24,7 +24,7 @@ LEFTOVER = re.compile(r"\.(removed-.+-\d+|\d+(@.+)?-.+\.part(\.old)?)")
 
 def beside(path: Path, name: str | int) -> Path:
     """Where this process keeps what is to take the place of `path`, or is being removed; `sweep` knows the name."""
-    return path.with_name(f".{os.getpid()}@{_host()}-{name}.part")
+    return path.parent / f".{os.getpid()}@{_host()}-{name}.part"
 
 
 def sweep(folder: Path) -> None:

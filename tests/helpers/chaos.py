@@ -109,6 +109,7 @@ class Tally:
     kills: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
     tracebacks: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)  # of commands that nobody killed
 
     def killed(self, name: str) -> int:
         """How often a command was killed."""
@@ -167,7 +168,8 @@ class Chaos:
         else:
             code, said = self.call(folder, words)
             self.tally.add(name, signal.SIGKILL, code, said)
-        assert code == 0, said
+        if code:
+            self.tally.failures.append(f"{name}: {code}, {said}")
 
 
 TIMES = re.compile(r"date|seconds.*|time|images_per_second.*")
