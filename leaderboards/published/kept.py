@@ -7,7 +7,7 @@ from pathlib import Path
 
 from leaderboards.cache import read_result, read_results
 from suite.errors import UserError
-from suite.store.files import replace_folder
+from suite.store.files import replace_folder, sweep
 from suite.store.result import Result
 
 KEPT = "runs"  # beneath the published rows
@@ -34,6 +34,7 @@ def keep(folder: Path, root: Path) -> tuple[Path, bool]:
         content[f"{file.name}.xz"] = lzma.compress(file.read_bytes(), preset=9)
         if (settings := file.with_suffix(".json")).exists():  # what the digest in the name stands for
             content[settings.name] = settings.read_bytes()
+    sweep(place.parent)
     present = {file.name: file.read_bytes() for file in place.iterdir() if file.is_file()} if place.is_dir() else {}
     if present == content:
         return place, False

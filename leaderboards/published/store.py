@@ -22,7 +22,7 @@ from suite.ranges import Draws, Name, Scale
 from suite.ranges import check as check_range
 from suite.statistics.bounds import smallest_n
 from suite.statistics.intervals import FEWEST
-from suite.store.files import write_atomically
+from suite.store.files import sweep, write_atomically
 
 NAMED = re.compile(
     r"(?P<arch>[a-z]+[0-9]*)(_(?P<variant>.+))?_noise_(?P<trained_sigma>[0-9.]+)_sigma_(?P<sigma>[0-9.]+)"
@@ -72,11 +72,14 @@ class Row:
         write_atomically(self.log, lzma.compress(self.lines, preset=9 | lzma.PRESET_EXTREME))
 
     def write_entry(self) -> None:
-        """Write what makes it a row, and remove logs that it does not name."""
+        """Write what makes it a row."""
         write_atomically(self.file, self.settings)
+
+    def tidy(self) -> None:
+        """Remove logs that the entry does not name."""
         for other in self.file.parent.glob(f"{glob.escape(self.file.stem)}*.tsv.xz"):
             if other != self.log and re.fullmatch(r"(\.[0-9a-f]{8})?\.tsv\.xz", other.name[len(self.file.stem) :]):
-                other.unlink()
+                other.unlink(missing_ok=True)
 
 
 def import_logs(
@@ -113,10 +116,13 @@ def import_logs(
         if changed and row.file.exists() and not replace:
             raise UserError(f"{row.file} is there with other content; --replace puts this log in its place")
     to_write = [row for row, changed in zip(rows, new, strict=True) if changed]
+    sweep(root / dataset)
     for row in to_write:
         row.write_log()
     for row in to_write:
         row.write_entry()
+    for row in rows:  # also of those that a killed import has written
+        row.tidy()
     return [
         {"row": row.file.stem, "file": str(row.file), "images": row.entry.images, "note": row.entry.note}
         | {"new": changed, "chance": row.chance}

@@ -59,6 +59,8 @@ def adopt(model: nn.Module, path: Path, entry: str = "") -> list[str]:
     fit = fits[where]
     assert fit is not None
     for name, tensor in fit.tensors.items():
+        if kind := unusual(tensor):
+            raise UserError(f"{path}: {name} is a {kind} tensor; save its values as an ordinary one")
         if not tensor.isfinite().all():
             raise UserError(f"{path}: {name} has {int((~tensor.isfinite()).sum())} numbers that are not finite")
     network.load_state_dict({name: fit.tensors.get(name, value) for name, value in wanted.items()})
@@ -73,6 +75,13 @@ def adopt(model: nn.Module, path: Path, entry: str = "") -> list[str]:
     if fit.ignored:
         said.append(f"{len(fit.ignored)} tensors that evaluation does not read are left out ({fit.ignored[0]}, …)")
     return said
+
+
+def unusual(tensor: Tensor) -> str:
+    """The kind of a tensor that does not have all its numbers one after the other; empty for an ordinary one."""
+    kinds = {"meta": tensor.is_meta, "quantised": tensor.is_quantized, "nested": tensor.is_nested}
+    kinds["sparse"] = tensor.layout != torch.strided
+    return next((kind for kind, found in kinds.items() if found), "")
 
 
 def numbers(constant: tuple[str, Tensor]) -> str:

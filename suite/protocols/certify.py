@@ -166,7 +166,8 @@ def certified_metrics(records: pd.DataFrame, radii: Iterable[float]) -> dict[str
 
     JSON values; shares in [0,1], radii (ℓ2, pixels in [0,1]) as keys of the certified accuracies. Clean accuracy is
     that of the class that was certified or would have been: None where the records have no column `chosen`, because
-    then an abstention does not say what the image was taken for. Seconds are None without a column `time`. `every` is
+    then an abstention does not say what the image was taken for. So is the paper's certified accuracy where all images
+    are abstained on. Seconds are None without a column `time`. `every` is
     the step of the images' indices, and `image_radii` has for each image, by idx, R where it is classified correctly,
     −1 where wrongly, None where abstained: what an interval over several seeds is computed from.
     """
@@ -178,12 +179,15 @@ def certified_metrics(records: pd.DataFrame, radii: Iterable[float]) -> dict[str
             np.mean([label in chosen for label, chosen in zip(records["label"], records["chosen"], strict=True)])
         )
     radii = list(radii)
+    of_answered = [certified_accuracy(radius, correct, abstained, r, "paper") for r in radii]
     return {
         "every": int(np.median(np.diff(records["idx"]))) if len(records) > 1 else 1,
         "clean_accuracy": clean,
         "images": len(records),
         "certified_accuracy": {str(r): certified_accuracy(radius, correct, abstained, r) for r in radii},
-        "certified_accuracy_paper": {str(r): certified_accuracy(radius, correct, abstained, r, "paper") for r in radii},
+        "certified_accuracy_paper": {
+            str(r): None if np.isnan(share) else share for r, share in zip(radii, of_answered, strict=True)
+        },
         "acr": average_certified_radius(radius, correct),
         "abstained": float(abstained.mean()),
         "median_radius": float(np.median(radius[~abstained])) if (~abstained).any() else 0.0,

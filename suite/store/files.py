@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import glob
 import json
 import os
 import re
 import shutil
+import socket
 import stat
 import threading
 from collections.abc import Mapping
@@ -16,7 +18,43 @@ from typing import Any
 
 from suite.errors import UserError
 
-LEFTOVER = re.compile(r"\.(removed-.+-\d+|\d+-.+\.part(\.old)?)")  # what a kill leaves of a removal or a replacement
+# what a kill leaves of a removal or a replacement: .PID@HOST-NAME.part, and as earlier versions called it
+LEFTOVER = re.compile(r"\.(removed-.+-\d+|\d+(@.+)?-.+\.part(\.old)?)")
+
+
+def beside(path: Path, name: str | int) -> Path:
+    """Where this process keeps what is to take the place of `path`, or is being removed; `sweep` knows the name."""
+    return path.parent / f".{os.getpid()}@{_host()}-{name}.part"
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes of this machine that were killed have left in a folder of theirs."""
+    for left in folder.glob(f".*@{glob.escape(_host())}-*.part*"):
+        process = left.name[1:].partition("@")[0]
+        if LEFTOVER.fullmatch(left.name) and not _is_alive(int(process)):
+            discard(left)
+
+
+def discard(path: Path) -> None:
+    """Delete a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _host() -> str:
+    return socket.gethostname()[:32]
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # it is somebody else's
+    return True
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -34,17 +72,17 @@ def write_atomically(path: Path, content: bytes) -> None:
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
     if target.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
-    beside = target.parent / f".{os.getpid()}-{threading.get_ident()}.part"
+    new = beside(target, threading.get_ident())
     try:
-        with beside.open("wb") as file:
+        with new.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         if status:
-            beside.chmod(stat.S_IMODE(status.st_mode))
-        beside.replace(target)
+            new.chmod(stat.S_IMODE(status.st_mode))
+        new.replace(target)
     finally:
-        beside.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
 
 
 def replace_folder(path: Path, content: Mapping[str, bytes]) -> None:
@@ -53,17 +91,18 @@ def replace_folder(path: Path, content: Mapping[str, bytes]) -> None:
     (Where the system cannot exchange two names at once there is a moment between, at which it is not there.)
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{os.getpid()}-{path.name}.part")
+    new = beside(path, path.name)
+    discard(new)  # of an earlier process with this number, as containers have them
     try:
-        beside.mkdir()
+        new.mkdir()
         for name, data in content.items():
-            write_atomically(beside / name, data)
+            write_atomically(new / name, data)
         if path.exists():
-            exchange(beside, path)
+            exchange(new, path)
         else:
-            beside.rename(path)
+            new.rename(path)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        discard(new)
 
 
 def exchange(one: Path, other: Path) -> None:

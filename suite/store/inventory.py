@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import Any, Literal
 from suite.errors import UserError
 from suite.spec.model_spec import ModelSpec
 from suite.spec.sections import Frozen
-from suite.store.files import LEFTOVER, read_json
+from suite.store.files import LEFTOVER, beside, read_json
 from suite.store.locks import hold, is_free, lock_of
 from suite.store.read import read_spec, run_folders
 
@@ -58,7 +57,7 @@ def state_of(folder: Path) -> State:
 def remove(folder: Path) -> None:
     """Delete a run's folder, or a model's, and its lock. Raises Busy where a process is at work on it."""
     with hold(lock_of(folder), wait=False, what=folder.name):
-        doomed = folder.with_name(f".removed-{folder.name}-{os.getpid()}")
+        doomed = beside(folder, folder.name)
         folder.rename(doomed)  # at once: a half of a run is never there
         shutil.rmtree(doomed)
     lock_of(folder).unlink(missing_ok=True)

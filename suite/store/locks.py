@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from suite.errors import UserError
 from suite.progress import logger
-from suite.store.files import write_json
+from suite.store.files import sweep, write_json
 
 BEAT = 20.0  # seconds between two touches of a holder's file
 DEAD = 120.0  # seconds without one after which a holder on another machine is taken for dead
@@ -85,6 +85,7 @@ def hold(file: Path, *, wait: bool = True, what: str = "") -> Iterator[None]:
         while is_held_elsewhere(file):
             is_busy()
             time.sleep(POLL)
+        sweep(file.parent)
         own = Holder(socket.gethostname(), os.getpid(), datetime.now(UTC).isoformat(" ", "seconds"))
         write_json(held, asdict(own))
         ended = threading.Event()

@@ -61,6 +61,7 @@ class StudyLog:
         self.experiment = f"suite/{Path(definition.dataset).name}/studies"
         self.key = {"suite.study": study.study_name, "suite.storage": place_of(storage)}
         self._lock = threading.Lock()
+        self._lost: list[Job] = []
 
     def parent(self, client: MlflowClient) -> str:
         """The id of the study's run, which is made by the first that asks."""
@@ -135,13 +136,14 @@ class StudyLog:
                 client.set_terminated(there.info.run_id, "FAILED")
 
         if self.on:
-            Job(self.runs, self.patience, close).finish()
+            self._lost.append(Job(self.runs, self.patience, close))
+            self._lost[-1].finish()
 
     def end(self) -> None:
-        """Close the study's run."""
-        job = Job(self.runs, self.patience, self.close)
-        if self.on and not job.end():
-            self._warn(job)
+        """Close the study's run, and those of trials whose process died."""
+        for job in [*self._lost, Job(self.runs, self.patience, self.close)]:
+            if self.on and not job.end():
+                self._warn(job)
 
     def close(self, client: MlflowClient) -> None:
         """Give the study's run its best trials: their values as metrics, what they are as tags, all as a table."""
@@ -198,13 +200,16 @@ def sync_study(runs: Path, study: optuna.Study, storage: Storage, client: Mlflow
 
 
 def is_closed(client: MlflowClient, where: str, trial: FrozenTrial, entry: Entry) -> bool:
-    """Whether MLflow has a trial with its end: by the id that it recorded, or by its tags."""
+    """Whether MLflow has a trial with its end: by the id that it recorded, or by its tags.
+
+    One that a killed process had closed there before Optuna knew of its end has another end here.
+    """
     there: Run | None = None
     with suppress(Exception):  # it is in another MLflow, or was deleted for good
         there = client.get_run(str(trial.user_attrs.get("mlflow")))
     if there is None or there.info.lifecycle_stage == "deleted":
         there = find(client, where, entry)
-    return there is not None and there.info.status != "RUNNING"
+    return there is not None and there.info.status == STATES[trial.state]
 
 
 def describe_trial(live: LiveRun, trial: FrozenTrial, objectives: tuple[str, ...]) -> None:

@@ -1,7 +1,8 @@
 """The command line in processes of its own, without the seconds that its imports take: forks of one that has them.
 
-`python warm.py SOCKET` is the server; `start` writes a script that has it carry out a command. Each command has a
-process, a folder, an environment and the caller's standard streams of its own, and ends with its exit code.
+`python warm.py SOCKET [MODULE...]` is the server; `start` writes a script that has it carry out a command. Each command
+has a process, a folder, an environment and the caller's standard streams of its own, and ends with its exit code: 137
+where it was killed. With SUITE_CHAOS in its environment it kills itself at that moment (`helpers.chaos`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -24,14 +27,16 @@ there.connect({address!r})
 said = json.dumps({{"words": sys.argv[1:], "cwd": os.getcwd(), "environment": dict(os.environ)}}).encode()
 socket.send_fds(there, [len(said).to_bytes(8, "big")], [0, 1, 2])
 there.sendall(said)
-sys.exit(int(there.recv(16) or b"1"))
+sys.exit(int(there.recv(16) or b"137"))
 """
 
 
-def serve(address: str) -> None:
+def serve(address: str, modules: list[str]) -> None:
     """Carry out commands until this process is killed."""
-    from leaderboards.render import export, terminal  # noqa: F401
-    from suite.cli import main
+    for module in ("leaderboards.render.export", "leaderboards.render.terminal", *modules):
+        import_module(module)
+    from helpers.chaos import watched
+    from suite.cli.main import main
 
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
@@ -41,11 +46,12 @@ def serve(address: str) -> None:
         there, _ = listener.accept()
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            carry_out(there, main)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            carry_out(there, watched(main))
         there.close()
 
 
-def carry_out(there: socket.socket, main: object) -> None:
+def carry_out(there: socket.socket, main: Callable[[], None]) -> None:
     """One command, in a process that ends with it."""
     length, streams, _, _ = socket.recv_fds(there, 8, 3)
     said = b""
@@ -62,7 +68,7 @@ def carry_out(there: socket.socket, main: object) -> None:
     sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     code = 1
     try:
-        main.main()  # type: ignore[attr-defined]
+        main()
     except SystemExit as end:
         code = int(end.code or 0)
     except BaseException:
@@ -73,12 +79,12 @@ def carry_out(there: socket.socket, main: object) -> None:
     os._exit(0)
 
 
-def start(folder: Path) -> tuple[subprocess.Popen[bytes], Path]:
-    """A server, and the script `suite` that has it carry out commands."""
+def start(folder: Path, modules: Sequence[str] = ()) -> tuple[subprocess.Popen[bytes], Path]:
+    """A server that has imported these modules, too, and the script `suite` that has it carry out commands."""
     address, script = folder / "socket", folder / "suite"
     server = subprocess.Popen(
-        [sys.executable, __file__, str(address)],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        [sys.executable, __file__, str(address), *modules],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,  # which is no terminal, as the callers' are none
     )
     while not address.exists():
@@ -90,4 +96,4 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], Path]:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(sys.argv[1], sys.argv[2:])

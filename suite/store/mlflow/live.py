@@ -184,7 +184,9 @@ class LiveRun(Background):
         del self._points[: len(points)]
 
     def _end(self, client: MlflowClient, run: Run) -> None:
-        log_metrics(client, run.info.run_id, make_metrics(self.metrics))
+        told = run.data.metrics
+        fresh = [metric for metric in make_metrics(self.metrics) if told.get(metric.key) != metric.value]
+        log_metrics(client, run.info.run_id, fresh)
         set_tags(client, run, self.tags)
         client.set_terminated(run.info.run_id, self.status)
 
