@@ -238,19 +238,21 @@ def play(
     else:
         chaos.measure(name, folder, words)
     found: dict[str, Any] = {"files": contents(folder), "left": leftovers(folder)}
-    if name in ("run", "experiment", "sync"):
-        found |= {"MLflow": mlflow_runs(place.mlflow(folder)), "board": board(chaos, folder)}
-    if name == "tune":
-        code, said = chaos.call(folder, ["sync", "--runs", "runs"])
-        assert code == 0, said
-        logged = mlflow_runs(place.mlflow(folder))
+    if name in ("import", "publish"):
+        return found
+    code, said = chaos.call(folder, ["sync", "--runs", "runs"])  # a server may have been slow
+    assert code == 0, said
+    logged = mlflow_runs(place.mlflow(folder))
+    if name != "tune":
+        return found | {"MLflow": logged, "board": board(chaos, folder)}
+    found |= {"trials": trials(place.studies(folder)), "doubled in MLflow": logged["doubled"]}
+    if not place.environment:  # a study in another storage than the store's own is not sent later
         ended = [run for name, run in logged["runs"].items() if run["status"] == "FINISHED" and name != "s"]
         for run in ended:  # a model that was trained before its process died is not looked at in training again
             run["metrics"] = {p: number for p, number in run["metrics"].items() if not p[0].startswith("intermediate.")}
         by_value = {run["params"]["sigma"]: run for run in ended}
         assert {run["status"] for run in logged["runs"].values()} <= {"FINISHED", "FAILED"}
-        found |= {"trials": trials(place.studies(folder)), "MLflow": (len(ended), logged["doubled"])}
-        found |= {"trials in MLflow": by_value}
+        found |= {"trials in MLflow": by_value, "finished in MLflow": len(ended)}
     return found
 
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import optuna
 import pandas as pd
@@ -157,21 +158,32 @@ def reap(work: Work) -> None:
             continue
         known = work.study.get_trials(deepcopy=False)[trial.number]  # it may have ended before the lock was taken
         if known.state == TrialState.RUNNING:
-            work.study.tell(trial.number, state=TrialState.FAIL)
-            work.log.lose_trial(trial.number)
             again = "retry_of" not in known.user_attrs
             if again:
-                work.study.enqueue_trial(known.params, user_attrs={"retry_of": trial.number})
+                queue_again(work, known, {"retry_of": trial.number})
+            work.study.tell(trial.number, state=TrialState.FAIL)
+            work.log.lose_trial(trial.number)
             said = "it is tried again" if again else "for the second time; it is left"
             logger.info(f"the process of trial {trial.number} died: {said}")
         release()
 
 
 def give_back(work: Work, trial: Trial, why: str) -> None:
-    """Put a trial that this process cannot end back into the queue."""
-    trial.set_user_attr("error", why)
-    work.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
-    work.study.enqueue_trial(trial.params, user_attrs={k: v for k, v in trial.user_attrs.items() if k == "retry_of"})
+    """Put a trial that this process cannot end back into the queue; one that has ended stays as it is."""
+    known = work.study.get_trials(deepcopy=False)[trial.number]
+    if not known.state.is_finished():
+        trial.set_user_attr("error", why)
+        queue_again(work, known, {k: v for k, v in known.user_attrs.items() if k == "retry_of"})
+        work.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+
+
+def queue_again(work: Work, trial: FrozenTrial, attributes: dict[str, Any]) -> None:
+    """Put a trial's values into the queue, unless a process that died right after it has done so.
+
+    It is done before the trial is marked failed: whenever a process dies, the values are in the study once.
+    """
+    if all(each.user_attrs.get("again") != trial.number for each in work.study.get_trials(deepcopy=False)):
+        work.study.enqueue_trial(trial.params, user_attrs={"again": trial.number, **attributes})
 
 
 def attempt(work: Work, trial: Trial) -> bool:

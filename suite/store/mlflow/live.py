@@ -126,7 +126,7 @@ class LiveRun(Background):
         self.tags: dict[str, str] = {}
         self._prefixes = {each.name: "start." * n for n, each in enumerate(lineage(spec.model))}
         self._points: list[Point] = []
-        self._have: dict[str, set[int]] = {}  # the steps that an earlier process has sent, by prefix
+        self._have: dict[str, set[int]] = {}  # the steps that an earlier process has sent, by name or group
         self._model: str | None = None
 
     def report(self, spec: ModelSpec, entry: Mapping[str, float]) -> None:
@@ -173,13 +173,16 @@ class LiveRun(Background):
         self.run_id = str(run.info.run_id)
         for prefix in self._prefixes.values():
             known = client.get_metric_history(self.run_id, f"{prefix}training.loss") if there else ()
-            self._have[prefix] = {each.step for each in known}
+            self._have[f"{prefix}training."] = {each.step for each in known}
+        for name in {name for name, *_ in self._points if "training." not in name} if there else ():
+            self._have[name] = {each.step for each in client.get_metric_history(self.run_id, name)}
         return run
 
     def _send_points(self, client: MlflowClient, run_id: str) -> None:
         points = self._points[:]
-        known = {f"{prefix}training.": steps for prefix, steps in self._have.items()}
-        fresh = [point for point in points if point[2] not in known.get(point[0].rpartition(".")[0] + ".", ())]
+        places = [(point[0], f"{point[0].rpartition('.')[0]}.") for point in points]
+        have = [self._have.get(name, self._have.get(group, set())) for name, group in places]
+        fresh = [point for point, steps in zip(points, have, strict=True) if point[2] not in steps]
         log_metrics(client, run_id, [make_metric(*point) for point in fresh])
         del self._points[: len(points)]
 
