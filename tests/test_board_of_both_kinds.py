@@ -27,7 +27,8 @@ def test_margins_stand_in_every_table_of_votes_on_the_same_images(tmp_path: Path
     """ACRs of 0.25 for the margins (0.9 + 0.1 + 0 + 0.25 of 5) and, set by hand, 0.2, 0.3 and 0.4 for votes."""
     rows = [result() | {"acr": 0.2}, result(lr=0.2) | {"acr": 0.3}, result(sigma=0.5) | {"acr": 0.4}]
     own, weaker = margin(), margin(lr=0.01) | {"acr": 0.1}
-    elsewhere = margin(lr=0.02) | {"images": 4}
+    elsewhere = margin(lr=0.02)
+    elsewhere |= {"images": 4, "image_radii": elsewhere["image_radii"][:4]}
     store(tmp_path, *rows, own, weaker, elsewhere)
     assert own["acr"] == pytest.approx(0.25)
     low, high, other = (row["run_id"] for row in rows)

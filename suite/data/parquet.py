@@ -218,5 +218,5 @@ def _class_names(schema: Any, column: str) -> tuple[str, ...] | None:
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return tuple(map(str, features[column]["names"]))
-    except (KeyError, TypeError, ValueError):  # another writer's description, or none
+    except (KeyError, TypeError, ValueError, RecursionError):  # another writer's description, or none
         return None
