@@ -159,6 +159,7 @@ def filled(word: str, place: Path) -> str:
 WATCH = Watch()
 
 
+@pytest.mark.skipif("SUITE_FUZZ" not in os.environ, reason="needs a process of its own: SUITE_FUZZ=1 pytest FILE")
 @given(words=lines())
 @examples(60)
 def test_every_command_line_ends_well_or_in_one_line(place: Path, restricted: None, words: list[str]) -> None:
