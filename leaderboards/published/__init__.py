@@ -110,11 +110,16 @@ def read_entry(file: Path) -> tuple[Entry, pd.DataFrame]:
     try:
         entry = Entry(**tomllib.loads(file.read_text(encoding="utf-8")))
         lines = lzma.decompress(log_of(file, entry.lines).read_bytes())
-        if entry.lines and hashlib.sha256(lines).hexdigest()[:8] != entry.lines:
+        if entry.lines and digest_of(lines) != entry.lines:
             raise ValueError("its lines are not those that were imported")
         return entry, pd.read_csv(io.BytesIO(lines), sep="\t")
     except DAMAGED as error:
         raise damaged_log(file, error) from error
+
+
+def digest_of(lines: bytes) -> str:
+    """What the name of a log's file says of its lines."""
+    return hashlib.sha256(lines).hexdigest()[:8]
 
 
 def damaged_log(file: Path, error: Exception) -> UserError:

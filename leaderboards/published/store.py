@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import json
 import lzma
 import re
@@ -14,7 +13,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from leaderboards.published import OF_A_VOTE, PUBLISHED, Entry, log_of
+from leaderboards.published import OF_A_VOTE, PUBLISHED, Entry, digest_of, log_of
 from leaderboards.published.log import WEAK, check_labels, check_level, evidence, read_log
 from suite.boards.board import boards, load_board
 from suite.errors import UserError, unknown
@@ -193,7 +192,7 @@ def read(path: Path, dataset: str, root: Path, given: dict[str, Any], few: bool,
     lines = log.records.drop(columns="time").to_csv(sep="\t", index=False, lineterminator="\n").encode()
     entry = Entry(
         **settings,
-        lines=hashlib.sha256(lines).hexdigest()[:8],
+        lines=digest_of(lines),
         data=board.title,
         images=len(log.records),
         date=re.findall(r"\b(?:19|20)\d\d\b", settings["citation"])[-1],

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from suite.errors import UserError
+from suite.errors import MISFIT, UserError
 
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 WORDNET_IDS = "LOC_synset_mapping.txt"
@@ -98,5 +98,9 @@ def _wordnet_ids(meta: Path) -> dict[int, str]:
     try:
         synsets: Any = scipy.io.loadmat(meta, squeeze_me=True)["synsets"]
         return {int(entry[0]): str(entry[1]) for entry in synsets if int(entry[4]) == 0}
-    except (KeyError, ValueError, IndexError, TypeError, OSError, NotImplementedError) as error:
+    except (
+        *MISFIT,
+        OSError,
+        NotImplementedError,
+    ) as error:  # the last: MATLAB 7.3, which SciPy cannot read
         raise UserError(f"{meta} is not the meta.mat of ImageNet's devkit") from error

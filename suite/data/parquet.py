@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite.errors import UserError
+from suite.errors import MISFIT, UserError
 
 IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMNS = ("fine_label", "labels", "target", "class")  # the first that is there
@@ -218,5 +218,5 @@ def _class_names(schema: Any, column: str) -> tuple[str, ...] | None:
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return tuple(map(str, features[column]["names"]))
-    except (KeyError, TypeError, ValueError, RecursionError):  # another writer's description, or none
+    except MISFIT:  # another writer's description, or none
         return None

@@ -109,7 +109,7 @@ def kernels_run(device: torch.device) -> bool:
 
         try_out(device)
     except Exception as error:  # no Triton, no compiler, or a device that Triton does not know
-        logger.info(f"votes are counted on the CPU, which is slower: Triton does not run here ({first_line(error)})")
+        logger.info(f"votes are counted by the host, which is slower: Triton does not run here ({first_line(error)})")
         return False
     return True
 

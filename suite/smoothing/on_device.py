@@ -33,7 +33,7 @@ IN_FLIGHT = 2  # rounds that the device has before it while the host decides
 
 
 @dataclass
-class Open:
+class OpenVote:
     """A voter that waits for answers: the piece it asked for, its draws not yet queued, and those not yet answered."""
 
     voter: Voter[Any]
@@ -47,8 +47,7 @@ class Open:
         """Send it its answers as long as it has them; raises StopIteration with its result."""
         while self.votes.sum() == self.piece.count:
             answers = Counter({c: int(self.votes[c]) for c in np.flatnonzero(self.votes).tolist()})
-            piece = self.voter.send(answers)
-            self.piece, self.queued = piece, 0
+            self.piece, self.queued = self.voter.send(answers), 0
             self.votes[:] = 0
 
     def rows(self, most: int) -> Table:
@@ -108,7 +107,7 @@ class Lane:
     def begin(self, table: Table) -> Round:
         """Queue a table's batches, the last one filled up with rows that nobody owns."""
         batch = len(self.table)
-        padding = np.full((-len(table) % batch, kernels.COLUMNS), 0)
+        padding = np.zeros((-len(table) % batch, kernels.COLUMNS), np.int64)
         padding[:, kernels.OWNER] = -1
         parts = upload(torch.from_numpy(np.concatenate((table, padding))), self.device).split(batch)
         close = torch.empty((len(parts), batch), dtype=torch.int8, device=self.device)
@@ -172,7 +171,7 @@ class Votes:
         self.classes = model(image[None]).shape[1]
         self.exact = self._lane("fp32")
         self.lane = self._lane("bf16") if precision == "bf16" else self.exact
-        self.open, self.free = dict[int, Open](), list(range(POOL))
+        self.open, self.free = dict[int, OpenVote](), list(range(POOL))
         self.doubts: list[Table] = []
         self.flights = deque[tuple[Lane, Round]]()
         self.clock = time.perf_counter()
@@ -221,17 +220,17 @@ class Votes:
                 break
         return tables
 
-    def _fresh(self, voters: Iterator[Voter[Any]]) -> Iterator[Open]:
+    def _fresh(self, voters: Iterator[Voter[Any]]) -> Iterator[OpenVote]:
         while self.free and (voter := next(voters, None)):
             yield self.admit(voter, next(voter))
 
-    def admit(self, voter: Voter[Any], piece: Piece) -> Open:
+    def admit(self, voter: Voter[Any], piece: Piece) -> OpenVote:
         """Put a voter's image into the pool; `piece` is what it asks for first."""
         if piece.of.noise != "gaussian":
             raise ValueError("only Gaussian noise is made on a device")
         row = self.free.pop()
         self.pool[row].copy_(piece.of.image.permute(1, 2, 0))
-        self.open[row] = Open(voter, row, np.zeros(self.classes, np.int64), piece)
+        self.open[row] = OpenVote(voter, row, np.zeros(self.classes, np.int64), piece)
         return self.open[row]
 
     def _land(self) -> Iterator[tuple[Any, float]]:
