@@ -194,7 +194,7 @@ def test_migrating_twice_or_from_the_middle_changes_nothing_more(earlier: Path) 
 
 def test_kept_rows_of_the_earlier_rule_are_read_and_left_alone(tmp_path: Path) -> None:
     frame = table("cifar10", tmp_path)
-    kept = frame[frame["source"] == "run"]
+    kept = frame[frame["arch"] == "resnet8"]
     assert len(kept) == 12
     assert set(kept["sampling"]) == {EARLIER}
     assert kept["acr"].between(0.05, 0.3).all()
