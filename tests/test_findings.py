@@ -15,16 +15,21 @@ from helpers.heat_equation import STEPS, errors
 from helpers.pages import COLUMNS, DOCS, blocks, fields_of, shown, tables
 
 from leaderboards import board_results as board
+from leaderboards.board import rows
 from leaderboards.compare import difference, shared_images
+from leaderboards.paper.report import budget
 from leaderboards.paper.statements import STATEMENTS, judge
 from leaderboards.published import PUBLISHED, published_rows
-from leaderboards.published.kept import KEPT
+from leaderboards.published.kept import KEPT, records_file
+from leaderboards.rows import Row
 from suite.boards.board import Board, load_board
 from suite.experiments.experiment import count_passes, load_experiment, runs_of
 from suite.illustrate import ISLAND, POINT, SIGMA, TIMESTEPS, adversarial_distance, heat_steps
 from suite.pipeline import Machine
 from suite.spec.run_spec import PROTOCOLS, RunSpec
+from suite.store.read import read_spec
 from suite.store.records import read_records
+from suite.store.result import Result
 from suite.training import training_steps
 
 FINDINGS, REPRODUCING = "findings/findings.md", "how-to/reproducing-the-paper.md"
@@ -123,6 +128,76 @@ def test_the_studys_rows_in_the_findings_are_those_kept(tmp_path: Path) -> None:
         for column, key in (("Cohen et al.'s", "certified_accuracy"), ("paper's", "certified_accuracy_paper")):
             for radius in ("0.1", "0.2"):
                 assert line[f"{column}, r = {radius}"] == f"{100 * getattr(row, key)[radius]:.1f}"
+
+
+ON_ONE_NETWORK = ("airbench-w32", "lipschitz-small")
+
+
+def called(method: str, run: str) -> str:
+    start = read_spec(PUBLISHED / KEPT / run).start
+    return f"`{method}`" + (f", started from `{start.method}`" if method == "average" and start else "")
+
+
+def line_of(row: Row) -> dict[str, str]:
+    """The line of the table of all methods that a row of the board has."""
+    vote, audit = row.kind == "vote", row.metrics["audit"]
+    certified = row.curves["certified_accuracy"]
+    return {
+        "row": called(row.method, row.run_id),
+        "epochs": budget(read_spec(PUBLISHED / KEPT / row.run_id)),
+        "certified": row.kind,
+        "deployed": str(row.deployed),
+        "holds": "yes" if row.holds else "no",
+        "seeds": str(len(row.seeds)),
+        "clean": f"{100 * (row.metrics['clean_accuracy'].value or 0):.1f}",
+        **{f"r = {r}": f"{100 * (certified[r].value or 0):.1f}" for r in ("0.1", "0.25", "0.5", "0.75")},
+        "ACR": f"{row.metrics['acr'].value:.3f}",
+        "± over seeds": f"{row.metrics['acr'].spread:.3f}" if row.metrics["acr"].spread is not None else "–",
+        "passes a certificate": f"{round(row.metrics['draws'].value or 0):,}" if vote else "1",
+        "passes an answer": str(row.n0) if row.deployed == "vote" else "1",
+        "broken": f"{audit.value:.0f} of {audit.of:.0f}" if audit.of else "–",
+    }
+
+
+def test_the_table_of_all_methods_is_that_of_the_kept_rows(tmp_path: Path) -> None:
+    kept = [row for row in rows("cifar10", tmp_path) if row.arch in ON_ONE_NETWORK]
+    kept.sort(key=lambda row: -(row.metrics["acr"].value or 0))
+    assert rows_of(FINDINGS, "broken") == [line_of(row) for row in kept]
+
+
+def averaging_line(result: Result) -> dict[str, str]:
+    """The line of the table of passes that a result with an L-bound and an audit has."""
+    folder = PUBLISHED / KEPT / result.run_id
+    found = read_records(records_file(folder, "agreement"))
+    answered = found[found["stochastic"] != -1]
+
+    def broken(name: str) -> str:
+        return f"{result.metric(f'audit.{name}.violations'):.0f} of {result.metric(f'audit.{name}.attacked'):.0f}"
+
+    return {
+        "pass of": called(result.method, result.run_id),
+        "averaging error": f"{result.metric('averaging.distance'):.3f}",
+        "class = the average's": f"{100 * (result.metric('averaging.agreement.share') or 0):.0f} %",
+        "class = `randomized-smoothing`'s vote": f"{100 * (answered['predict'] == answered['stochastic']).mean():.1f} %",
+        "Certify's radii broken": broken("certify"),
+        "L-bounds broken": broken("lbound"),
+        "nearest, of the L-bound": f"{result.metric('audit.lbound.smallest_ratio'):.2f}",
+        "probit form broken": broken("probit"),
+    }
+
+
+def test_the_table_of_passes_beside_their_averages_is_that_of_the_kept_rows(tmp_path: Path) -> None:
+    kept = {
+        (called(row.method, row.run_id)): averaging_line(row)
+        for row in board("cifar10", tmp_path)
+        if row.arch in ON_ONE_NETWORK
+        and row.deployed == "pass"
+        and {"lbound", "audit", "agreement"} <= {*row.protocols}
+    }
+    lines = rows_of(FINDINGS, "averaging error")
+    assert {line["pass of"] for line in lines} == {*kept}
+    for line in lines:
+        assert line == kept[line["pass of"]]
 
 
 def test_the_intervals_in_the_findings_are_those_of_the_kept_records() -> None:
