@@ -170,6 +170,7 @@ def averaging_line(result: Result) -> dict[str, str]:
     folder = PUBLISHED / KEPT / result.run_id
     found = read_records(records_file(folder, "agreement"))
     answered = found[found["stochastic"] != -1]
+    same = (answered["predict"] == answered["stochastic"]).mean()
 
     def broken(name: str) -> str:
         return f"{result.metric(f'audit.{name}.violations'):.0f} of {result.metric(f'audit.{name}.attacked'):.0f}"
@@ -178,7 +179,7 @@ def averaging_line(result: Result) -> dict[str, str]:
         "pass of": called(result.method, result.run_id),
         "averaging error": f"{result.metric('averaging.distance'):.3f}",
         "class = the average's": f"{100 * (result.metric('averaging.agreement.share') or 0):.0f} %",
-        "class = `randomized-smoothing`'s vote": f"{100 * (answered['predict'] == answered['stochastic']).mean():.1f} %",
+        "class = `randomized-smoothing`'s vote": f"{100 * same:.1f} %",
         "Certify's radii broken": broken("certify"),
         "L-bounds broken": broken("lbound"),
         "nearest, of the L-bound": f"{result.metric('audit.lbound.smallest_ratio'):.2f}",
