@@ -1,7 +1,8 @@
-"""What papers print in tables and left no public log of: figures typed from `tables/<paper>.toml`, each with its table.
+"""Tables of papers that left no public log: figures typed from `tables/<paper>.toml`, each with its table.
 
-Nothing here was counted from records. `seen` says how near to the paper a line was read, and `seen_at` where anybody can
-look it up: what was read in a copy of a paper's text has the paper's own address. Radii are ℓ2, of pixels in [0,1]; accuracies are in percent, as printed.
+Nothing here was counted from records. `seen` says how near to the paper a line was read, `seen_at` where anybody can
+look it up: for what was read in a copy of a paper's text, that is the paper's own address. Radii are ℓ2, of pixels in
+[0,1]; accuracies are in percent, as printed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from leaderboards.published import PUBLISHED
-from suite.errors import UserError, first_line
+from suite.errors import MISFIT, UserError, first_line
 from suite.ranges import Draws, Images, Name, Scale, one_line
 
 TABLES = PUBLISHED / "tables"
@@ -26,12 +27,6 @@ SEEN = {
     "other": "read in another paper's comparison, or on a board of typed numbers",
     "note": "read in a reader's note of the paper: look it up before you rely on it",
 }
-
-
-def _dated(citation: str) -> str:
-    if not any(word.strip(".,)").isdigit() and 1990 <= int(word.strip(".,)")) <= 2100 for word in citation.split()):
-        raise ValueError("a citation needs authors, title, venue and year; it has no year")
-    return citation
 
 
 def _web(address: str) -> str:
@@ -57,6 +52,7 @@ class Line:
 
     A margin has neither σ nor n nor α. `clean` is the accuracy on clean images of a line's one model, `clean_at` that
     of the model that is best at each radius. `extra_data` is what was trained on beside the board's own training set.
+    Where `logs`, the method's logs are among the published rows: the line is here to be checked against them.
     """
 
     board: Name
@@ -77,6 +73,7 @@ class Line:
     alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
     images: Images | None = None
     at_least: bool = False  # the paper says "over", not the digits
+    logs: bool = False
     source: str = ""  # whose table it is, where that is not the paper's own
     doubt: str = ""
 
@@ -105,17 +102,13 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True, config={"extra": "forbid"})
 class Paper:
-    """A file of `tables/`: a paper and the lines typed from it.
+    """A file of `tables/`: a paper and the lines typed from it."""
 
-    With `logs`, its logs are among the published rows: its figures are here to be checked against them.
-    """
-
-    citation: Annotated[Name, AfterValidator(_dated)]
+    citation: Name
     year: Annotated[int, Field(ge=1990, le=2100)]
     link: Address
     rows: tuple[Line, ...]
     code: Address | None = None
-    logs: bool = False
 
     @model_validator(mode="after")
     def _named(self) -> Self:
@@ -151,16 +144,15 @@ class TableRow:
 
 
 def published_tables(board: str, root: Path = TABLES, *, logs: bool = False) -> list[TableRow]:
-    """The lines typed from papers on a board, by paper; with `logs`, those of papers whose logs are rows instead.
+    """The lines typed from papers on a board, by paper; with `logs`, those whose methods' logs are rows instead.
 
     Raises UserError where a file is damaged.
     """
     return [
         TableRow(key, paper, line)
         for key, paper in read_tables(root).items()
-        if paper.logs == logs
         for line in paper.rows
-        if line.board == board
+        if line.board == board and line.logs == logs
     ]
 
 
@@ -176,7 +168,6 @@ def read_table(file: Path) -> Paper:
         shared = content.pop("shared", {})
         lines = tuple(Line(**shared | row) for row in content.pop("rows"))
         return Paper(**content, rows=lines)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError) as error:
+    except (*MISFIT, OSError) as error:
         said = one_line(error) if isinstance(error, ValidationError) else first_line(error)
         raise UserError(f"{file} is no table of a paper ({said})") from error
-
