@@ -151,6 +151,9 @@ def test_cohens_imagenet_figures_come_out_of_the_logs_here() -> None:
     agree(typed, best([published_records(f"imagenet/{name}") for name in names], typed), 0.5)
 
 
+# Left out, as counts of these logs differ by more: SmoothAdv on ImageNet (43 and 27: 44.6 and 28.2, the best of 27 logs),
+# SmoothMix on CIFAR-10 (37.2: 37.6), Cohen et al. on CIFAR-10 (61, 43, 22: 66.8, 50.5, 25.2, with networks that others
+# trained again), Sun et al. at σ = 0.25 (69.1: 69.0). A count is the best over all of a method's logs on the board.
 CHECKED = [  # paper, board, variant, how far the typed figure may be from the count, in points
     ("smoothadv", "cifar10", "pre-training and self-training", 0.5),  # 81, 40 and 19: 81.4, 39.6 and 19.3
     ("consistency", "cifar10", "", 0.05),
@@ -185,7 +188,7 @@ def test_typed_figures_come_out_of_the_logs(key: str, board: str, variant: str, 
 
 
 @needs_field
-def test_macers_figures_of_500_images_are_not_those_of_all_images() -> None:
+def test_macers_printed_figures_do_not_come_out_of_the_logs_that_others_made_of_it() -> None:
     typed = line("macer", "cifar10", logs=True)
     counted = best(field_logs(typed), typed)
     assert typed.percent == (71, 38, 19)
