@@ -151,7 +151,7 @@ def test_cohens_imagenet_figures_come_out_of_the_logs_here() -> None:
     agree(typed, best([published_records(f"imagenet/{name}") for name in names], typed), 0.5)
 
 
-# Left out, as counts of these logs differ by more: SmoothAdv on ImageNet (43 and 27: 44.6 and 28.2, the best of 27 logs),
+# Left out, as counts of the logs differ by more: SmoothAdv on ImageNet (43 and 27: 44.6 and 28.2, best of 27),
 # SmoothMix on CIFAR-10 (37.2: 37.6), Cohen et al. on CIFAR-10 (61, 43, 22: 66.8, 50.5, 25.2, with networks that others
 # trained again), Sun et al. at σ = 0.25 (69.1: 69.0). A count is the best over all of a method's logs on the board.
 CHECKED = [  # paper, board, variant, how far the typed figure may be from the count, in points
