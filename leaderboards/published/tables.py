@@ -25,7 +25,6 @@ SEEN = {
     "paper": "read in the paper itself",
     "authors": "read on a page of its authors: their code, or their answer to reviewers",
     "other": "read in another paper's comparison, or on a board of typed numbers",
-    "note": "read in a reader's note of the paper: look it up before you rely on it",
 }
 
 
@@ -64,7 +63,7 @@ class Line:
     variant: str = ""
     arch: str = ""
     extra_data: Name
-    seen: Literal["paper", "authors", "other", "note"]
+    seen: Literal["paper", "authors", "other"]
     seen_at: Address
     sigma: Scale | Literal["best", "not said"] | None = None
     clean: Percent | None = None
