@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 
 from leaderboards.cache import read_results
-from leaderboards.comparable import only_rank, ranks, tell_apart
+from leaderboards.comparable import PLACE, only_place, places, tell_apart
 from leaderboards.estimates import CURVES
 from leaderboards.published import PUBLISHED, paper_rows, read_papers, read_published
 from leaderboards.published.kept import KEPT, results
 from leaderboards.rows import COMPARABLE, Estimate, Row, board_rows
+from leaderboards.significance import z_scores
 from suite.boards.board import Board, load_board
 from suite.errors import UserError
 from suite.protocols.protocol import Column, columns
@@ -74,30 +75,34 @@ def table(
     """One line per row of the board, in the order of `rows`, with a column for each metric and each radius.
 
     Columns: COMPARABLE, rank (in the table of the board where it stands; none for a margin that has different ranks in
-    several), what else a row is (`Row`), seed (of a single run), then the columns of all protocols by key
-    (`suite.protocols.protocol.columns`), shares in [0,1], a count with its total as `audit.violations` and
-    `audit.attacked`, certified accuracy as "r=…". `intervals` (column → [low, high], 95 %) and `spread` (column →
-    standard deviation over seeds) hold what is uncertain, and `ranks` the rank in each table (`leaderboards.groups`).
+    several), best_rank and worst_rank (between them it is at 95 %, all rows of a table at once), what else a row is
+    (`Row`), seed (of a single run), then the columns of all protocols by key (`suite.protocols.protocol.columns`),
+    shares in [0,1], a count with its total as `audit.violations` and `audit.attacked`, certified accuracy as "r=…".
+    `intervals` (column → [low, high], 95 %) and `spread` (column → standard deviation over seeds) hold what is
+    uncertain, and `places` the ranks in each table (`leaderboards.groups`).
     What is not known is None or NaN. Rows without a metric that boards compare, in this convention, are left out.
     """
     board, curve = load_board(dataset, published), CURVES[convention]
     compared = ["clean_accuracy", "acr", *(f"r={radius}" for radius in board.radii)]
-    lines, keys = [], []
-    best = best_first(board, sort or board.sort, curve)
+    lines, keys, known = [], [], []
+    sort = sort or board.sort
+    best = best_first(board, sort, curve)
     for row in rows(dataset, runs, convention, published, sort=sort):
         line = table_line(row, curve)
         if any(line[name] is not None for name in compared):
             lines.append(line)
             keys.append(best(row))
+            known.append(row)
     if not lines:
         return pd.DataFrame()
     counts = [name for column in columns().values() for name in count_names(column)]
     numbers = [name for name, column in table_columns(lines[0]).items() if not column.of]
     kinds = dict.fromkeys([*WHOLE, *counts], "Int64") | dict.fromkeys(["sigma", "alpha", *numbers], "float")
     frame = pd.DataFrame(lines).astype(kinds | {"holds": "boolean"})
-    found = ranks(frame, keys)
-    frame.insert(len(COMPARABLE), "rank", pd.Series(list(map(only_rank, found)), dtype="Int64"))
-    return frame.assign(ranks=pd.Series(found))
+    found = places(frame, keys, lambda own: z_scores([known[line] for line in own], sort, curve))
+    for number, column in enumerate(zip(*map(only_place, found), strict=True)):
+        frame.insert(len(COMPARABLE) + number, PLACE[number], pd.Series(column, dtype="Int64"))
+    return frame.assign(places=pd.Series(found))
 
 
 def order(board: Board, sort: str, curve: str) -> Callable[[Row], tuple[Any, ...]]:

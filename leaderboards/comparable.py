@@ -7,24 +7,38 @@ apart by what is in them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from leaderboards.rows import COMPARABLE
+from suite.statistics.ranking import rank_ranges
 from suite.store.result import EARLIER, Result
 
+PLACE = ("rank", "best_rank", "worst_rank")  # a Place's columns in a table
 ALIKE = ("read", "data", "top", "images", "every")  # what a margin shares with the votes that it is compared with
 
 
-def ranks(frame: pd.DataFrame, keys: Sequence[Any]) -> list[dict[int, int]]:
-    """For each line of a table its rank in each table of the board that it stands in, by that table's number.
+class Place(NamedTuple):
+    """Where a row stands in a table, and the best and the worst rank that it may have, at 95 % for all rows at once."""
+
+    rank: int
+    best: int
+    worst: int
+
+
+def places(
+    frame: pd.DataFrame, keys: Sequence[Any], z_scores: Callable[[Sequence[int]], ArrayLike]
+) -> list[dict[int, Place]]:
+    """For each line of a table its place in each table of the board that it stands in, by that table's number.
 
     These are groups of votes with the margins that compare with them, and of margins that compare with no votes. `keys`
-    order all lines, whatever they compare with; the best has the smallest.
+    order all lines, whatever they compare with; the best has the smallest. `z_scores` says of some lines by how many
+    standard errors each is better than each other.
     """
-    found: list[dict[int, int]] = [{} for _ in keys]
+    found: list[dict[int, Place]] = [{} for _ in keys]
     alike = frame.groupby(list(ALIKE), sort=False, dropna=False).ngroup()
     margins = frame["kind"] == "margin"
     tables = []
@@ -33,8 +47,9 @@ def ranks(frame: pd.DataFrame, keys: Sequence[Any]) -> list[dict[int, int]]:
     alone = frame[margins & ~alike.isin(alike[~margins])]
     tables += [list(own.index) for _, own in alone.groupby(list(COMPARABLE), sort=False, dropna=False)]
     for number, lines in enumerate(tables):
-        for rank, line in enumerate(sorted(lines, key=keys.__getitem__), start=1):
-            found[line][number] = rank
+        ordered = sorted(lines, key=keys.__getitem__)
+        for rank, (line, ends) in enumerate(zip(ordered, rank_ranges(z_scores(ordered)), strict=True), start=1):
+            found[line][number] = Place(rank, *ends)
     return found
 
 
@@ -54,10 +69,9 @@ def tell_apart(results: Sequence[Result]) -> list[Result]:
     ]
 
 
-def only_rank(places: Mapping[int, int]) -> int | None:
-    """The rank of a line in all tables that it stands in; None for a margin that has different ones."""
-    found = set(places.values())
-    return found.pop() if len(found) == 1 else None
+def only_place(places: Mapping[int, Place]) -> tuple[int | None, ...]:
+    """A line's place in all tables that it stands in; None for what differs between the tables of a margin."""
+    return tuple(own.pop() if len(own) == 1 else None for own in map(set, zip(*places.values(), strict=True)))
 
 
 def groups(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -67,17 +81,18 @@ def groups(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     it compares with, and where none of these is left, in one of margins alone.
     """
     votes = frame[frame["kind"] == "vote"]
-    shown = {number for own in votes["ranks"] for number in own}
+    shown = {number for own in votes["places"] for number in own}
     for _, own in frame.groupby(list(COMPARABLE), sort=False, dropna=False):
         first = own.iloc[0]
         name = title(first)
         if first["kind"] == "vote":
-            [number] = first["ranks"]
-            group = frame[[number in places for places in frame["ranks"]]]
-            group = group.assign(rank=[places[number] for places in group["ranks"]]).sort_values("rank")
+            [number] = first["places"]
+            group = frame[[number in own for own in frame["places"]]]
+            columns = zip(*(own[number] for own in group["places"]), strict=True)
+            group = group.assign(**dict(zip(PLACE, columns, strict=True))).sort_values("rank")
             name += "; margins have no noise" if (group["kind"] == "margin").any() else ""
         else:
-            group = own[[shown.isdisjoint(places) for places in own["ranks"]]]
+            group = own[[shown.isdisjoint(places) for places in own["places"]]]
         by_radius = [column for column in map(str, group) if column.rpartition(" ")[2].startswith("r=")]
         if len(group):
             yield name, group.drop(columns=[column for column in by_radius if not (group[column] > 0).any()])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from leaderboards.estimates import CURVES, Interval, bounds_of, certificate_intervals, hits_and_counted, mean_and_spread
 from suite.protocols.protocol import Column, columns
@@ -58,7 +59,8 @@ class Row:
 
     `holds` says whether the certificates are of what the row deploys (`Result.holds`). A margin has no noise: its
     sigma, n0, n, sampling, noise and precision are None. `metrics` are by the key of their column, `curves` by that key
-    and the radius.
+    and the radius. `radii` (S, N) are those of S runs on the same N images: R where right, −1 where wrong, NaN where
+    abstained; None where not all have them.
     """
 
     run_id: str
@@ -93,6 +95,7 @@ class Row:
     device: str
     metrics: dict[str, Estimate]
     curves: dict[str, dict[str, Estimate]]
+    radii: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     def shared(self) -> dict[str, Any]:
         """All but the metrics, as JSON values."""
@@ -146,6 +149,9 @@ def board_row(results: tuple[Result, ...], radii: tuple[float, ...], known: tupl
         device=devices(results),
         metrics=metrics,
         curves=curves,
+        radii=np.array([result.image_radii for result in results], float)
+        if all(result.image_radii for result in results)
+        else None,
     )
 
 

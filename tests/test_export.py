@@ -107,7 +107,7 @@ def test_markdown_shows_names_as_they_are(runs: Path) -> None:
     [rows] = re.findall(r"<tbody>(.*?)</tbody>", page, re.DOTALL)
     cells = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for row in rows.split("</tr>")[:2]]
     assert html.unescape(cells[1][1]) == HOSTILE.replace("\n", " ")
-    assert cells[0][:7] == ["1", "randomized-smoothing", "cnn", "vote", "vote", "yes", "0,1"]
+    assert cells[0][:7] == ["1–2", "randomized-smoothing", "cnn", "vote", "vote", "yes", "0,1"]
     assert cells[1][3:6] == ["vote", "pass", "no"]
     assert cells[0][8] == "60.0"
     assert len(cells[0]) == len(cells[1])
@@ -117,7 +117,7 @@ def test_latex_escapes_what_has_a_meaning(runs: Path) -> None:
     text = export.to_latex(table("digits", runs), paper_convention=False)
     [body] = re.findall(r"\\midrule\n(.*?)\n\\bottomrule", text, re.DOTALL)
     first, second = body.split("\n")
-    assert first.startswith("1 & randomized-smoothing & cnn & vote & vote & yes & 0,1 & 80.0 & 60.0 & ")
+    assert first.startswith("1--2 & randomized-smoothing & cnn & vote & vote & yes & 0,1 & 80.0 & 60.0 & ")
     columns = re.findall(r"\\begin{tabular}{([lr]+)}", text)[0]
     for line in (first, second):
         assert len(re.findall(r"(?<!\\)&", line)) == len(columns) - 1
@@ -144,11 +144,13 @@ def test_both_kinds_are_marked_in_every_format(both: Path) -> None:
     text = export.to_markdown(frame, paper_convention=False)
     assert text.count("###") == 1
     assert "α = 0.001; margins have no noise" in text
-    assert "| 1 | lipschitz | lipschitz-small | margin | pass | yes |" in text
+    assert "| 1–3 | lipschitz | lipschitz-small | margin | pass | yes |" in text
     assert "| randomized-smoothing | cnn | vote | vote | yes |" in text
     assert "| baseline | cnn | vote | pass | no |" in text
     assert "- holds: whether the certificates are of what the row deploys" in text
-    assert "1 & lipschitz & lipschitz-small & margin & pass & yes &" in export.to_latex(frame, paper_convention=False)
+    assert "1--3 & lipschitz & lipschitz-small & margin & pass & yes &" in export.to_latex(
+        frame, paper_convention=False
+    )
     read = pd.read_csv(io.StringIO(export.to_csv(frame))).set_index("method")
     assert read[["kind", "deployed", "holds"]].loc["lipschitz"].tolist() == ["margin", "pass", True]
     assert read.loc["baseline", "holds"] == False  # noqa: E712

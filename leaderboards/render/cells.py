@@ -19,6 +19,7 @@ from suite.store.result import EARLIER
 
 NAMES = ("#", "method", "arch", "kind", "depl.", "holds", "seeds", "source")  # headings of what is not a metric
 CONVENTIONS = {"standard": "R ≥ r, abstentions wrong (Cohen's)", "paper": "R > r, abstentions dropped (the paper's)"}
+RANKS = "the ranks that a row may have in its table, at 95 % for all of its rows at once; those within noise share them"
 Cell = tuple[str, str]  # text, and its 95 % interval where there is one
 
 
@@ -113,8 +114,11 @@ def name_cells(row: Any, cited: list[tuple[str, ...]]) -> dict[str, str]:
 
 
 def rank_text(row: Any) -> str:
-    """A row's rank; a dash for a margin without the votes that it compares with, among which it has different ones."""
-    return "–" if pd.isna(row["rank"]) else str(row["rank"])
+    """The ranks that a row may have; a dash for a margin without the votes that it compares with, among which it has
+    different ones."""
+    if pd.isna(row["rank"]):
+        return "–"
+    return "–".join(map(str, dict.fromkeys([row["best_rank"], row["worst_rank"]])))
 
 
 def yes_no(value: Any) -> str:
@@ -140,6 +144,7 @@ def count_text(row: Any, column: Column) -> str:
 def legend(frame: pd.DataFrame, headings: set[str], paper_convention: bool) -> Iterator[str]:
     """What the columns mean, a line each."""
     convention = CONVENTIONS["paper" if paper_convention else "standard"]
+    yield f"#: {RANKS}"
     yield f"0.1 and so on: % of images certified at that radius r; {convention}"
     for short, name in (("kind", "kind"), ("depl.", "deployed"), ("holds", "holds")):
         yield f"{short}: {DESCRIPTIONS[name]}"

@@ -79,7 +79,7 @@ def to_json(content: dict[str, Any]) -> str:
 
 def to_csv(frame: pd.DataFrame) -> str:
     """The table, with columns COLUMN_low, COLUMN_high (95 %) and COLUMN_spread (over seeds) where they are known."""
-    flat = frame.drop(columns=["ranks", "intervals", "spread"]).assign(
+    flat = frame.drop(columns=["places", "intervals", "spread"]).assign(
         **{name: frame[name].map(lambda values: " ".join(map(str, values))) for name in ("seeds", "runs")}
     )
     uncertain: dict[str, list[float | None]] = {}

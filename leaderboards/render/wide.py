@@ -8,18 +8,19 @@ from typing import Any
 import pandas as pd
 
 from leaderboards.board import count_names
-from leaderboards.render.cells import count_text, visible, yes_no
+from leaderboards.render.cells import RANKS, count_text, rank_text, visible, yes_no
 from leaderboards.render.labels import deployment, distinction
 from leaderboards.render.schema import DESCRIPTIONS
 from suite.protocols.protocol import Column, columns
 
 FIRST = {
-    "rank": "#", "method": "method", "arch": "arch", "variant": "variant", "kind": "kind", "deployed": "deployed",
-    "holds": "holds", "seeds": "seeds",
+    "rank": "#", "ranks": "ranks", "method": "method", "arch": "arch", "variant": "variant", "kind": "kind",
+    "deployed": "deployed", "holds": "holds", "seeds": "seeds",
 }  # fmt: skip
 LAST = {"source": "source", "date": "date", "command": "command"}
 HELP = {name: DESCRIPTIONS[name] for name in ("kind", "deployed", "holds")} | {
-    "command": "the shell line that makes the row again"
+    "ranks": RANKS,
+    "command": "the shell line that makes the row again",
 }
 
 
@@ -36,11 +37,14 @@ def wide_name(name: str, column: Column) -> str:
 def wide_table(group: pd.DataFrame) -> pd.DataFrame:
     """A group of comparable rows as a reader sees it: shares in percent, and only columns that some row has."""
     metrics = visible(group, compact=False)
-    named = group.assign(deployed=[deployment(row) for _, row in group.iterrows()], holds=group["holds"].map(yes_no))
+    rows = [row for _, row in group.iterrows()]
+    named = group.assign(
+        ranks=list(map(rank_text, rows)), deployed=list(map(deployment, rows)), holds=group["holds"].map(yes_no)
+    )
     table = pd.DataFrame({heading: named[name].map(plain_cell) for name, heading in FIRST.items()})
     for name, column in metrics.items():
         if column.of:
-            counts = [count_text(row, column) for _, row in group.iterrows()]
+            counts = [count_text(row, column) for row in rows]
             table[column.title] = [None if text == "–" else text for text in counts]
         else:
             values = group[name].astype(float)

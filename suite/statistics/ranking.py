@@ -18,24 +18,24 @@ def rank_ranges(z: ArrayLike, level: float = 0.95) -> list[tuple[int, int]]:
     `z` (K, K) is how many standard errors row i is better than row j, with z[j, i] = −z[i, j]; NaN where two cannot be
     compared. A row's range begins after those that are significantly better and ends before those that are worse.
     """
-    z = np.nan_to_num(np.asarray(z, float))
-    first, second = np.triu_indices(len(z), 1)
-    p = 2 * ndtr(-np.abs(z[first, second]))
+    scores: NDArray[np.float64] = np.nan_to_num(np.asarray(z, float))
+    first, second = np.triu_indices(len(scores), 1)
+    p = 2 * ndtr(-np.abs(scores[first, second]))
     order = np.argsort(p)
     refused = np.zeros(len(p), bool)
     refused[order] = np.cumprod(p[order] <= (1 - level) / np.arange(len(p), 0, -1)).astype(bool)
-    differs = np.zeros(z.shape, bool)
+    differs = np.zeros(scores.shape, bool)
     differs[first, second] = differs[second, first] = refused
-    better, worse = (differs & (z < 0)).sum(axis=1), (differs & (z > 0)).sum(axis=1)
-    return [(1 + int(b), len(z) - int(w)) for b, w in zip(better, worse, strict=True)]
+    better, worse = (differs & (scores < 0)).sum(axis=1), (differs & (scores > 0)).sum(axis=1)
+    return [(1 + int(b), len(scores) - int(w)) for b, w in zip(better, worse, strict=True)]
 
 
 def z_of_means(values: ArrayLike) -> NDArray[np.float64]:
     """The z of the differences of K means over the same N images, from each image's value (K, N)."""
-    values = np.asarray(values, float)
-    covariance = np.atleast_2d(np.cov(values)) / values.shape[1]
+    each = np.asarray(values, float)
+    covariance = np.atleast_2d(np.cov(each)) / each.shape[1]
     variance = np.diag(covariance)
-    return quotient(values.mean(axis=1), variance[:, None] + variance - 2 * covariance)
+    return quotient(each.mean(axis=1), variance[:, None] + variance - 2 * covariance)
 
 
 def z_of_shares(hits: ArrayLike) -> NDArray[np.float64]:
@@ -43,14 +43,14 @@ def z_of_shares(hits: ArrayLike) -> NDArray[np.float64]:
 
     An image's value may lie between 0 and 1: its mean over seeds.
     """
-    hits = np.asarray(hits, float)
-    n = hits.shape[1]
-    products = hits @ hits.T
+    each = np.asarray(hits, float)
+    n = each.shape[1] + 2
+    products, sums = each @ each.T, each.sum(axis=1)
     squares = np.diag(products)
-    difference = hits.sum(axis=1)[:, None] - hits.sum(axis=1)
     spread = squares[:, None] + squares - 2 * products + 2  # the sum of the squared differences, the two images' too
-    share = difference / (n + 2)
-    return share / np.sqrt((spread / (n + 2) - share**2) / (n + 2))
+    share = (sums[:, None] - sums) / n
+    z: NDArray[np.float64] = share / np.sqrt((spread / n - share**2) / n)
+    return z
 
 
 def z_of_estimates(estimates: ArrayLike, errors: ArrayLike) -> NDArray[np.float64]:

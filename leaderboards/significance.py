@@ -1,0 +1,36 @@
+"""How certain it is that one row of a table is better than another in what sorts them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from leaderboards.estimates import CURVES, hits_and_counted
+from leaderboards.rows import Row
+from suite.statistics.ranking import z_of_estimates, z_of_means, z_of_shares
+
+
+def z_scores(rows: Sequence[Row], sort: str, curve: str) -> NDArray[np.float64]:
+    """How many standard errors of their difference each of K comparable rows is better than each other (K, K).
+
+    `sort` is what they are sorted by: "acr", "clean" or a radius of `curve`, one of CURVES. Rows whose records are here
+    are compared image by image; a row of which only figures are known by its 95 % interval, which leaves a difference
+    less certain than it is. NaN where a row has no value or no interval.
+    """
+    metric = {"clean": "clean_accuracy"}.get(sort, sort)
+    estimates = [row.metrics[metric] if metric in row.metrics else row.curves[curve][sort] for row in rows]
+    values = np.array([np.nan if e.value is None else e.value for e in estimates])
+    errors = np.array([np.nan if e.interval is None else (e.interval[1] - e.interval[0]) / 2 for e in estimates])
+    z = z_of_estimates(values, errors / ndtri(0.975))
+    radii = {i: row.radii for i, row in enumerate(rows) if row.radii is not None and not np.isnan(values[i])}
+    if sort == "clean" or (sort != "acr" and curve != CURVES["standard"]) or len(radii) < 2:
+        return z
+    if sort == "acr":
+        paired = z_of_means([np.nan_to_num(own, nan=-1).clip(0).mean(axis=0) for own in radii.values()])
+    else:
+        paired = z_of_shares([hits_and_counted(own, curve, [float(sort)])[0][0].mean(axis=0) for own in radii.values()])
+    z[np.ix_(list(radii), list(radii))] = paired
+    return z
