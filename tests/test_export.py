@@ -156,12 +156,12 @@ def test_both_kinds_are_marked_in_every_format(both: Path) -> None:
     assert read.loc["baseline", "holds"] == False  # noqa: E712
     assert read["sigma"].isna().to_dict() == {"randomized-smoothing": False, "baseline": False, "lipschitz": True}
     assert read["rank"].to_dict() == {"lipschitz": 1, "randomized-smoothing": 2, "baseline": 3}  # as in the one table
-    assert "ranks" not in read
+    assert "places" not in read
     page = Page(to_html(frame, "digits", both))
     assert page.cells.count("margin") == 1
     [plots] = [json.loads(text) for text in page.script if text.startswith("{")]
     lines = {line["name"]: line for line in plots["group0"][0]["lines"]}
-    drawn = lines["1 lipschitz, lipschitz-small"]
+    drawn = lines["1–3 lipschitz, lipschitz-small"]
     assert (drawn["x"][-1], drawn["accuracy"][0], len(drawn["x"])) == (pytest.approx(1.02 * 0.9), 80, 101)
     assert len(lines) == 3
 
