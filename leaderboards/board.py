@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from leaderboards.published import PUBLISHED, paper_rows, read_papers, read_publ
 from leaderboards.published.kept import KEPT, results
 from leaderboards.rows import COMPARABLE, Estimate, Row, board_rows
 from leaderboards.significance import z_scores
-from suite.boards.board import Board, load_board
+from suite.boards.board import Board, load_board, radius_text
 from suite.errors import UserError
 from suite.protocols.protocol import Column, columns
 from suite.statistics.bounds import Convention
@@ -61,7 +62,8 @@ def rows(
     """
     board = load_board(dataset, published)
     found = board_results(dataset, runs, published) + (paper_rows(dataset, published) if published else [])
-    return sorted(board_rows(found, board.radii), key=order(board, sort or board.sort, CURVES[convention]))
+    known = board_rows(found, board.all_radii)
+    return sorted(known, key=order(board, sort or board.sort, CURVES[convention], known))
 
 
 def table(
@@ -83,7 +85,7 @@ def table(
     What is not known is None or NaN. Rows without a metric that boards compare, in this convention, are left out.
     """
     board, curve = load_board(dataset, published), CURVES[convention]
-    compared = ["clean_accuracy", "acr", *(f"r={radius}" for radius in board.radii)]
+    compared = ["clean_accuracy", "acr", *(f"r={radius}" for radius in board.all_radii)]
     lines, keys, known = [], [], []
     sort = sort or board.sort
     best = best_first(board, sort, curve)
@@ -105,24 +107,32 @@ def table(
     return frame.assign(places=pd.Series(found))
 
 
-def order(board: Board, sort: str, curve: str) -> Callable[[Row], tuple[Any, ...]]:
-    """A sort key for rows: groups by data, the board's usual rule and σ first, what was read off last."""
+def order(board: Board, sort: str, curve: str, rows: Sequence[Row]) -> Callable[[Row], tuple[Any, ...]]:
+    """A sort key for rows: groups by data, those of most images first, of these the board's usual σ; rows best first.
+
+    A group of one row, or of a log that ends before its test set does, leads no other; nor do another rule than the
+    board's usual one, and what was read off.
+    """
     best = best_first(board, sort, curve)
+    total = Counter(tuple(getattr(row, name) for name in COMPARABLE) for row in rows)
 
     def key(row: Row) -> tuple[Any, ...]:
-        shared = row.shared()
-        group = [(shared[name] is None, shared[name]) for name in COMPARABLE]
-        unusual = (row.top != board.top, row.sigma != board.sigma)
-        return (row.read != "log", row.data, *unusual, *group, *best(row))
+        group = tuple(getattr(row, name) for name in COMPARABLE)
+        images, every = row.images or 0, row.every or 1
+        is_cut = row.source == "published" and images * every < board.images - every
+        last = (row.top != board.top, is_cut or total[group] == 1)
+        known = tuple((value is None, value) for value in group)
+        return (row.read != "log", row.data, *last, -images, row.sigma != board.sigma, *known, *best(row))
 
     return key
 
 
 def best_first(board: Board, sort: str, curve: str) -> Callable[[Row], tuple[Any, ...]]:
     """A sort key for rows that compare: "acr", "clean" or a radius, then the other metrics that boards compare."""
-    radii = [str(radius) for radius in board.radii]
+    radii = [str(radius) for radius in board.all_radii]
     if sort not in ("acr", "clean", *radii):
-        raise UserError(f"no column '{sort}' to sort by: acr, clean or a radius of the board, {board.radii}")
+        known = ", ".join(map(radius_text, board.all_radii))
+        raise UserError(f"no column '{sort}' to sort by: acr, clean or a radius of the board: {known}")
 
     def key(row: Row) -> tuple[Any, ...]:
         metrics = {"acr": row.metrics["acr"], "clean": row.metrics["clean_accuracy"], **row.curves[curve]}

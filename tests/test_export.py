@@ -61,7 +61,7 @@ def test_json_has_every_figure(runs: Path) -> None:
     text = export.to_json(export.document("digits", runs))
     assert "NaN" not in text
     content = json.loads(text)
-    assert content["schema"] == 3
+    assert content["schema"] == 4
     assert content["board"]["radii"] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     row, bad = content["rows"]
     assert (row["method"], row["arch"], row["seeds"], row["source"]) == ("randomized-smoothing", "cnn", [0, 1], "run")

@@ -22,7 +22,7 @@ from leaderboards.paper.statements import STATEMENTS, judge
 from leaderboards.published import PUBLISHED, published_rows
 from leaderboards.published.kept import KEPT, records_file
 from leaderboards.rows import Row
-from suite.boards.board import Board, load_board
+from suite.boards.board import Board, load_board, numbers
 from suite.experiments.experiment import count_passes, load_experiment, runs_of
 from suite.illustrate import ISLAND, POINT, SIGMA, TIMESTEPS, adversarial_distance, heat_steps
 from suite.pipeline import Machine
@@ -87,7 +87,9 @@ def test_the_board_in_the_documentation_is_cifar10s() -> None:
         content for _, language, content in blocks(DOCS / "how-to" / "adding-a-board.md") if language == "toml"
     )
     settings = tomllib.loads(content)
-    assert Board(**settings | {"radii": tuple(settings["radii"])}) == load_board("cifar10")
+    assert Board(**settings | {name: numbers(settings[name]) for name in ("radii", "reported")}) == load_board(
+        "cifar10"
+    )
     assert fields_of(DOCS / "how-to" / "adding-a-board.md", "Adding a board", "field") == {*settings}
 
 

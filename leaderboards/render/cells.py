@@ -14,6 +14,7 @@ import pandas as pd
 from leaderboards.board import count_names, table_columns
 from leaderboards.comparable import groups
 from leaderboards.render.schema import DESCRIPTIONS
+from suite.boards.board import radius_text
 from suite.protocols.protocol import Column
 from suite.store.result import EARLIER
 
@@ -82,7 +83,9 @@ def has_values(group: pd.DataFrame, name: str, column: Column) -> bool:
 
 def heading(name: str, column: Column) -> str:
     """What a metric is called in tables as wide as a terminal; a radius by its number."""
-    return " ".join(filter(None, (column.heading, name.rpartition("r=")[2]))) if column.by_radius else column.heading
+    if not column.by_radius:
+        return column.heading
+    return " ".join(filter(None, (column.heading, radius_text(float(name.rpartition("r=")[2])))))
 
 
 def blocks(frame: pd.DataFrame) -> Iterator[Block]:

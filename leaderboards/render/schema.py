@@ -9,7 +9,8 @@ from leaderboards.rows import SHARED
 from suite.protocols.protocol import Column, columns
 from suite.store.result import Result
 
-VERSION = 3  # 2 had no `kind` and `holds`, and a sigma in every row; 1 had `inference` where 2 has `deployed`
+# 3 had no `reported` radii; 2 no `kind` and `holds`, and a sigma in every row; 1 `inference` where 2 has `deployed`
+VERSION = 4
 TEXT = {"type": "string"}
 NUMBER = {"type": ["number", "null"]}
 DEVIATION = {"type": ["number", "null"], "minimum": 0}
@@ -68,6 +69,7 @@ def board_schema() -> dict[str, Any]:
         "title": TEXT,
         "norm": {"const": "l2"},
         "radii": {"description": "at which rows are compared", "type": "array", "items": radius},
+        "reported": {"description": "more radii, at which papers report", "type": "array", "items": radius},
         "top": {"description": "the board's usual rule", "type": "integer"},
         "sigma": {"description": "the board's usual noise", **NUMBER},
         "sort": {"description": "what rows are sorted by", **TEXT},

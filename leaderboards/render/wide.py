@@ -11,6 +11,7 @@ from leaderboards.board import count_names
 from leaderboards.render.cells import RANKS, count_text, rank_text, visible, yes_no
 from leaderboards.render.labels import deployment, distinction
 from leaderboards.render.schema import DESCRIPTIONS
+from suite.boards.board import radius_text
 from suite.protocols.protocol import Column, columns
 
 FIRST = {
@@ -31,7 +32,10 @@ def wide_columns(group: pd.DataFrame) -> dict[str, Column]:
 
 def wide_name(name: str, column: Column) -> str:
     """A metric's title; of a radius `r 0.25`, with the title of any other column than the convention's."""
-    return name.replace("r=", "r ").replace(column.key, column.title) if column.by_radius else column.title
+    if not column.by_radius:
+        return column.title
+    named, _, radius = name.rpartition("r=")
+    return f"{named.replace(column.key, column.title)}r {radius_text(float(radius))}"
 
 
 def wide_table(group: pd.DataFrame) -> pd.DataFrame:

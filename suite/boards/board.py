@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
+from fractions import Fraction
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -19,18 +21,25 @@ from suite.ranges import Name, Scale, one_line
 class Board:
     """A data set's board: the radii (of `norm`, pixels in [0,1]) at which rows are compared, and what sorts them.
 
-    `top` and `sigma` are the board's usual rule and noise: rows that have them stand first. `classes` and `images` are
-    how many the test set has: 0 if that is not known.
+    `radii` are also those that adaptive sampling decides; `reported` are more at which papers on the data set report,
+    shown where a row reaches them. `top` and `sigma` are the board's usual rule and noise: rows that have them stand
+    first. `classes` and `images` are how many the test set has: 0 if that is not known.
     """
 
     title: Name
     radii: tuple[Annotated[FiniteFloat, Field(ge=0)], ...]
+    reported: tuple[Annotated[FiniteFloat, Field(ge=0)], ...] = ()
     norm: str = "l2"
     top: PositiveInt = 1
     sigma: Scale | None = None
     sort: str = "acr"
     classes: NonNegativeInt = 0
     images: NonNegativeInt = 0
+
+    @property
+    def all_radii(self) -> tuple[float, ...]:
+        """At which a row of the board is known, in ascending order."""
+        return tuple(sorted({*self.radii, *self.reported}))
 
 
 def boards(own: Path | None = None) -> list[str]:
@@ -50,11 +59,23 @@ def load_board(dataset: str, own: Path | None = None) -> Board:
             try:
                 settings = tomllib.loads(file.read_text(encoding="utf-8"))
                 ordered = {"sort": str(settings["sort"])} if "sort" in settings else {}
-                return Board(**settings | ordered | {"radii": tuple(map(float, settings["radii"]))})
-            except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+                radii = {"radii": numbers(settings["radii"]), "reported": numbers(settings.get("reported", ()))}
+                return Board(**settings | ordered | radii)
+            except (OSError, ValueError, TypeError, KeyError, RecursionError, ZeroDivisionError) as error:
                 said = one_line(error) if isinstance(error, ValidationError) else first_line(error)
                 raise UserError(f"{file} is no board: it needs a title and radii ({said})") from error
     return Board(title=dataset, radii=(0.1, 0.25, 0.5, 1.0))
+
+
+def numbers(radii: Iterable[object]) -> tuple[float, ...]:
+    """Radii as they are written, which may be fractions: "36/255"."""
+    return tuple(float(Fraction(r)) if isinstance(r, str) else float(r) for r in radii)  # type: ignore[arg-type]
+
+
+def radius_text(r: float) -> str:
+    """A radius as papers write it: 36/255, else its digits."""
+    steps = round(255 * r)
+    return f"{steps}/255" if r not in (round(r, 2), steps) and r == steps / 255 else str(r)
 
 
 def folders(own: Path | None) -> list[Traversable]:
