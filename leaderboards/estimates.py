@@ -64,7 +64,8 @@ def certificate_intervals(
     totals = {CURVES["standard"]: images, CURVES["paper"]: round(images * (1 - abstained))}
     own = {curve: getattr(first, curve) for curve in totals}
     curves = {curve: {r: wilson(own[curve].get(r), total) for r in names} for curve, total in totals.items()}
-    return {"abstained": wilson(first.abstained, images)}, curves
+    acr = getattr(first, "acr_interval", None)
+    return {"abstained": wilson(first.abstained, images), "acr": acr and (acr[0], acr[1])}, curves
 
 
 def bounds_of(results: Sequence[Result], column: Column) -> Interval:
