@@ -8,9 +8,10 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import FiniteFloat, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from leaderboards.published.figures import Figures
+from leaderboards.published.names import stem
 from suite.boards.board import Board
 from suite.errors import MISFIT, UserError, first_line
 from suite.protocols.certify import vote_terms
@@ -25,7 +26,7 @@ SAID = {
     "between": "[radius, certified, of these at R = r]: radii that are not on the grid",
     "certified": "images that are correct with R >= r, at r = 0, 0.01, 0.02, ... (20 a line)",
     "ties": "of these, images with R = r",
-    "p_right": "lower bounds on p_A of right answers: 0.5 to 0.99 by 0.01, to 0.999 by 0.001, to 0.9999 by 0.0001, to 1",
+    "p_right": "lower bounds p_A of right answers, from 0.5 by 0.01, from 0.99 by 0.001, from 0.999 by 0.0001 to 1",
     "p_wrong": "of wrong answers",
 }
 
@@ -65,7 +66,7 @@ class Entry(Figures):
     path: str = ""
     licence: str = ""
     also: str = ""
-    columns: list[str] = []
+    columns: list[str] = Field([], description="that other logs do not have")
 
     @model_validator(mode="after")
     def _of_its_kind(self) -> Self:
@@ -148,7 +149,7 @@ class Entry(Figures):
             return shlex.join(["suite", "published", "fetch", run_id])
         board, _, row = run_id.partition("/")
         words = ["suite", "import", self.file, "--board", board, "--method", self.method, "--arch", self.arch]
-        words += ["--row", row]
+        words += [] if row == f"{self.method}-{stem(Path(self.file))}" else ["--row", row]
         words += ["--sigma", str(self.sigma)] if self.kind == "vote" else ["--kind", "margin"]
         for name in ("variant", "trained_sigma", "seed", *(OF_A_VOTE[1:] if self.kind == "vote" else ()), "top"):
             value = getattr(self, name)

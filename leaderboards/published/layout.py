@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from suite.errors import UserError
 
@@ -21,8 +22,7 @@ HEADER = ("idx", "label", "predict", "radius", "correct", "time")
 NEEDED = HEADER[:5]  # a log may have no time
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A line of a log: its number in the file, its fields by column, and whether a line end shows it to be whole."""
 
     number: int
@@ -66,7 +66,7 @@ def read_layout(path: Path) -> Layout:
     layout = Layout(columns, [], [], hashlib.sha256(content).hexdigest())
     for number, line in found:
         fields = fields_of(line, separator)
-        if tuple(map(str.lower, fields)) == columns:
+        if fields[0].lower() == columns[0] and tuple(map(str.lower, fields)) == columns:
             layout.headers.append(number)
         else:
             layout.lines.append(Line(number, fields, whole=number < len(lines)))
@@ -88,7 +88,7 @@ def text_of(content: bytes) -> str:
 def fields_of(line: str, separator: str) -> list[str]:
     """The fields of a line; those between commas or semicolons may be quoted."""
     if separator == "\t":
-        return [field.strip(" ") for field in line.split("\t")]
+        return [field.strip(" ") for field in line.split("\t")] if " " in line else line.split("\t")
     if separator == " ":
         return line.split()
     return [field.strip() for field in next(quoted(line, separator), [])]

@@ -10,14 +10,15 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from leaderboards.published.layout import HEADER, Layout, Line, read_layout
+from leaderboards.published.layout import Layout, Line, read_layout
 from suite.boards.board import Board
 from suite.errors import UserError
 from suite.statistics.bounds import certified_radius, largest_radius, smallest_count
@@ -29,6 +30,18 @@ CLEAN = {"unperturbed correct": "unperturbed predict", "clean_correct": "clean_p
 FARTHEST = 400.0  # radius: images of 3 × 224 × 224 are 388 apart at most
 ALPHAS = (0.05, 0.01, 0.001)  # levels that are in use: what a wrong one may have been meant to be
 WEAK = -3.0  # log10 of a chance; below it, none of ten other n, α and σ that a log might be of fits by chance, at 1 %
+
+
+class Record(NamedTuple):
+    """A line of a log: the radius as text, and whether the answer without a perturbation is right, if it tells."""
+
+    idx: int
+    label: int
+    predict: int
+    radius: str
+    correct: int
+    time: float
+    clean: bool | None
 
 
 @dataclass(frozen=True)
@@ -56,26 +69,26 @@ def read_log(path: Path, board: Board, top: int = 1) -> Log:
     A last line that a kill cut off is left out; `note` says so, and which test images the log covers.
     """
     layout = read_layout(path)
-    records: dict[int, dict[str, Any]] = {}
+    records: list[Record] = []
     notes = [f"the header is repeated in line {number}: the log was written in parts" for number in layout.headers]
-    last = layout.lines[-1].number if layout.lines else 0
     for line in layout.lines:
         try:
-            record = _record(line, layout, board, top)
+            records.append(_record(line, layout, board, top))
         except ValueError as error:
-            if line.number == last and not line.whole and records:
+            if line is layout.lines[-1] and not line.whole and records:
                 notes.append("the unfinished last line is left out")
                 break
             raise UserError(f"{path}, line {line.number}: {error}") from error
-        records[line.number] = record
     if not records:
         raise UserError(f"{path} has a header and no images")
-    frame = pd.DataFrame(records.values(), index=pd.Index(records), columns=[*HEADER, "clean"])
-    if error := next(_disorder(frame["idx"], layout.headers), ""):
-        raise UserError(f"{path}, {error}")
-    clean = frame.pop("clean")
-    known = clean.to_numpy(bool) if clean.notna().all() else None
+    numbers = [line.number for line in layout.lines[: len(records)]]
+    columns = dict(zip(Record._fields, zip(*records, strict=True), strict=True))
+    clean = columns.pop("clean")
+    frame = pd.DataFrame(columns, index=pd.Index(numbers))
+    if said := next(_disorder(frame["idx"], layout.headers), ""):
+        raise UserError(f"{path}, {said}")
     note = "; ".join([*_coverage(frame["idx"].to_numpy(), board), *notes])
+    known = None if None in clean else np.array(clean, bool)
     return Log(path, frame, note, layout.sha256, known, layout.others)
 
 
@@ -97,32 +110,44 @@ def _disorder(idx: pd.Series[int], headers: list[int]) -> Iterator[str]:
     yield f"line {line}: {again}"
 
 
-def _record(line: Line, layout: Layout, board: Board, top: int) -> dict[str, Any]:
+def _record(line: Line, layout: Layout, board: Board, top: int) -> Record:
     """One line's values. Raises ValueError with the reason why it cannot be."""
     if len(line.fields) != len(layout.columns):
         raise ValueError(f"{len(line.fields)} fields, not {len(layout.columns)}")
     named = dict(zip(layout.columns, line.fields, strict=True))
-    record: dict[str, Any] = {"radius": named["radius"]}
-    for name in ("idx", "label", "predict", "correct"):
-        record[name] = whole_number(name, named[name])
-    if not NUMBER.fullmatch(named["radius"]):
-        raise ValueError(f"radius '{named['radius']}' is not a number")
-    idx, label, predict, correct = (record[name] for name in ("idx", "label", "predict", "correct"))
-    radius = float(named["radius"])
-    record["time"] = _seconds(named["time"]) if "time" in named else np.nan
-    for name, value, least, end in (
-        ("idx", idx, 0, board.images), ("label", label, 0, board.classes), ("predict", predict, -1, board.classes),
-    ):  # fmt: skip
-        if value < least or (end and value >= end):
-            raise ValueError(f"{name} {value} is not one of {board.title}'s")
-    if radius < 0:
-        raise ValueError(f"radius {named['radius']} is negative")
-    if radius > FARTHEST:
-        raise ValueError(f"radius {named['radius']} is larger than two images of pixels in [0,1] can be apart")
-    if predict == -1 and radius > 0:
+    idx = whole_number("idx", named["idx"])
+    if idx < 0 or 0 < board.images <= idx:
+        raise ValueError(f"idx {idx} is not one of {board.title}'s")
+    label, predict, correct = _answer(
+        named["label"], named["predict"], named["correct"], board.title, board.classes, top
+    )
+    if _radius(named["radius"]) and predict == -1:
         raise ValueError(f"radius {named['radius']} where predict -1 abstains; it has to be 0")
-    check_correct(label, predict, correct, top)
-    return record | {"clean": _clean(named, label, top)}
+    time = _seconds(named["time"]) if "time" in named else np.nan
+    return Record(idx, label, predict, named["radius"], correct, time, _clean(named, label, top))
+
+
+@lru_cache(maxsize=4096)  # a log has few different ones
+def _answer(label: str, predict: str, correct: str, title: str, classes: int, top: int) -> tuple[int, int, int]:
+    """A line's label, answer and whether that is right. Raises ValueError where they cannot be."""
+    found = [whole_number(*named) for named in (("label", label), ("predict", predict), ("correct", correct))]
+    for name, value, least in (("label", found[0], 0), ("predict", found[1], -1)):
+        if value < least or 0 < classes <= value:
+            raise ValueError(f"{name} {value} is not one of {title}'s")
+    check_correct(found[0], found[1], found[2], top)
+    return found[0], found[1], found[2]
+
+
+@lru_cache(maxsize=4096)
+def _radius(text: str) -> float:
+    if not NUMBER.fullmatch(text):
+        raise ValueError(f"radius '{text}' is not a number")
+    radius = float(text)
+    if radius < 0:
+        raise ValueError(f"radius {text} is negative")
+    if radius > FARTHEST:
+        raise ValueError(f"radius {text} is larger than two images of pixels in [0,1] can be apart")
+    return radius
 
 
 def whole_number(name: str, text: str) -> int:

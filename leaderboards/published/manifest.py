@@ -86,7 +86,7 @@ def import_manifest(
                 rows.append(read_listed(line, manifest, root, papers, few, known[dataset]))
             except UserError as error:
                 refused.append(str(error))
-            advance(line["file"])
+            advance(f"{line['dataset']}: {line['method']}")
     refused += odd_labels(rows)
     twice = {row.file for row in rows if sum(other.file == row.file for other in rows) > 1}
     refused += [f"{manifest}: {file.stem} is there twice" for file in sorted(twice)]

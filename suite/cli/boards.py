@@ -176,9 +176,9 @@ def import_published(
         needed = {"FILE": files, "--board": board, "--method": method, "--citation": citation}
         if missing := [name for name, value in needed.items() if not value]:
             raise UserError(f"import needs {', '.join(missing)}, or a --manifest that says what its logs are of")
-        given |= {"kind": kind, "top": top, "note": note, "row": row}
+        more: dict[str, Any] = {"kind": kind, "top": top, "note": note, "row": row, **given}
         known = labels_at_hand(board or "", data_root, root)
-        done = import_logs(files or (), board or "", root, replace=replace, few=few, labels=known, **given)
+        done = import_logs(files or (), board or "", root, replace=replace, few=few, labels=known, **more)
         done = [said | {"dataset": board} for said in done]
         labels = cache(lambda board: known)
     if format is Format.json:
