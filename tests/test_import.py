@@ -16,8 +16,7 @@ from helpers.logs import HEADER, log
 from jsonschema import Draft202012Validator
 
 from leaderboards import load_board
-from leaderboards.published import entries, published_rows, read_entry
-from leaderboards.published.fetch import kept_log, published_records
+from leaderboards.published import entries, published_rows
 from leaderboards.published.log import Log, evidence, fits, read_log, rounding
 from leaderboards.published.store import import_logs
 from leaderboards.render.schema import schema
