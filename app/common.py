@@ -16,8 +16,9 @@ import streamlit as st
 
 from leaderboards import curves
 from leaderboards.cache import read_results
-from leaderboards.curves import Recorded, row_records
+from leaderboards.curves import Recorded, row_records, row_source
 from leaderboards.published import PUBLISHED
+from leaderboards.published.figures import Figures
 from leaderboards.published.kept import records_file, run_folder
 from leaderboards.render.export import defused
 from suite.boards.board import boards
@@ -152,6 +153,11 @@ def curve(row: Recorded, convention: Convention) -> pd.DataFrame:
     return _curve(source, convention, places().runs, source.stamp("certify"))
 
 
+def curve_source(row: Recorded) -> pd.DataFrame | Figures:
+    """What the row's curve is drawn from: the figures of a published row, or records."""
+    return row_source(row, places().runs) if row.source == "published" else records(row)
+
+
 @st.cache_data(show_spinner=False, max_entries=64)
 def _records(row: Source, protocol: str, runs: Path, stamp: list[int]) -> pd.DataFrame:
     found = row_records(row, runs, protocol=protocol)
@@ -162,4 +168,4 @@ def _records(row: Source, protocol: str, runs: Path, stamp: list[int]) -> pd.Dat
 
 @st.cache_data(show_spinner=False, max_entries=256)
 def _curve(row: Source, convention: Convention, runs: Path, stamp: list[int]) -> pd.DataFrame:
-    return curves.curve(_records(row, "certify", runs, stamp), convention, decided=row.decided)
+    return curves.curve(curve_source(row), convention, decided=row.decided)

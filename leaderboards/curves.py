@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from leaderboards.estimates import CURVES
-from leaderboards.published import PUBLISHED, paper_rows, published_records
+from leaderboards.published import PUBLISHED, paper_rows, read_entry
+from leaderboards.published.fetch import published_records
+from leaderboards.published.figures import Figures
 from leaderboards.published.kept import records_file, run_folder
 from suite.protocols.certify import image_radii
 from suite.statistics.bounds import Convention
@@ -34,7 +36,7 @@ class Recorded(Protocol):
 
 
 def curve(
-    records: pd.DataFrame,
+    records: pd.DataFrame | Figures,
     convention: Convention = "standard",
     points: int = 101,
     largest: float | None = None,
@@ -42,11 +44,14 @@ def curve(
 ) -> pd.DataFrame:
     """Certified accuracy on an even grid of radii from 0 to just above the largest one, or to `largest`.
 
-    Records of adaptive sampling give it at the radii that were `decided`, and say too little between them.
+    Records of adaptive sampling give it at the radii that were `decided`, and say too little between them. Figures of a
+    published row give it on a grid of their own (`Figures.grid`), or at those of `decided` that they have.
     `records` has a row per image, by idx, with radius, correct and predict (−1: abstained); with a column `run` an
     image has one for each of several seeds, over which it is averaged. Columns: radius, accuracy, and low and high, the
     95 % interval for a finite test set (`averaged_share`). Nothing where there are no records, NaN where none counts.
     """
+    if isinstance(records, Figures):
+        return records.curve(convention, decided or records.grid(points, largest))
     if records.empty:
         return pd.DataFrame(columns=["radius", "accuracy", "low", "high"], dtype=float)
     seeds = records.groupby("run") if "run" in records else [("", records)]
@@ -65,7 +70,8 @@ def curve(
 def row_records(row: Recorded, runs: Path, published: Path = PUBLISHED, protocol: str = "certify") -> pd.DataFrame:
     """The records behind a row of the board: a line per image, by idx, and for several seeds per `run`.
 
-    None where the row's run went through no such protocol, or is gone, or was published without a log.
+    None where the row's run went through no such protocol, or is gone, or was published without a log. UserError where
+    the log of a published row is not here.
     """
     if row.source == "published" and protocol == "certify":
         return published_records(row.run_id, published)
@@ -77,12 +83,17 @@ def row_records(row: Recorded, runs: Path, published: Path = PUBLISHED, protocol
     return records if len(found) > 1 else records.drop(columns="run", errors="ignore")
 
 
+def row_source(row: Recorded, runs: Path, published: Path = PUBLISHED) -> pd.DataFrame | Figures:
+    """What the curve of a row with records is drawn from: the figures of a published row, or a run's records."""
+    return read_entry(row.run_id, published) if row.source == "published" else row_records(row, runs, published)
+
+
 def row_curve(
     row: Recorded, runs: Path, convention: Convention = "standard", published: Path = PUBLISHED
 ) -> pd.DataFrame:
     """The curve of a row of the board; of a row without a log its published points, without an interval."""
     if not row.source.startswith("paper"):
-        return curve(row_records(row, runs, published), convention, decided=row.decided)
+        return curve(row_source(row, runs, published), convention, decided=row.decided)
     dataset = row.run_id.partition("/")[0]
     [own] = [paper for paper in paper_rows(dataset, published) if paper.run_id == row.run_id]
     points = getattr(own, CURVES[convention])
@@ -91,11 +102,11 @@ def row_curve(
 
 
 def upper_envelope(
-    records: Mapping[float, pd.DataFrame],
+    records: Mapping[float, pd.DataFrame | Figures],
     convention: Convention = "standard",
     decided: Sequence[float] | None = None,
 ) -> pd.DataFrame:
-    """The best certified accuracy over σ at each radius, from the records at each σ, as `curve` takes them.
+    """The best certified accuracy over σ at each radius, from the records or figures at each σ, as `curve` takes them.
 
     Of adaptive sampling it is at the radii that were `decided` at every σ.
 
@@ -103,13 +114,19 @@ def upper_envelope(
     for each radius by itself and on the test images: no single classifier reaches the envelope, so it has no interval
     and is comparable with other envelopes alone.
     """
-    largest = 1.02 * max(float(own["radius"].max()) for own in records.values())
+    largest = 1.02 * max(largest_radius(own) for own in records.values())
+    if figures := [own for own in records.values() if isinstance(own, Figures)]:
+        decided = decided or figures[0].grid(largest=largest)  # one that all of them have
     curves = [curve(own, convention, largest=largest, decided=decided).set_index("radius") for own in records.values()]
     accuracy = pd.concat([own["accuracy"] for own in curves], axis=1, keys=records).sort_index().fillna(0.0)
     radius = accuracy.index.to_series()
     best = accuracy.max(axis=1)
     sigma = accuracy.idxmax(axis=1).where(best > 0)
     return pd.DataFrame({"radius": radius, "accuracy": best, "sigma": sigma}).reset_index(drop=True)
+
+
+def largest_radius(records: pd.DataFrame | Figures) -> float:
+    return records.largest if isinstance(records, Figures) else float(records["radius"].max())
 
 
 def attack_curve(records: pd.DataFrame, points: int = 101) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suite.protocols.protocol import Column
+from suite.statistics import intervals
 from suite.statistics.bounds import Convention
 from suite.statistics.intervals import averaged_share, mean_interval, proportion_interval
 from suite.store.result import Result
@@ -63,8 +64,9 @@ def certificate_intervals(
     images, abstained = first.images or 0, first.abstained or 0.0
     totals = {CURVES["standard"]: images, CURVES["paper"]: round(images * (1 - abstained))}
     own = {curve: getattr(first, curve) for curve in totals}
-    curves = {curve: {r: wilson(own[curve].get(r), total) for r in names} for curve, total in totals.items()}
-    return {"abstained": wilson(first.abstained, images)}, curves
+    curves = {curve: wilsons({r: own[curve].get(r) for r in names}, total) for curve, total in totals.items()}
+    acr = getattr(first, "acr_interval", None)
+    return {"abstained": wilson(first.abstained, images), "acr": acr and (acr[0], acr[1])}, curves
 
 
 def bounds_of(results: Sequence[Result], column: Column) -> Interval:
@@ -84,6 +86,13 @@ def bounds_of(results: Sequence[Result], column: Column) -> Interval:
 def clean_images(result: Result) -> int:
     """How many images the clean accuracy is of: a pass sees the whole test set, a vote those that are certified."""
     return (result.single_pass_images if result.deployed == "pass" else result.images) or 0
+
+
+def wilsons(shares: Mapping[str, float | None], total: int) -> dict[str, Interval]:
+    """Wilson's intervals of shares that are known, of one total; None of the others."""
+    known = {name: round(share * total) / total for name, share in shares.items() if share is not None and total}
+    low, high = intervals.wilson(list(known.values()), max(total, 1), 0.95)
+    return dict.fromkeys(shares) | dict(zip(known, map(pair, low, high), strict=True))
 
 
 def wilson(share: float | None, total: int) -> Interval:

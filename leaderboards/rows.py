@@ -162,8 +162,10 @@ def runs_with(column: Column, results: Sequence[Result]) -> list[Result]:
         for result in results
         if (by_radius(result, column) if column.by_radius else result.metric(column.of or column.path) is not None)
     ]
+    if len(having) < 2:
+        return having
     owners = [name for name, protocol in PROTOCOLS.loadable().items() if column in protocol.columns]
-    first = having[0].sections if having else {}
+    first = having[0].sections
     return [
         result
         for result in having

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.first import first_rows
 from helpers.rows import RECORDS, margin, result, store, summary
 from rich.console import Console
 
 from leaderboards import board_results, envelopes, groups, load_board, rows, table
-from leaderboards.curves import row_curve, row_records, upper_envelope
+from leaderboards.curves import row_curve, row_records, row_source, upper_envelope
 from leaderboards.published.kept import records_file
 from leaderboards.render.cells import blocks
 from leaderboards.render.terminal import leaderboard_tables, result_table
@@ -80,7 +81,7 @@ def test_only_finished_runs_of_the_data_set_are_rows(tmp_path: Path) -> None:
         if content:
             (tmp_path / name / "result.json").write_text(content)
     assert [row.method for row in board_results("digits", tmp_path)] == ["randomized-smoothing"]
-    assert table("cifar100", tmp_path).empty
+    assert table("svhn", tmp_path).empty
     assert table("digits", tmp_path / "nowhere").empty
 
 
@@ -247,7 +248,8 @@ RADII = ["r=0.25", "r=0.5", "r=0.75", "r=1.0"]
 
 
 def test_cohens_cifar10_logs_and_their_envelope(tmp_path: Path) -> None:
-    frame = table("cifar10", tmp_path).query("source == 'published'")
+    root = first_rows(tmp_path)
+    frame = table("cifar10", tmp_path, published=root).query("source == 'published'")
     own = frame[frame["method"] == "randomized-smoothing"].set_index("sigma")
     assert {sigma: tuple(row) for sigma, row in own[RADII].iterrows()} == COHEN
     low, high = own.loc[0.25, "intervals"]["r=0.25"]
@@ -256,10 +258,12 @@ def test_cohens_cifar10_logs_and_their_envelope(tmp_path: Path) -> None:
     assert tuple(best[RADII]) == tuple(np.max(list(COHEN.values()), axis=0)) == (0.6116, 0.4279, 0.3245, 0.2213)
     assert [best["chosen"][r] for r in RADII] == [0.25, 0.5, 0.5, 1.0]
     assert best["sigmas"] == [0.12, 0.25, 0.5, 1.0]
-    records = {sigma: row_records(row, tmp_path) for sigma, row in own.iterrows()}
-    curve = upper_envelope(records).set_index("radius")
-    for sigma, logged in records.items():
-        certified = [((logged["correct"] == 1) & (logged["radius"] >= r)).mean() for r in curve.index]
+    low, high = own.loc[0.25, "intervals"]["acr"]
+    assert low < own.loc[0.25, "acr"] < high < low + 0.015
+    figures = {sigma: row_source(row, tmp_path) for sigma, row in own.iterrows()}
+    curve = upper_envelope(figures).set_index("radius")
+    for sigma, counted in figures.items():
+        certified = [counted.share(r) for r in curve.index]
         assert (curve["accuracy"] >= certified).all()
         chosen = curve["sigma"] == sigma
         np.testing.assert_allclose(curve["accuracy"][chosen], np.array(certified)[chosen])
@@ -306,7 +310,8 @@ def test_curves_of_several_seeds(tmp_path: Path) -> None:
 
 
 def test_rows_are_sorted_by_what_is_asked_for(tmp_path: Path) -> None:
-    by_acr, by_radius = table("cifar10", tmp_path), table("cifar10", tmp_path, sort="0.25")
+    root = first_rows(tmp_path)
+    by_acr, by_radius = (table("cifar10", tmp_path, published=root, sort=sort) for sort in ("acr", "0.25"))
     of = lambda frame: frame[frame["sigma"] == 0.5].sort_values("rank")["method"].tolist()  # noqa: E731
     assert of(by_acr) == ["smoothadv", "randomized-smoothing"]
     assert of(by_radius) == ["randomized-smoothing", "smoothadv"]

@@ -93,7 +93,8 @@ EXPECTED: dict[str, Says] = {
     ),
     "14-log-bom": lines(("theirs-bom: 20",), ("theirs-utf16: 20",), ("theirs-blank: 20",)),
     "15-log-appended": lines(
-        ("suite: resumed.tsv, line 22: a second header",), ("again.tsv, line 22: image 380 is there twice",)
+        ("theirs-resumed: 40 images", "the header is repeated in line 22"),
+        ("again.tsv, line 22: image 380 is there twice",),
     ),
     "26-constants-in-255": lines(("at most 1, with pixels in [0,1]", "give 0.4914")),
     "32-board-of-ones-own": lines(("theirs-lenet_noise_0.25_sigma_0.25: 20 images",)),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.logs import log
 from helpers.rows import MARGINS, margin, result, store
 from helpers.rows import RECORDS as VOTES
 from statsmodels.stats.proportion import proportion_confint
@@ -17,7 +18,8 @@ from leaderboards import groups, rows, table
 from leaderboards.board import table_rows
 from leaderboards.compare import decided_by_all
 from leaderboards.curves import attack_curve, curve, row_curve, row_records, upper_envelope
-from leaderboards.published import PUBLISHED, paper_rows
+from leaderboards.published import paper_rows
+from leaderboards.published.store import import_logs
 
 # wrong, abstained, and certified at three radii, one of them of two images
 RECORDS = pd.DataFrame(
@@ -161,11 +163,17 @@ def test_a_runs_curve_is_of_its_records_in_the_store_or_where_runs_are_kept(tmp_
 
 
 def test_a_published_rows_curve_is_of_its_log_or_of_the_points_that_were_read_off(tmp_path: Path) -> None:
-    (tmp_path / "cifar10").mkdir()
-    RECORDS.to_csv(tmp_path / "cifar10" / "mine.tsv.xz", sep="\t", index=False)
-    entry = (PUBLISHED / "cifar10" / "randomized-smoothing-resnet110_noise_0.25_sigma_0.25.toml").read_text()
-    (tmp_path / "cifar10" / "mine.toml").write_text(entry.partition("lines = ")[0])  # as before digests were kept
+    lines = zip(RECORDS["idx"], [0] * 6, RECORDS["predict"], RECORDS["radius"], RECORDS["correct"], strict=True)
+    file = log(tmp_path / "mine.tsv", *("\t".join(map(str, (*line, 1))) for line in lines))
+    given = {"kind": "margin", "method": "theirs", "arch": "cnn", "citation": "A. Title. 2020.", "top": 1}
+    import_logs([file], "cifar10", tmp_path, few=True, row="mine", **given)
     row: Any = SimpleNamespace(source="published", run_id="cifar10/mine", decided=None)
+    assert row_records(row, tmp_path, tmp_path)["radius"].tolist() == RECORDS["radius"].tolist()  # an own log is kept
+    for convention in ("standard", "paper"):
+        counted, known = row_curve(row, tmp_path, convention, tmp_path), RECORDS.assign(label=0)
+        assert counted["radius"].tolist() == [k / 100 for k in range(52)]
+        expected = curve(known, convention, decided=counted["radius"].tolist())
+        pd.testing.assert_frame_equal(counted, expected)
     assert row_curve(row, tmp_path, "standard", tmp_path)["accuracy"].iloc[0] == 4 / 6
     assert row_curve(row, tmp_path, "paper", tmp_path)["accuracy"].iloc[0] == 4 / 5
     assert row_records(row, tmp_path, tmp_path, "attack").empty

@@ -12,12 +12,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from helpers.first import first_rows
 from helpers.rows import MARGINS, RECORDS, margin, result, store
 from jsonschema import Draft202012Validator
 from markdown_it import MarkdownIt
 
 from leaderboards import table
-from leaderboards.published import PUBLISHED
 from leaderboards.published.kept import records_file
 from leaderboards.render import export
 from leaderboards.render.page import to_html
@@ -78,9 +78,10 @@ def test_json_has_every_figure(runs: Path) -> None:
     assert bad["method"] == HOSTILE
     assert set(bad["certified_accuracy_paper"].values()) == {None}
     assert bad["audit"] is None
-    [only] = export.document("cifar10", runs, methods=["smoothadv"], sigmas=[1.0])["rows"]
+    root = first_rows(runs.parent)
+    [only] = export.document("cifar10", runs, root, methods=["smoothadv"], sigmas=[1.0])["rows"]
     assert (only["method"], only["sigma"]) == ("smoothadv", 1.0)
-    plotted = [row for row in export.document("cifar10", runs)["rows"] if row["source"] == "paper, plot"]
+    plotted = [row for row in export.document("cifar10", runs, root)["rows"] if row["source"] == "paper, plot"]
     assert len(plotted) == 4
     assert all(row["certified_accuracy"]["0.25"] is None for row in plotted)
     assert plotted[0]["certified_accuracy_paper"]["0.25"] > 0
@@ -248,8 +249,9 @@ def test_a_groups_title_is_text(tmp_path: Path) -> None:
 
 
 def test_published_rows_have_pages_too(tmp_path: Path) -> None:
-    frame = table("cifar10", tmp_path, "paper").query("source != 'run'")
-    page = Page(to_html(frame, "cifar10", tmp_path, "paper", PUBLISHED))
+    root = first_rows(tmp_path)
+    frame = table("cifar10", tmp_path, "paper", root).query("source != 'run'")
+    page = Page(to_html(frame, "cifar10", tmp_path, "paper", root))
     assert sum(cell == "smoothadv" for cell in page.cells) == 6
     [plots] = [json.loads(text) for text in page.script if text.startswith("{")]
     heat = plots["group4"][0]["lines"][0]

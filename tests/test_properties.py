@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from statsmodels.stats.proportion import proportion_confint
 
-from leaderboards.published.log import HEADER, read_log
+from leaderboards.published.layout import HEADER
+from leaderboards.published.log import read_log
 from suite.boards.board import load_board
 from suite.cli.options import parse_setting
 from suite.errors import UserError

@@ -5,27 +5,27 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import lzma
-import tomllib
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.first import first_rows
 from helpers.shared import SHARED
 
 from leaderboards import board_results, groups, load_board, table
 from leaderboards.curves import row_curve, row_records
 from leaderboards.paper.report import COMPARED
-from leaderboards.published import PUBLISHED, Entry, paper_values, published_records, published_rows
+from leaderboards.published import PUBLISHED, entries, paper_values, published_rows, read_entry
+from leaderboards.published.fetch import check_figures
 from leaderboards.published.kept import KEPT
-from leaderboards.published.log import fits, rounding
+from leaderboards.published.log import fits, read_log, rounding
+from suite.errors import UserError
 from suite.protocols import certify
 from suite.spec.run_spec import RunSpec
 from suite.statistics.bounds import (
     average_certified_radius,
-    certified_accuracy,
     certified_radius,
     largest_radius,
     smallest_count,
@@ -36,7 +36,16 @@ from suite.store.result import EARLIER, Result
 LOGS = SHARED / "data" / "published"
 
 
-ROWS = sorted(PUBLISHED.glob("*/*.tsv.xz"))
+FIELD = LOGS / "field"
+BOARDS = ("cifar10", "cifar100", "fashion-mnist", "imagenet", "mnist")
+ENTRIES = {name: entry for board in BOARDS for name, entry in entries(board).items()}
+SOURCES = {source: hashlib.sha256(source.read_bytes()).hexdigest() for source in sorted(LOGS.glob("*/*/*.tsv"))}
+
+
+def row_of(sha256: str) -> str:
+    """The row of a log."""
+    [found] = [name for name, entry in ENTRIES.items() if entry.sha256 == sha256]
+    return found
 
 
 # Cohen et al. (2019), certified accuracy on ImageNet at r = 0.5, 1, …, 3, as they print it
@@ -49,19 +58,19 @@ COHEN_IMAGENET = {
 
 @pytest.mark.parametrize("sigma", COHEN_IMAGENET)
 def test_cohens_imagenet_figures_are_those_that_they_print(sigma: str) -> None:
-    records = published_records(f"imagenet/randomized-smoothing-resnet50_noise_{sigma}_sigma_{sigma}")
-    shares = [
-        certified_accuracy(records["radius"], records["correct"], records["predict"] == -1, r)
-        for r in (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
-    ]
+    where = ("locuslab/smoothing", "ImageNet", float(sigma), float(sigma))
+    of = lambda own: (own.repository, own.data, own.sigma, own.trained_sigma)  # noqa: E731
+    [entry] = [entry for entry in ENTRIES.values() if of(entry) == where]
+    shares = [entry.share(r) for r in (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)]
     np.testing.assert_allclose(shares, COHEN_IMAGENET[sigma], atol=0.005)
 
 
 @pytest.mark.skipif(not LOGS.is_dir(), reason="the published logs do not lie beside this checkout (../shared)")
-@pytest.mark.parametrize("source", sorted(LOGS.glob("*/*/*.tsv")), ids=lambda path: f"{path.parts[-3]}-{path.stem}")
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
 def test_a_row_is_its_log_counted_line_by_line(source: Path) -> None:
     board = source.parts[-2]
-    [row] = [row for row in published_rows(board) if row.run_id.endswith(source.stem)]
+    name = row_of(SOURCES[source])
+    [row] = [row for row in published_rows(board) if row.run_id == name]
     with source.open() as file:
         lines = list(csv.DictReader(file, delimiter="\t"))
     assert row.images == len(lines)
@@ -73,20 +82,21 @@ def test_a_row_is_its_log_counted_line_by_line(source: Path) -> None:
         assert row.certified_accuracy_paper[str(r)] == sure / len(decided)
     total = sum(float(line["radius"]) for line in lines if line["correct"] == "1")
     assert row.acr == pytest.approx(total / len(lines), rel=1e-9)
-    [log] = (PUBLISHED / board).glob(f"{row.run_id.partition('/')[2]}.????????.tsv.xz")
-    content = lzma.decompress(log.read_bytes())
-    assert log.name.endswith(f".{hashlib.sha256(content).hexdigest()[:8]}.tsv.xz")
-    kept = content.decode().splitlines()[1:]
-    assert kept == ["\t".join(list(line.values())[:5]) for line in lines]
-    hashed = hashlib.sha256(source.read_bytes()).hexdigest()
-    assert hashed in (PUBLISHED / f"{row.run_id}.toml").read_text()
+    entry = read_entry(name)
+    for place, (reached, tied) in enumerate(entry.counts.T.tolist()):
+        radius = [float(line["radius"]) for line in lines if line["correct"] == "1"]
+        assert (reached, tied) == (sum(r >= place / 100 for r in radius), sum(r == place / 100 for r in radius))
+    assert max(radius) < entry.counts.shape[1] / 100
+    assert entry.images - entry.abstained == entry.bounds.sum()
+    check_figures(read_log(source, load_board(board)), entry, name)
     seconds = [pd.Timedelta(line["time"]).total_seconds() for line in lines]
     assert row.seconds_per_certificate == pytest.approx(np.mean(seconds), abs=1e-3)
 
 
-@pytest.mark.parametrize("file", ROWS, ids=lambda path: path.name)
-def test_each_kept_radius_is_that_of_a_count_as_printed(file: Path) -> None:
-    [row] = [row for row in published_rows(file.parent.name) if row.run_id.endswith(f"/{file.name[:-16]}")]
+@pytest.mark.skipif(not LOGS.is_dir(), reason="the published logs do not lie beside this checkout (../shared)")
+@pytest.mark.parametrize("file", SOURCES, ids=lambda path: path.name)
+def test_each_radius_is_that_of_a_count_as_printed(file: Path) -> None:
+    row = ENTRIES[row_of(SOURCES[file])]
     printed = pd.read_csv(file, sep="\t", dtype=str)["radius"].drop_duplicates().tolist()
     radius = np.array(printed, float)
     level = row.n, row.alpha, row.sigma
@@ -94,24 +104,20 @@ def test_each_kept_radius_is_that_of_a_count_as_printed(file: Path) -> None:
     every = certified_radius(np.arange(row.n // 2, row.n + 1), *level)
     above = np.searchsorted(every, radius).clip(1, len(every) - 1)
     nearest = np.where(radius - every[above - 1] < every[above] - radius, every[above - 1], every[above])
-    form = ".4f" if row.method == "smoothadv" and row.dataset == "imagenet" else ".3"
+    form = ".4f" if row.method == "smoothadv" and row.data == "ImageNet" else ".3"
     assert [float(f"{r:{form}}") for r in nearest] == radius.tolist()
-
-
-FIELD = LOGS / "field"
 
 
 @pytest.mark.skipif(not FIELD.is_dir(), reason="the logs of the field do not lie beside this checkout (../shared)")
 def test_where_the_randomized_smoothing_rows_on_cifar10_are_from() -> None:
     """Salman et al.'s repository, byte for byte. Cohen et al.'s own logs are of every 20th image, most at α = 0.01."""
     catalogue = pd.read_csv(FIELD / "catalogue.tsv", sep="\t", dtype=str, keep_default_na=False)
-    entries = [
-        Entry(**tomllib.loads(file.read_text())) for file in PUBLISHED.glob("cifar10/randomized-smoothing*.toml")
-    ]
-    sources = catalogue[catalogue["sha256"].isin([entry.sha256 for entry in entries])]
-    assert len(sources) == len(entries) == 4
+    names = [f"cifar10/randomized-smoothing-resnet110-sigma{s}" for s in ("0.12-8", "0.25-1", "0.5-a", "1-f3")]
+    own = [entry for name, entry in ENTRIES.items() if name.startswith(tuple(names))]
+    sources = catalogue[catalogue["sha256"].isin([entry.sha256 for entry in own])]
+    assert len(sources) == len(own) == 4
     assert set(sources["repository"]) == {"Hadisalman/smoothing-adversarial"}
-    assert all(entry.citation.startswith("Hadi Salman") and "Cohen" in entry.note for entry in entries)
+    assert all(entry.citation.startswith("Hadi Salman") and "Cohen" in entry.method_citation for entry in own)
     fitting = {}
     for log in catalogue[
         (catalogue["repository"] == "locuslab/smoothing") & (catalogue["dataset"] == "cifar10")
@@ -138,15 +144,23 @@ def test_a_fresh_clone_has_the_published_rows_by_comparable_group(tmp_path: Path
     sources = {
         board: Counter(row.source for row in board_results(board, tmp_path)) for board in ("cifar10", "imagenet")
     }
-    assert sources == {"cifar10": {"published": 9, "run": 12}, "imagenet": {"published": 6}}
+    assert sources == {"cifar10": {"published": 119, "run": 12}, "imagenet": {"published": 43}}
     assert board_results("cifar10", tmp_path, published=None) == []
     assert board_results("paper", tmp_path) == board_results(str(PUBLISHED / "cifar10"), tmp_path) == []
     titled = {title: group["method"].tolist() for title, group in groups(table("imagenet", tmp_path))}
     assert titled["ImageNet: σ = 0.25, top-1, 427 images, every 100th, n = 100000, α = 0.01"] == [
         "randomized-smoothing"
     ]
+    assert Counter(titled["ImageNet: σ = 0.25, top-1, 500 images, every 100th, n = 100000, α = 0.001"]) == {
+        "smoothadv": 8, "acr-weakness": 1, "randomized-smoothing": 1,
+    }  # fmt: skip
+    lengths = {title: len(group) for title, group in groups(table("cifar10", tmp_path))}
+    whole = [lengths[f"CIFAR-10: σ = {s}, top-1, 10000 images, n = 100000, α = 0.001"] for s in (0.12, 0.25, 0.5, 1)]
+    assert (whole, sum(lengths.values()), len(lengths)) == ([16, 28, 47, 21], 131, 11)
+    root = first_rows(tmp_path)
+    titled = {title: group["method"].tolist() for title, group in groups(table("imagenet", tmp_path, published=root))}
     assert titled["ImageNet: σ = 0.25, top-1, 500 images, every 100th, n = 100000, α = 0.001"] == ["smoothadv"]
-    assert [len(group) for _, group in groups(table("cifar10", tmp_path))] == [2, 3, 2, 2, 6, 6]
+    assert [len(group) for _, group in groups(table("cifar10", tmp_path, published=root))] == [2, 3, 2, 2, 6, 6]
 
 
 def test_a_fresh_clone_has_the_studys_rows(tmp_path: Path) -> None:
@@ -177,24 +191,85 @@ def test_rows_have_a_runs_keys_and_figures() -> None:
 
 
 def test_published_rows_have_curves(tmp_path: Path) -> None:
-    frame = table("cifar10", tmp_path)
+    frame = table("cifar10", tmp_path).query("source == 'published' and images == 10_000")
     row = frame.iloc[0]
-    assert len(row_records(row, tmp_path)) == 10_000
     curve = row_curve(row, tmp_path)
-    below = curve[curve["radius"] < 0.25].iloc[-1]
-    assert below["accuracy"] >= row["r=0.25"]
+    assert len(curve) <= 101
+    assert set(curve["radius"].mul(100).round(9) % 1) == {0}
+    [at] = curve.loc[curve["radius"] == 0.24, "accuracy"]
+    assert at >= row["r=0.25"]
     assert curve["accuracy"].is_monotonic_decreasing
+    assert curve["accuracy"].iloc[-1] == 0
+    assert ((curve["low"] <= curve["accuracy"]) & (curve["accuracy"] <= curve["high"])).all()
+    with pytest.raises(UserError, match=rf"published as figures.*suite published fetch {row['run_id']}$"):
+        row_records(row, tmp_path)
+    assert row_records(row, tmp_path, protocol="attack").empty
 
 
 def test_every_entry_cites_a_whole_reference() -> None:
-    entries = [Entry(**tomllib.loads(file.read_text())) for board in ("cifar10", "imagenet")
-               for file in PUBLISHED.glob(f"{board}/*.toml")]  # fmt: skip
-    assert len(entries) == len(ROWS) == 15
-    assert all(entry.citation.endswith(f"{entry.date}.") and entry.citation.count(".") >= 3 for entry in entries)
-    assert {entry.alpha for entry in entries if entry.data == "CIFAR-10" or entry.method == "smoothadv"} == {0.001}
-    assert {entry.images for entry in entries} == {10_000, 500, 427}
-    logs = (file for board in ("cifar10", "imagenet") for file in PUBLISHED.glob(f"{board}/*"))
-    assert sum(file.stat().st_size for file in logs) < 2**20
+    own = list(ENTRIES.values())
+    assert len(own) == len({entry.sha256 for entry in own}) == 200
+    for entry in own:
+        citations = [entry.citation, *filter(None, [entry.method_citation])]
+        assert all(citation.count(".") >= 3 for citation in citations)
+        assert all(citation[-7:] in (f", {year}." for year in range(2019, 2026)) for citation in citations)
+        assert entry.citation.endswith(f"{entry.date}.")
+        assert entry.url.startswith("https://arxiv.org/abs/")
+        assert entry.is_public
+    assert {entry.alpha for entry in own if entry.repository != "locuslab/smoothing"} == {0.001}
+    assert {entry.images for entry in own} == {10_000, 500, 427}
+    files = [file for board in BOARDS for file in (PUBLISHED / board).iterdir()]
+    assert {file.suffix for file in files} == {".toml"}  # no log is among them
+    assert sum(file.stat().st_size for file in files) < 1.5e6
+
+
+@pytest.mark.skipif(not FIELD.is_dir(), reason="the logs of the field do not lie beside this checkout (../shared)")
+def test_every_figure_of_the_catalogue_is_the_rows_to_its_printed_digits() -> None:
+    """Certified accuracies in percent, ACR and images of 200 logs, and what else their lines say."""
+    with (FIELD / "catalogue.tsv").open() as file:
+        lines = list(csv.DictReader(file, delimiter="\t"))
+    compared = 0
+    for line in lines:
+        entry = ENTRIES[row_of(line["sha256"])]
+        for name in ("method", "variant", "arch", "repository", "commit", "path", "licence", "also"):
+            assert getattr(entry, name) == line[name]
+        for name in ("sigma", "trained_sigma", "alpha"):
+            assert getattr(entry, name) == float(line[name])
+        assert (str(entry.n0), str(entry.n)) == (line["n0"], line["n"])
+        assert str(entry.seed or "") == line["seed"]
+        shares = {
+            name: 100 * entry.share(float(name[1:])) for name in line if name.startswith("r") and name[1:2].isdigit()
+        }
+        for name, found in (shares | {"acr": entry.acr, "images": entry.images}).items():
+            digits = len(line[name].partition(".")[2])
+            assert abs(found - float(line[name])) <= 0.5 * 10**-digits + 1e-9, (line["file"], name)
+            compared += 1
+    assert (len(lines), compared) == (200, 1600)
+
+
+# of rows on five boards: ACR, and certified accuracy in percent at r = 0, 0.25, 0.5, 1, 1.5 and 2
+PRINTED = """
+cifar10/randomized-smoothing-resnet110-sigma0.25-18867bca 0.4240 76.7 61.2 42.2 0.0 0.0 0.0
+cifar10/cat-rs-resnet110-sigma0.25-7d583bb9 0.5616 76.3 68.1 58.8 0.0 0.0 0.0
+cifar10/cat-rs-resnet110-sigma0.5-666358c0 0.7571 62.3 56.8 50.5 38.5 27.1 0.0
+cifar10/cat-rs-resnet110-sigma1-92f304e3 0.8148 43.2 40.2 37.2 31.0 24.9 19.3
+cifar10/acr-weakness-resnet110-sigma0.5-3f371c0a 0.7603 59.3 54.8 49.6 38.9 29.0 0.0
+cifar10/acr-weakness-resnet110-sigma1-38e7fc3d 0.8437 42.0 39.4 36.5 31.1 25.6 20.6
+imagenet/cat-rs-resnet50-sigma1-c4277ad7 1.0715 43.6 41.0 38.2 35.2 30.8 26.8
+imagenet/acr-weakness-resnet50-sigma0.5-94548aa7 0.8417 55.2 52.2 48.6 43.8 37.6 0.0
+mnist/cat-rs-lenet-sigma0.5-3e177ccb 1.6999 98.6 98.0 97.0 92.8 82.5 0.0
+"""
+
+
+@pytest.mark.parametrize("line", PRINTED.split("\n")[1:-1], ids=lambda line: line.split()[0])
+def test_figures_of_rows_are_those_printed(line: str) -> None:
+    name, acr, *percent = line.split()
+    entry = read_entry(name)
+    assert f"{entry.acr:.4f}" == acr
+    found = [100 * entry.share(r) for r in (0, 0.25, 0.5, 1, 1.5, 2)]
+    np.testing.assert_allclose(found, np.array(percent, float), rtol=0, atol=0.05 + 1e-9)
+    assert entry.share(1 / 3) is None  # not among the figures
+    assert entry.share(36 / 255) > entry.share(72 / 255) > entry.share(108 / 255) > entry.share(0.5)
 
 
 def test_the_papers_figures_say_how_they_were_read() -> None:

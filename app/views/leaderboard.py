@@ -78,7 +78,7 @@ def envelopes(frame: pd.DataFrame) -> None:
     found = {}
     for name, by_sigma in over_sigma(frame).items():
         with warn_user():
-            own = {sigma: common.records(row) for sigma, row in by_sigma.items()}
+            own = {sigma: common.curve_source(row) for sigma, row in by_sigma.items()}
             found[name] = upper_envelope(own, convention, decided_by_all(by_sigma.values()))
     if not found:
         st.info("No method and architecture here has rows at several σ that are alike in all else.")

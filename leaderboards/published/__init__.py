@@ -1,83 +1,27 @@
-"""Published rows: other people's certification logs, beside this file, read as rows like those of runs.
+"""Published rows: figures of other people's certification logs, beside this file, read as rows like those of runs.
 
-`<board>/<row>.toml` says what a log is of (the fields of `Entry`), `<row>.tsv.xz` holds its lines: idx, label, predict,
-radius, correct, as printed. The radius and not the count is kept: a radius of three digits fits some ten counts, and
-"R ≥ r" has to come out as it did for its authors. `paper/` has numbers that were published without a log.
+`<board>/<row>.toml` says what a log is of and how many images it certifies at each radius of a fine grid
+(`entry.Entry`). The log itself does not come with the suite: `suite published fetch` gets it, for comparisons image by
+image. `paper/` has numbers that were published without a log.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import lzma
 import re
-import shlex
 import tomllib
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
+from leaderboards.published.entry import DAMAGED, Entry, damaged_row
 from suite.boards.board import Board, boards, load_board
-from suite.errors import MISFIT, UserError, first_line
-from suite.protocols.certify import certified_metrics, vote_terms
-from suite.statistics.intervals import FEWEST
+from suite.errors import UserError, first_line
 from suite.store.result import Result
 
 PUBLISHED = Path(__file__).parent
-
-
 ACCURACIES = ("certified accuracy", "clean accuracy")  # of the quantities in `paper/`, those that a board compares
-
-
-DAMAGED = (*MISFIT, OSError, EOFError, lzma.LZMAError)
-MARGIN_CLAIM = "the single pass keeps its answer within the radius, for the Lipschitz constant that its authors prove"
-OF_A_VOTE = ("sigma", "n0", "n", "alpha")  # the fields of an entry that a margin does not have
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """What a published log is of. σ in pixel units, `seconds` the mean time of a certificate, `file` the log's name.
-
-    A log of margins has none of OF_A_VOTE, and one of votes has them all. Raises ValueError for anything else.
-    """
-
-    method: str
-    arch: str
-    kind: Literal["vote", "margin"] = "vote"
-    sigma: float | None = None
-    n0: int | None = None
-    n: int | None = None
-    alpha: float | None = None
-    top: int
-    data: str
-    images: int
-    citation: str
-    date: str
-    file: str
-    sha256: str
-    seconds: float
-    trained_sigma: float | None = None
-    variant: str = ""
-    note: str = ""
-    lines: str = ""  # a digest of the lines, which is in the name of their file: a row is never half replaced
-
-    def __post_init__(self) -> None:
-        missing = [name for name in OF_A_VOTE if getattr(self, name) is None]
-        if self.kind not in ("vote", "margin") or missing != (list(OF_A_VOTE) if self.kind == "margin" else []):
-            raise ValueError(f"a log of kind {self.kind} without {', '.join(missing) or 'less'}")
-
-    @property
-    def terms(self) -> dict[str, Any]:
-        """On what terms its certificates hold, and what is deployed, as a row has them."""
-        if self.kind == "margin":
-            noise = dict.fromkeys([*OF_A_VOTE, "sampling", "noise", "precision"])
-            return noise | {"kind": "margin", "alpha": 0.0, "claim": MARGIN_CLAIM, "deployed": "pass"}
-        sigma, n0, n, alpha = self.sigma or 0.0, self.n0 or 0, self.n or 0, self.alpha or 0.0
-        terms = vote_terms(sigma=sigma, n0=n0, n=n, alpha=alpha)
-        return terms | {"sigma": sigma, "draws": float(n), "deployed": "vote" if n0 else "pass"}
 
 
 def published_rows(dataset: str, root: Path = PUBLISHED) -> list[Result]:
@@ -100,82 +44,32 @@ def read_published(dataset: str, root: Path = PUBLISHED) -> tuple[list[Result], 
     return found, damaged
 
 
-def published_records(run_id: str, root: Path = PUBLISHED) -> pd.DataFrame:
-    """The lines behind a published row: idx, label, predict (−1: abstained), radius, correct. UserError as above."""
-    return read_entry(root / f"{run_id}.toml")[1]
-
-
-def read_entry(file: Path) -> tuple[Entry, pd.DataFrame]:
-    """What a published log is of, and its lines. UserError where the file or its log is damaged."""
+def read_entry(run_id: str, root: Path = PUBLISHED) -> Entry:
+    """What a published row is of, and its figures. UserError where its file is damaged or not there."""
+    file = root / f"{run_id}.toml"
     try:
-        entry = Entry(**tomllib.loads(file.read_text(encoding="utf-8")))
-        lines = lzma.decompress(log_of(file, entry.lines).read_bytes())
-        if entry.lines and digest_of(lines) != entry.lines:
-            raise ValueError("its lines are not those that were imported")
-        return entry, pd.read_csv(io.BytesIO(lines), sep="\t")
-    except DAMAGED as error:
-        raise damaged_log(file, error) from error
+        return _entry(file, file.stat().st_mtime_ns)
+    except OSError as error:
+        raise UserError(f"no published row {run_id} in {root}") from error
 
 
-def digest_of(lines: bytes) -> str:
-    """What the name of a log's file says of its lines."""
-    return hashlib.sha256(lines).hexdigest()[:8]
+def entries(dataset: str, root: Path = PUBLISHED) -> dict[str, Entry]:
+    """The entries of a data set's published rows, by the rows' names. UserError where a file is damaged."""
+    names = [f"{dataset}/{file.stem}" for file in sorted((root / dataset).glob("*.toml"))]
+    return {name: read_entry(name, root) for name in names}
 
 
-def damaged_log(file: Path, error: Exception) -> UserError:
-    said = first_line(error)
-    return UserError(f"{file} or its log is damaged ({said}); import the log again with --replace")
+@lru_cache(maxsize=4096)
+def _entry(file: Path, changed: int) -> Entry:
+    return Entry.from_file(file)
 
 
-def log_of(file: Path, lines: str) -> Path:
-    """Where the lines of an entry lie, beside its file, by their digest."""
-    return file.with_name(".".join(filter(None, (file.stem, lines, "tsv.xz"))))
-
-
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _row(file: Path, changed: int, board: Board) -> Result:
-    entry, records = read_entry(file)
     try:
-        return entry_row(f"{file.parent.name}/{file.stem}", entry, records, board)
+        return _entry(file, changed).result(f"{file.parent.name}/{file.stem}", board)
     except DAMAGED as error:
-        raise damaged_log(file, error) from error
-
-
-def entry_row(run_id: str, entry: Entry, records: pd.DataFrame, board: Board) -> Result:
-    """The row of a log."""
-    dataset = run_id.partition("/")[0]
-    metrics = certified_metrics(records, board.radii)
-    if entry.kind == "margin" and not (records["predict"] == -1).any():
-        metrics["clean_accuracy"] = float(records["correct"].mean())
-    return Result(
-        run_id=run_id,
-        method=entry.method,
-        dataset=dataset,
-        data=entry.data,
-        arch=entry.arch,
-        variant=entry.variant,
-        trained_sigma=entry.trained_sigma,
-        source="published",
-        citation=entry.citation,
-        note=entry.note,
-        date=entry.date,
-        command=import_command(entry, dataset),
-        top=entry.top,
-        protocols=["certify"],
-        **metrics | entry.terms | {"seconds_per_certificate": entry.seconds},
-    )
-
-
-def import_command(entry: Entry, board: str) -> str:
-    """The shell line that puts the log on a board."""
-    words = ["suite", "import", entry.file, "--board", board, "--method", entry.method, "--arch", entry.arch]
-    votes = entry.kind == "vote"
-    words += ["--sigma", str(entry.sigma)] if votes else ["--kind", "margin"]
-    words += [] if entry.trained_sigma is None else ["--trained-sigma", str(entry.trained_sigma)]
-    words += ["--n0", str(entry.n0), "--n", str(entry.n), "--alpha", str(entry.alpha)] * votes
-    words += ["--top", str(entry.top)]
-    words += ["--few"] * (entry.images < FEWEST)
-    return shlex.join([*words, "--citation", entry.citation])
+        raise damaged_row(file, first_line(error)) from error
 
 
 def paper_rows(dataset: str, root: Path = PUBLISHED) -> list[Result]:

@@ -1,43 +1,66 @@
-"""Per-image certification logs in the layout of Cohen et al.'s code, read line by line and believed only if consistent.
+"""Per-image certification logs, read line by line and believed only if consistent.
 
-A header, then a line per image, separated by tabs: idx, label, predict (−1: abstained), radius, correct (0 or 1), and
-time in seconds or as h:mm:ss.
+A line has idx, label, predict (−1: abstained), radius, correct (0 or 1) and, in most logs, time in seconds or as
+h:mm:ss; `layout` says in which forms.
 """
 
 from __future__ import annotations
 
-import codecs
-import hashlib
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from leaderboards.published.layout import Layout, Line, read_layout
 from suite.boards.board import Board
 from suite.errors import UserError
 from suite.statistics.bounds import certified_radius, largest_radius, smallest_count
 
-HEADER = ("idx", "label", "predict", "radius", "correct", "time")
 INTEGER = re.compile(r"-?[0-9]+")
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
-CLOCK = re.compile(r"([0-9]+):([0-5][0-9]):([0-5][0-9](\.[0-9]*)?)")
+CLOCK = re.compile(r"(([0-9]+) days?, )?([0-9]+):([0-5][0-9]):([0-5][0-9](\.[0-9]*)?)")
+CLEAN = {"unperturbed correct": "unperturbed predict", "clean_correct": "clean_predict"}  # and the answer it is of
+FARTHEST = 400.0  # radius: images of 3 × 224 × 224 are 388 apart at most
 ALPHAS = (0.05, 0.01, 0.001)  # levels that are in use: what a wrong one may have been meant to be
 WEAK = -3.0  # log10 of a chance; below it, none of ten other n, α and σ that a log might be of fits by chance, at 1 %
 
 
+class Record(NamedTuple):
+    """A line of a log: the radius as text, and whether the answer without a perturbation is right, if it tells."""
+
+    idx: int
+    label: int
+    predict: int
+    radius: str
+    correct: int
+    time: float
+    clean: bool | None
+
+
 @dataclass(frozen=True)
 class Log:
-    """A log whose every line holds: its columns, the radius as text, and the first line is line 2 of the file."""
+    """A log whose every line holds: its columns by line of the file, the radius as text; time is NaN where it has none.
+
+    `clean` says of each image whether the answer without a perturbation is right; None in a log that does not tell.
+    """
 
     path: Path
     records: pd.DataFrame
     note: str
     sha256: str
+    clean: NDArray[np.bool_] | None = None
+    others: tuple[str, ...] = ()
+
+    def at(self, place: int) -> str:
+        """Where a record is: file and line."""
+        return f"{self.path}, line {self.records.index[place]}"
 
 
 def read_log(path: Path, board: Board, top: int = 1) -> Log:
@@ -45,98 +68,120 @@ def read_log(path: Path, board: Board, top: int = 1) -> Log:
 
     A last line that a kill cut off is left out; `note` says so, and which test images the log covers.
     """
-    try:
-        content = path.read_bytes()
-        lines = text_of(content).split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no log to be read: {error}") from error
-    while len(lines) > 2 and not "".join(lines[-2:]).strip():
-        lines.pop()  # of empty lines at the end one is left: the end of the last line
-    if tuple(lines[0].rstrip("\r").split("\t")) != HEADER:
-        raise UserError(f"{path}, line 1: the header is not '{' '.join(HEADER)}', separated by tabs")
-    unfinished = lines.pop()  # empty where the last line is whole
-    records: list[dict[str, Any]] = []
-    seen: set[int] = set()
-
-    def take(line: str) -> None:
-        record = _record(line.rstrip("\r").split("\t"), board, top)
-        idx = record["idx"]
-        if idx in seen:
-            raise ValueError(f"image {idx} is there twice")
-        if records and idx < records[-1]["idx"]:
-            raise ValueError(f"idx {idx} comes after {records[-1]['idx']}; they have to rise")
-        seen.add(idx)
-        records.append(record)
-
-    for number, line in enumerate(lines[1:], start=2):
-        if tuple(line.rstrip("\r").split("\t")) == HEADER:
-            raise UserError(f"{path}, line {number}: a second header, of a log that was appended to; leave it out")
+    layout = read_layout(path)
+    records: list[Record] = []
+    notes = [f"the header is repeated in line {number}: the log was written in parts" for number in layout.headers]
+    for line in layout.lines:
         try:
-            take(line)
+            records.append(_record(line, layout, board, top))
         except ValueError as error:
-            raise UserError(f"{path}, line {number}: {error}") from error
-    notes = []
-    if unfinished and lines:
-        try:
-            take(unfinished)
-        except ValueError:
-            notes.append("the unfinished last line is left out")
+            if line is layout.lines[-1] and not line.whole and records:
+                notes.append("the unfinished last line is left out")
+                break
+            raise UserError(f"{path}, line {line.number}: {error}") from error
     if not records:
         raise UserError(f"{path} has a header and no images")
-    frame = pd.DataFrame(records, columns=list(HEADER))
-    return Log(path, frame, "; ".join([*_coverage(frame["idx"].to_numpy(), board), *notes]), _sha256(content))
+    numbers = [line.number for line in layout.lines[: len(records)]]
+    columns = dict(zip(Record._fields, zip(*records, strict=True), strict=True))
+    clean = columns.pop("clean")
+    frame = pd.DataFrame(columns, index=pd.Index(numbers))
+    if said := next(_disorder(frame["idx"], layout.headers), ""):
+        raise UserError(f"{path}, {said}")
+    note = "; ".join([*_coverage(frame["idx"].to_numpy(), board), *notes])
+    known = None if None in clean else np.array(clean, bool)
+    return Log(path, frame, note, layout.sha256, known, layout.others)
 
 
-def text_of(content: bytes) -> str:
-    """A file's text: UTF-8, or UTF-16 where its first bytes say so, without the mark of either."""
-    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return content.decode("utf-16" if utf16 else "utf-8-sig")
+def _disorder(idx: pd.Series[int], headers: list[int]) -> Iterator[str]:
+    """What is wrong with the order of images: an index that is there twice, or that falls."""
+    order = idx.to_numpy()
+    fallen = np.flatnonzero(np.diff(order) <= 0)
+    if not len(fallen):
+        return
+    place = int(fallen[0]) + 1
+    line, here, before = idx.index[place], order[place], order[place - 1]
+    again = f"image {here} is there twice" if here in order[:place] else f"idx {here} comes after {before}"
+    if parts := [number for number in headers if number < line]:
+        again += f"; a second run begins at the header in line {parts[-1]}: keep one of the two"
+    elif here == order[0] and place > 1:
+        again += ": a second run begins here; keep one of the two"
+    elif not again.endswith("twice"):
+        again += "; they have to rise"
+    yield f"line {line}: {again}"
 
 
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _record(fields: list[str], board: Board, top: int) -> dict[str, Any]:
+def _record(line: Line, layout: Layout, board: Board, top: int) -> Record:
     """One line's values. Raises ValueError with the reason why it cannot be."""
-    if len(fields) != len(HEADER):
-        raise ValueError(f"{len(fields)} fields, not {len(HEADER)} separated by tabs")
-    named = dict(zip(HEADER, fields, strict=True))
-    record: dict[str, Any] = dict(named)
-    for name in ("idx", "label", "predict", "correct"):
-        if not INTEGER.fullmatch(named[name]):
-            raise ValueError(f"{name} '{named[name]}' is not a whole number")
-        record[name] = int(named[name])
-    if not NUMBER.fullmatch(named["radius"]):
-        raise ValueError(f"radius '{named['radius']}' is not a number")
-    idx, label, predict, correct = (record[name] for name in ("idx", "label", "predict", "correct"))
-    radius = float(named["radius"])
-    record["time"] = _seconds(named["time"])
-    for name, value, least, end in (
-        ("idx", idx, 0, board.images), ("label", label, 0, board.classes), ("predict", predict, -1, board.classes),
-    ):  # fmt: skip
-        if value < least or (end and value >= end):
-            raise ValueError(f"{name} {value} is not one of {board.title}'s")
-    if radius < 0:
-        raise ValueError(f"radius {named['radius']} is negative")
-    if predict == -1 and radius > 0:
+    if len(line.fields) != len(layout.columns):
+        raise ValueError(f"{len(line.fields)} fields, not {len(layout.columns)}")
+    named = dict(zip(layout.columns, line.fields, strict=True))
+    idx = whole_number("idx", named["idx"])
+    if idx < 0 or 0 < board.images <= idx:
+        raise ValueError(f"idx {idx} is not one of {board.title}'s")
+    label, predict, correct = _answer(
+        named["label"], named["predict"], named["correct"], board.title, board.classes, top
+    )
+    if _radius(named["radius"]) and predict == -1:
         raise ValueError(f"radius {named['radius']} where predict -1 abstains; it has to be 0")
-    check_correct(label, predict, correct, top)
-    return record
+    time = _seconds(named["time"]) if "time" in named else np.nan
+    return Record(idx, label, predict, named["radius"], correct, time, _clean(named, label, top))
 
 
-def check_correct(label: int, predict: int, correct: int, top: int) -> None:
-    """Raise ValueError where `correct` cannot be, by a label and an answer."""
+@lru_cache(maxsize=4096)  # a log has few different ones
+def _answer(label: str, predict: str, correct: str, title: str, classes: int, top: int) -> tuple[int, int, int]:
+    """A line's label, answer and whether that is right. Raises ValueError where they cannot be."""
+    found = [whole_number(*named) for named in (("label", label), ("predict", predict), ("correct", correct))]
+    for name, value, least in (("label", found[0], 0), ("predict", found[1], -1)):
+        if value < least or 0 < classes <= value:
+            raise ValueError(f"{name} {value} is not one of {title}'s")
+    check_correct(found[0], found[1], found[2], top)
+    return found[0], found[1], found[2]
+
+
+@lru_cache(maxsize=4096)
+def _radius(text: str) -> float:
+    if not NUMBER.fullmatch(text):
+        raise ValueError(f"radius '{text}' is not a number")
+    radius = float(text)
+    if radius < 0:
+        raise ValueError(f"radius {text} is negative")
+    if radius > FARTHEST:
+        raise ValueError(f"radius {text} is larger than two images of pixels in [0,1] can be apart")
+    return radius
+
+
+def whole_number(name: str, text: str) -> int:
+    if not INTEGER.fullmatch(text) or len(text) > 18:
+        raise ValueError(f"{name} '{text[:40]}' is not a whole number")
+    return int(text)
+
+
+def _clean(named: Mapping[str, str], label: int, top: int) -> bool | None:
+    """Whether the answer without a perturbation is right, in a log that has a column for it."""
+    for column, answer in CLEAN.items():
+        if column in named:
+            correct = whole_number(column, named[column])
+            check_correct(label, whole_number(answer, named[answer]) if answer in named else None, correct, top, column)
+            return bool(correct)
+    return None
+
+
+def check_correct(label: int, predict: int | None, correct: int, top: int, name: str = "correct") -> None:
+    """Raise ValueError where `correct` cannot be, by a label and an answer, if that is known."""
     if correct not in (0, 1):
-        raise ValueError(f"correct {correct} is neither 0 nor 1")
+        raise ValueError(f"{name} {correct} is neither 0 nor 1")
+    if predict is None:
+        return
     may_be = {0} if predict == -1 else {1} if predict == label else {0} if top == 1 else {0, 1}
     if correct not in may_be:
-        raise ValueError(f"correct {correct} contradicts label {label} and predict {predict}")
+        raise ValueError(
+            f"{name} {correct} contradicts label {label} and {name.replace('correct', 'predict')} {predict}"
+        )
 
 
 def _seconds(text: str) -> float:
     if clock := CLOCK.fullmatch(text):
-        return 3600 * int(clock[1]) + 60 * int(clock[2]) + float(clock[3])
+        return 86400 * int(clock[2] or 0) + 3600 * int(clock[3]) + 60 * int(clock[4]) + float(clock[5])
     if not NUMBER.fullmatch(text) or text.startswith("-"):
         raise ValueError(f"time '{text}' is neither seconds nor h:mm:ss")
     return float(text)
@@ -157,19 +202,19 @@ def _coverage(idx: NDArray[np.int64], board: Board) -> list[str]:
 
 def check_level(log: Log, n: int, alpha: float, sigma: float) -> None:
     """Raise UserError unless each radius is, as printed, that of some count of n votes at level α and noise σ."""
-    radius = log.records["radius"].astype(float).to_numpy()
-    half = rounding(log.records["radius"].tolist())
+    text, place = np.unique(log.records["radius"].to_numpy(str), return_inverse=True)
+    radius, half = text.astype(float), rounding(text.tolist())
     wrong = ~fits(radius, half, n, alpha, sigma)
     if not wrong.any():
         return
     largest = largest_radius(n, alpha, sigma)
     above = wrong & (radius > largest)
-    first = int((above if above.any() else wrong).argmax())
+    first = int((above if above.any() else wrong)[place].argmax())
     what = f"above {largest:.4g}, the largest" if above.any() else "that of no count of votes"
     fitting = [f"{other:g}" for other in ALPHAS if fits(radius, half, n, other, sigma).all()]
     hint = f"alpha = {fitting[0]} fits every radius" if fitting else "check n, sigma and alpha"
     raise UserError(
-        f"{log.path}, line {first + 2}: radius {log.records['radius'][first]} is {what} at n = {n}, alpha = {alpha:g} "
+        f"{log.at(first)}: radius {text[place[first]]} is {what} at n = {n}, alpha = {alpha:g} "
         f"and sigma = {sigma:g}; {hint}"
     )
 
@@ -189,8 +234,9 @@ def evidence(log: Log, n: int, alpha: float, sigma: float) -> float:
     numbers there that counts have, which is what its rounding covers of the way from one count's radius to the next,
     at most 1. Near R = 0 radii of counts lie so close that every printed number is one, and near the largest far apart.
     """
-    values, first = np.unique(log.records["radius"].astype(float), return_index=True)
-    radius, half = values[values > 0], rounding(log.records["radius"].tolist())[first][values > 0]
+    text = np.unique(log.records["radius"].to_numpy(str))
+    values, first = np.unique(text.astype(float), return_index=True)
+    radius, half = values[values > 0], rounding(text.tolist())[first][values > 0]
     count = np.minimum(smallest_count(np.maximum(radius - half, 0), n, alpha, sigma), n)
     above, below = (certified_radius(k, n, alpha, sigma) for k in (np.minimum(count + 1, n), count - 1))
     apart = (above - below) / np.where(count < n, 2, 1)
@@ -207,7 +253,7 @@ def check_labels(log: Log, labels: ArrayLike, source: str) -> None:
     if wrong.any() and (np.sort(labels)[idx[known]] != label[known]).any():
         first = int(wrong.argmax())
         raise UserError(
-            f"{log.path}, line {first + 2}: label {label[first]} of image {idx[first]}, whose label is "
+            f"{log.at(first)}: label {label[first]} of image {idx[first]}, whose label is "
             f"{labels[idx[first]]} in {source}; idx has to be the image's number in the test set"
         )
 

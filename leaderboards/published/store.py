@@ -1,21 +1,23 @@
-"""Somebody's certification logs, checked and put on a board."""
+"""Somebody's certification logs, checked, and their figures put on a board."""
 
 from __future__ import annotations
 
-import glob
-import json
-import lzma
 import re
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import ArrayLike
 
-from leaderboards.published import OF_A_VOTE, PUBLISHED, Entry, digest_of, log_of
-from leaderboards.published.log import WEAK, check_labels, check_level, evidence, read_log
-from suite.boards.board import boards, load_board
+from leaderboards.published import PUBLISHED
+from leaderboards.published.entry import OF_A_VOTE, Entry
+from leaderboards.published.fetch import keep_log
+from leaderboards.published.figures import Figures
+from leaderboards.published.layout import unpacked
+from leaderboards.published.log import WEAK, Log, check_labels, check_level, evidence, read_log
+from leaderboards.published.names import row_names, said_of
+from suite.boards.board import Board, boards, load_board
 from suite.errors import UserError, unknown
 from suite.ranges import Draws, Name, Scale
 from suite.ranges import check as check_range
@@ -23,62 +25,32 @@ from suite.statistics.bounds import smallest_n
 from suite.statistics.intervals import FEWEST
 from suite.store.files import sweep, write_atomically
 
-NAMED = re.compile(
-    r"(?P<arch>[a-z]+[0-9]*)(_(?P<variant>.+))?_noise_(?P<trained_sigma>[0-9.]+)_sigma_(?P<sigma>[0-9.]+)"
-)
-OF_A_SIGMA = re.compile(r"sigma_(?P<sigma>[0-9]+(\.[0-9]+)?)")
-SUFFIX = r"\.(tsv|csv|txt|log|dat|out)$"  # and no other: 0.25 has none
 USUAL = {"n0": 100, "n": 100_000, "alpha": 0.001}  # of votes
+SEVERITY = 10_000  # images of each severity in a set of corruptions, one severity after the other
 Labels = tuple[ArrayLike, str]  # of the test set's images (N,), and where they are from
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is to be written for one log, and log10 of the chance with which arbitrary radii would have been taken.
-
-    Of margins that is not known: any radius may be one.
-    """
+    """What is to be written for one log."""
 
     file: Path
     entry: Entry
-    lines: bytes
-    chance: float | None
-
-    @property
-    def settings(self) -> bytes:
-        """The entry as TOML, whose strings and numbers are JSON's; what is not known or empty is left out.
-
-        So is the kind of votes, which entries of earlier versions do not say.
-        """
-        fields = {name: value for name, value in asdict(self.entry).items() if (name, value) != ("kind", "vote")}
-        known = {name: value for name, value in fields.items() if value not in (None, "")}
-        return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in known.items()).encode()
-
-    @property
-    def log(self) -> Path:
-        return log_of(self.file, self.entry.lines)
+    log: Log
 
     def there(self) -> bool:
-        """Whether the row is there as it would be written; compared unpacked, which no version of xz changes."""
-        try:
-            same = lzma.decompress(self.log.read_bytes()) == self.lines
-            return same and self.file.read_bytes() == self.settings
-        except (OSError, EOFError, lzma.LZMAError):
-            return False
+        """Whether the row is there as it would be written."""
+        return self.file.is_file() and self.file.read_bytes() == self.entry.to_toml().encode()
 
-    def write_log(self) -> None:
+    def write(self) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.log, lzma.compress(self.lines, preset=9 | lzma.PRESET_EXTREME))
+        write_atomically(self.file, self.entry.to_toml().encode())
 
-    def write_entry(self) -> None:
-        """Write what makes it a row."""
-        write_atomically(self.file, self.settings)
-
-    def tidy(self) -> None:
-        """Remove logs that the entry does not name."""
-        for other in self.file.parent.glob(f"{glob.escape(self.file.stem)}*.tsv.xz"):
-            if other != self.log and re.fullmatch(r"(\.[0-9a-f]{8})?\.tsv\.xz", other.name[len(self.file.stem) :]):
-                other.unlink(missing_ok=True)
+    def about(self, new: bool) -> dict[str, Any]:
+        """What is said of it: `chance` is log10 of that with which arbitrary radii would have been taken."""
+        entry = self.entry
+        said = {"row": self.file.stem, "file": str(self.file), "images": entry.images, "note": entry.note}
+        return said | {"new": new, "chance": entry.chance, "acr": entry.acr}
 
 
 def import_logs(
@@ -89,51 +61,64 @@ def import_logs(
     replace: bool = False,
     few: bool = False,
     labels: Labels | None = None,
+    row: str | None = None,
     **given: Any,
 ) -> list[dict[str, Any]]:
-    """Put certification logs in Cohen et al.'s layout on a board, all or none.
+    """Put certification logs on a board, all or none.
 
-    `given` are the fields of `Entry` that a log does not say itself: method, citation, kind, top, note; of votes n0, n
-    and alpha, by default USUAL; arch, sigma and trained_sigma where the file is not called
-    ARCH[_VARIANT]_noise_SIGMA_sigma_SIGMA. `labels` are the test set's (N,) and where they are from. Gives for each log
-    its row's name, file, number of images, note, whether it was new, and `chance`: log10 of that with which arbitrary
-    radii would have been taken (`evidence`), None for margins.
+    `given` are the fields of `Entry` that a log does not say itself: method, citation, kind, variant, top, note; of
+    votes n0, n and alpha, by default USUAL; arch, sigma, trained_sigma and seed where the names of the file and of the
+    folders above it do not say them (`names.said_of`); and `corruption`, of what its images are a corruption. `labels`
+    are the test set's (N,) and where they are from; `row` is what the row of a single log is called. Gives for each log
+    what `Row.about` says. A log without a repository is kept in the user's cache, so that its images can be compared.
 
     Raises UserError for a log with a line that cannot be, with radii that n, α and σ do not give, with labels that are
     not the test set's, of fewer than FEWEST images unless `few`, or with the name of a row that has other content.
     """
-    if dataset not in boards(root):
-        said = unknown("board", dataset, boards(root))
-        raise UserError(f"{said}; a board of your own is a file {root / dataset}.toml with its title and radii")
+    paths = list(paths)
+    check_board(dataset, root)
     given = ({} if given.get("kind") == "margin" else USUAL) | {k: v for k, v in given.items() if v is not None}
     check(given)
-    rows = [read(path, dataset, root, given, few, labels) for path in paths]
-    if len({row.file for row in rows}) < len(rows):
+    if row is not None and (len(paths) > 1 or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", row)):
+        raise UserError(f"--row {row}: the name of one log's row is made of letters, digits and . _ + -")
+    names = [row] if row else row_names(paths, given["method"])
+    if len(set(names)) < len(names):
         raise UserError("two of these files have the same name, and a row is called by it; rename one")
+    rows = [read(path, dataset, root, name, given, few, labels) for path, name in zip(paths, names, strict=True)]
+    return write_rows(rows, replace)
+
+
+def write_rows(rows: Sequence[Row], replace: bool) -> list[dict[str, Any]]:
+    """Write what is not there yet, after a look at all of them; what is said of each."""
     new = [not row.there() for row in rows]
     for row, changed in zip(rows, new, strict=True):
         if changed and row.file.exists() and not replace:
-            raise UserError(f"{row.file} is there with other content; --replace puts this log in its place")
-    to_write = [row for row, changed in zip(rows, new, strict=True) if changed]
-    sweep(root / dataset)
-    for row in to_write:
-        row.write_log()
-    for row in to_write:
-        row.write_entry()
-    for row in rows:  # also of those that a killed import has written
-        row.tidy()
-    return [
-        {"row": row.file.stem, "file": str(row.file), "images": row.entry.images, "note": row.entry.note}
-        | {"new": changed, "chance": row.chance}
-        for row, changed in zip(rows, new, strict=True)
-    ]
+            raise UserError(
+                f"{row.file} is there with other content; --replace puts this log in its place, --row gives it another "
+                "name"
+            )
+    for folder in {row.file.parent for row in rows}:
+        sweep(folder)
+    for row, changed in zip(rows, new, strict=True):
+        if not row.entry.is_public:
+            keep_log(unpacked(row.log.path), row.entry.sha256, row.log.path)
+        if changed:
+            row.write()
+    return [row.about(changed) for row, changed in zip(rows, new, strict=True)]
+
+
+def check_board(dataset: str, root: Path) -> None:
+    """Raise UserError where there is no such board."""
+    if dataset not in boards(root):
+        said = unknown("board", dataset, boards(root))
+        raise UserError(f"{said}; a board of your own is a file {root / dataset}.toml with its title and radii")
 
 
 def check(given: dict[str, Any]) -> None:
     """Raise UserError for what cannot be true of any log."""
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", given["method"]):
         raise UserError(f"method '{given['method']}': a method's name is made of a-z, 0-9 and -")
-    for name in ("citation", "note", "arch"):
+    for name in ("citation", "note", "arch", "variant", "corruption"):
         if given.get(name):
             check_range(name, given[name], Name)
     if not re.search(r"\b(19|20)\d\d\b", given["citation"]):
@@ -155,49 +140,67 @@ def check(given: dict[str, Any]) -> None:
         )
 
 
-def read(path: Path, dataset: str, root: Path, given: dict[str, Any], few: bool, labels: Labels | None) -> Row:
-    """A log's settings, partly from its file's name, and its lines without times. UserError for what does not hold."""
-    board, votes = load_board(dataset, root), given.get("kind") != "margin"
-    name = re.sub(SUFFIX, "", path.name)
-    named = NAMED.fullmatch(name) or OF_A_SIGMA.fullmatch(name)
-    settings: dict[str, Any] = {k: v for k, v in (named.groupdict() if named else {}).items() if v}
+def read(
+    path: Path, dataset: str, root: Path, name: str, given: dict[str, Any], few: bool, labels: Labels | None
+) -> Row:
+    """A log's settings, partly from where it lies, and its figures. UserError for what does not hold."""
+    votes = given.get("kind") != "margin"
+    settings = said_of(path)
     if not votes:
-        settings = {name: value for name, value in settings.items() if name in ("arch", "variant")}
+        settings = {name: value for name, value in settings.items() if name in ("arch", "variant", "seed")}
     settings |= given
     for needed in ("arch", "sigma") if votes else ("arch",):
         if needed not in settings:
             raise UserError(
                 f"{path.name} does not say the {needed} in its name (ARCH_noise_SIGMA_sigma_SIGMA): give --{needed}"
             )
-    for number in ("sigma", "trained_sigma"):
+    for number, kind in (("sigma", float), ("trained_sigma", float), ("seed", int)):
         if number in settings:
-            settings[number] = float(settings[number])
+            settings[number] = kind(settings[number])
     if votes:
         check_range("sigma", settings["sigma"], Scale)
     if settings.get("trained_sigma"):
         check_range("trained-sigma", settings["trained_sigma"], Scale)
     settings["variant"] = settings.get("variant", "").replace("_", " ")
+    settings["file"] = settings.get("file", path.name)
+    return make_row(root / dataset / f"{name}.toml", path, load_board(dataset, root), settings, few, labels)
+
+
+def make_row(
+    file: Path, path: Path, board: Board, settings: dict[str, Any], few: bool = False, labels: Labels | None = None
+) -> Row:
+    """The row of a log whose settings are known. UserError for what does not hold."""
+    corruption = settings.pop("corruption", "")
     log = read_log(path, board, settings["top"])
-    level: list[Any] = [settings.get(name) for name in ("n", "alpha", "sigma")]
-    if votes:
+    sigma = settings.get("sigma")
+    level: list[Any] = [settings.get("n"), settings.get("alpha"), sigma]
+    chance = None
+    if sigma is not None:
         check_level(log, *level)
+        chance = round(evidence(log, *level), 4) + 0.0
     if labels:
         check_labels(log, *labels)
     if len(log.records) < FEWEST and not few:
         raise UserError(f"{path} has {len(log.records)} images, too few for a row; --few takes fewer than {FEWEST}")
-    chance, weak = evidence(log, *level) if votes else None, ""
+    weak = ""
     if chance is not None and chance > WEAK:
         weak = f"radii too coarse to check n, α and σ: arbitrary ones fit with probability {10**chance:.2g}"
-    settings["note"] = "; ".join(filter(None, (settings.get("note"), log.note, weak)))
-    lines = log.records.drop(columns="time").to_csv(sep="\t", index=False, lineterminator="\n").encode()
+    settings["note"] = "; ".join(filter(None, (settings.get("note"), log.note, severities(log, corruption), weak)))
     entry = Entry(
+        **Figures.of_log(log, board.radii, sigma),
         **settings,
-        lines=digest_of(lines),
-        data=board.title,
-        images=len(log.records),
+        data=f"{board.title}: {corruption}" if corruption else board.title,
+        chance=chance,
+        columns=list(log.others),
         date=re.findall(r"\b(?:19|20)\d\d\b", settings["citation"])[-1],
-        file=path.name,
         sha256=log.sha256,
-        seconds=round(float(log.records["time"].mean()), 3),
     )
-    return Row(root / dataset / f"{entry.method}-{name}.toml", entry, lines, chance)
+    return Row(file, entry, log)
+
+
+def severities(log: Log, corruption: str) -> str:
+    """Which severities of a corruption a log covers: its index runs over one after the other."""
+    if not corruption:
+        return ""
+    found = sorted({int(idx) // SEVERITY + 1 for idx in log.records["idx"]})
+    return f"severities {', '.join(map(str, found))}, {SEVERITY} images each"

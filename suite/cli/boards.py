@@ -7,6 +7,7 @@ import math
 import shlex
 import sys
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -124,15 +125,21 @@ def report(
 
 def import_published(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="logs: idx, label, predict, radius, correct, time")
-    ],
-    board: Annotated[str, typer.Option(help="cifar10, imagenet, …")],
-    method: Annotated[str, typer.Option(help="what the rows are called")],
-    citation: Annotated[str, typer.Option(help="authors, title, venue and year")],
+        list[Path] | None,
+        typer.Argument(metavar="[FILE...]", help="logs: idx, label, predict, radius, correct and, if known, time"),
+    ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="a catalogue of logs beside it, in the place of files and what they are of")
+    ] = None,
+    board: Annotated[str | None, typer.Option(help="cifar10, imagenet, …")] = None,
+    method: Annotated[str | None, typer.Option(help="what the rows are called")] = None,
+    citation: Annotated[str | None, typer.Option(help="authors, title, venue and year")] = None,
     arch: Annotated[str | None, typer.Option(help="(default: from the file's name)")] = None,
+    variant: Annotated[str | None, typer.Option(help="what sets the rows apart from others of the method")] = None,
     kind: Annotated[str, typer.Option(help="of certificate: vote, or margin of a Lipschitz network")] = "vote",
-    sigma: Annotated[float | None, typer.Option(help="vote: noise, pixels in [0,1] (default: the file's name)")] = None,
-    trained_sigma: Annotated[float | None, typer.Option(help="noise in training (default: the file's name)")] = None,
+    sigma: Annotated[float | None, typer.Option(help="vote: noise, pixels in [0,1] (default: from names)")] = None,
+    trained_sigma: Annotated[float | None, typer.Option(help="noise in training (default: from names)")] = None,
+    seed: Annotated[int | None, typer.Option(help="of training (default: from the file's name)")] = None,
     n0: Annotated[
         int | None, typer.Option(help="vote: selection draws; 0: the class of a single pass (default: 100)")
     ] = None,
@@ -141,7 +148,9 @@ def import_published(
         float | None, typer.Option(help="vote: failure probability; the radii have to fit it (default: 0.001)")
     ] = None,
     top: Annotated[int, typer.Option(help="a draw counts if its class is among the top this many")] = 1,
+    corruption: Annotated[str | None, typer.Option(help="fog, …, of a board of corrupted images (cifar10-c)")] = None,
     note: Annotated[str | None, typer.Option(help="what else a reader has to know")] = None,
+    row: Annotated[str | None, typer.Option(help="what one log's row is called (default: METHOD-FILE)")] = None,
     few: Annotated[bool, typer.Option("--few", help="take a log of fewer than 50 images, too")] = False,
     data_root: DataRoot = None,
     board_root: BoardRoot = None,
@@ -150,42 +159,114 @@ def import_published(
     ] = False,
     format: Output = Format.table,
 ) -> None:
-    """Put published per-image certification logs (Cohen et al.'s layout) on a board."""
+    """Put the figures of published per-image certification logs (Cohen et al.'s layout) on a board."""
     from leaderboards.published import PUBLISHED
-    from leaderboards.published.log import WEAK
+    from leaderboards.published.manifest import import_manifest
     from leaderboards.published.store import import_logs
 
     given = {"method": method, "citation": citation, "arch": arch, "sigma": sigma, "trained_sigma": trained_sigma}
-    given |= {"kind": kind, "n0": n0, "n": n, "alpha": alpha, "top": top, "note": note}
-    labels = labels_at_hand(board, data_root, board_root or PUBLISHED)
-    done = import_logs(files, board, board_root or PUBLISHED, replace=replace, few=few, labels=labels, **given)
+    given |= {"seed": seed, "n0": n0, "n": n, "alpha": alpha, "variant": variant, "corruption": corruption}
+    root = board_root or PUBLISHED
+    if manifest:
+        if files or board or row or any(value is not None for value in given.values()):
+            raise UserError("--manifest says what each of its logs is of: leave out files and what they are of")
+        labels = cache(lambda board: labels_at_hand(board, data_root, root))
+        done = import_manifest(manifest, root, replace=replace, few=few, labels=labels)
+    else:
+        needed = {"FILE": files, "--board": board, "--method": method, "--citation": citation}
+        if missing := [name for name, value in needed.items() if not value]:
+            raise UserError(f"import needs {', '.join(missing)}, or a --manifest that says what its logs are of")
+        more: dict[str, Any] = {"kind": kind, "top": top, "note": note, "row": row, **given}
+        known = labels_at_hand(board or "", data_root, root)
+        done = import_logs(files or (), board or "", root, replace=replace, few=few, labels=known, **more)
+        done = [said | {"dataset": board} for said in done]
+        labels = cache(lambda board: known)
     if format is Format.json:
         print(json.dumps(done))
         return
-    for row in done:
-        said = [f"{row['row']}: {row['images']} images{'' if row['new'] else ', there already'}"]
-        if row["chance"] is None:
-            said.append("radii not checked: they rest on the Lipschitz constant that its authors prove")
-        elif row["chance"] <= WEAK:  # else its note says so
-            said.append(f"arbitrary radii would have been taken with probability {probability(row['chance'])}")
-        said.append(f"labels {'not checked: no such test set here' if labels is None else f'as in {labels[1]}'}")
-        out.print("; ".join([*said, *filter(None, [row["note"]])]), **PLAIN)
+    for line in done:
+        out.print(import_line(line, labels(line["dataset"])), **PLAIN)
+    if manifest:
+        figures = sum(line["figures"] for line in done)
+        new = sum(line["new"] for line in done)
+        out.print(f"{len(done)} logs, {new} rows new; {figures} printed figures came out of them", **PLAIN)
     where = shlex.join(["--board-root", str(board_root)]) if board_root else ""
-    out.print(f"next: suite leaderboard {board} {where}".rstrip(), **PLAIN)
+    for name in dict.fromkeys(line["dataset"] for line in done):
+        out.print(f"next: suite leaderboard {name} {where}".rstrip(), **PLAIN)
+
+
+def import_line(line: dict[str, Any], labels: tuple[Any, str] | None) -> str:
+    """What is said of an imported log."""
+    from leaderboards.published.log import WEAK
+
+    said = [f"{line['row']}: {line['images']} images{'' if line['new'] else ', there already'}"]
+    if line["chance"] is None:
+        said.append("radii not checked: they rest on the Lipschitz constant that its authors prove")
+    elif line["chance"] <= WEAK:  # else its note says so
+        said.append(f"arbitrary radii would have been taken with probability {probability(line['chance'])}")
+    said.append(f"labels {'not checked: no such test set here' if labels is None else f'as in {labels[1]}'}")
+    return "; ".join([*said, *filter(None, [line["note"]])])
+
+
+published = typer.Typer(help="The logs behind published rows.", no_args_is_help=True)
+
+
+@published.callback()
+def _group() -> None:
+    """The logs behind published rows."""
+
+
+@published.command()
+def fetch(
+    row: Annotated[list[str], typer.Argument(metavar="ROW...", help="BOARD/ROW, or how its name begins")],
+    source: Annotated[Path | None, typer.Option("--from", help="the log of one row, at hand")] = None,
+    board_root: BoardRoot = None,
+    format: Output = Format.table,
+) -> None:
+    """Get the logs of published rows from their repositories, for comparisons image by image.
+
+    A log is checked by its SHA-256, and the row's figures are counted again from it. It is kept in the user's cache
+    ($SUITE_CACHE). $SUITE_LOGS_URL is where the repositories' files are asked for, if not at GitHub.
+    """
+    from leaderboards.published import PUBLISHED, read_entry
+    from leaderboards.published.fetch import fetch_log, find_row
+
+    root = board_root or PUBLISHED
+    names = [find_row(name, root) for name in row]
+    if source and len(names) > 1:
+        raise UserError("--from FILE is the log of one row")
+    done = []
+    for name in names:
+        place, new = fetch_log(name, root, source)
+        done.append({"row": name, "file": str(place), "new": new, "images": read_entry(name, root).images})
+        if format is Format.table:
+            there = "" if new else ", there already"
+            out.print(
+                f"{name}: {done[-1]['images']} images, every figure of the row is the log's; {place}{there}", **PLAIN
+            )
+    if format is Format.json:
+        print(json.dumps(done))
 
 
 def labels_at_hand(board: str, data_root: Path | None, board_root: Path) -> tuple[Any, str] | None:
-    """The labels of the board's test set and where they are from; None where it is not here in this variant."""
+    """The labels of the board's test set and where they are from; None where it is not here in this variant.
+
+    Those of corrupted images are the test set's, once for each of five severities.
+    """
     from suite.boards.board import load_board
     from suite.data import DATASETS, load
 
-    if board not in DATASETS.paths():
+    plain = board.removesuffix("-c")
+    if plain not in DATASETS.paths():
         return None
     try:
-        data = load(board, data_root, download=False)
+        data = load(plain, data_root, download=False)
     except UserError:
         return None
-    return (data.test.labels.numpy(), data.source) if data.title == load_board(board, board_root).title else None
+    if data.title != load_board(plain, board_root).title:
+        return None
+    labels = data.test.labels
+    return labels.repeat(1 if plain == board else 5).numpy(), data.source
 
 
 def probability(exponent: float) -> str:

@@ -9,7 +9,6 @@ import contextlib
 import errno
 import io
 import json
-import lzma
 import os
 import sys
 import tempfile
@@ -262,7 +261,7 @@ def lines_changed(draw: st.DrawFn, content: bytes, inside: Any = json_changed) -
 
 def changed(content: bytes, kind: str) -> st.SearchStrategy[bytes]:
     """A file of a kind, changed as bytes or as what it is."""
-    own = {"json": json_changed, "jsonl": lines_changed, "toml": toml_changed, "tsv.xz": packed_changed}.get(kind)
+    own = {"json": json_changed, "jsonl": lines_changed, "toml": toml_changed}.get(kind)
     return bytes_changed(content) | own(content) | own(content) if own else bytes_changed(content)
 
 
@@ -343,7 +342,3 @@ def tab_line_changed(draw: st.DrawFn, line: bytes) -> bytes:
 
 def tabs_changed(content: bytes) -> st.SearchStrategy[bytes]:
     return lines_changed(content, tab_line_changed)
-
-
-def packed_changed(content: bytes) -> st.SearchStrategy[bytes]:
-    return tabs_changed(lzma.decompress(content)).map(lzma.compress)
