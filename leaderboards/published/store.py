@@ -187,7 +187,7 @@ def make_row(
         weak = f"radii too coarse to check n, α and σ: arbitrary ones fit with probability {10**chance:.2g}"
     settings["note"] = "; ".join(filter(None, (settings.get("note"), log.note, severities(log, corruption), weak)))
     entry = Entry(
-        **Figures.of_log(log, board.radii, sigma),
+        **Figures.of_log(log, board.all_radii, sigma),
         **settings,
         data=f"{board.title}: {corruption}" if corruption else board.title,
         chance=chance,
