@@ -208,7 +208,7 @@ def test_the_board_of_a_store(runs: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert app.dataframe[0].value["PGD"].tolist() == [result["attack"]["pgd"]["median"]]
     assert "not guaranteed of the single pass" in " ".join(caption.value for caption in app.caption)
     cifar = Pages(runs, monkeypatch)("leaderboard", board="cifar10", method="randomized-smoothing", sigma="0.5")
-    assert cifar.dataframe[0].value["method"].tolist() == ["randomized-smoothing"]
+    assert set(cifar.dataframe[0].value["method"]) == {"randomized-smoothing"}
     assert "Cohen" in " ".join(text.value for text in cifar.text)
 
 
