@@ -14,6 +14,7 @@ from leaderboards.comparable import PLACE, only_place, places, tell_apart
 from leaderboards.estimates import CURVES
 from leaderboards.published import PUBLISHED, paper_rows, read_papers, read_published
 from leaderboards.published.kept import KEPT, results
+from leaderboards.published.tables import read_tables
 from leaderboards.rows import COMPARABLE, Estimate, Row, board_rows
 from leaderboards.significance import z_scores
 from suite.boards.board import Board, load_board, radius_text
@@ -42,6 +43,7 @@ def left_out(dataset: str, runs: Path, published: Path | None = PUBLISHED) -> li
             *read_results(published / KEPT)[1],
             *read_published(dataset, published)[1],
             *read_papers(published)[1],
+            *read_tables(published)[1],
         ]
     return damaged
 

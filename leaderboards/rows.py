@@ -20,8 +20,8 @@ from suite.store.result import Result
 COMPARABLE = ("read", "data", "sigma", "top", "images", "every", "n", "alpha", "sampling", "noise", "precision")
 SHARED = (
     "method", "dataset", "data", "arch", "variant", "kind", "deployed", "holds", "sigma", "top", "images", "every",
-    "n0", "n", "alpha", "sampling", "noise", "precision", "decided", "read", "claim", "source", "citation", "note",
-    "run_id",
+    "n0", "n", "alpha", "sampling", "noise", "precision", "decided", "read", "claim", "source", "citation", "url",
+    "note", "run_id",
 )  # fmt: skip
 
 
@@ -87,6 +87,7 @@ class Row:
     claim: str
     source: str
     citation: str
+    url: str
     note: str
     seeds: tuple[int, ...]
     runs: tuple[str, ...]

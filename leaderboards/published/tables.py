@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -19,7 +20,7 @@ from leaderboards.published import PUBLISHED
 from suite.errors import MISFIT, UserError, first_line
 from suite.ranges import Draws, Images, Name, Scale, one_line
 
-TABLES = PUBLISHED / "tables"
+FOLDER = "tables"  # beneath the published rows
 
 SEEN = {
     "paper": "read in the paper itself",
@@ -142,26 +143,40 @@ class TableRow:
         return "; ".join(filter(None, parts))
 
 
-def published_tables(board: str, root: Path = TABLES, *, logs: bool = False) -> list[TableRow]:
+def published_tables(board: str, root: Path = PUBLISHED, *, logs: bool = False) -> list[TableRow]:
     """The lines typed from papers on a board, by paper; with `logs`, those whose methods' logs are rows instead.
 
-    Raises UserError where a file is damaged.
+    Those of a damaged file are left out.
     """
     return [
         TableRow(key, paper, line)
-        for key, paper in read_tables(root).items()
+        for key, paper in read_tables(root)[0].items()
         for line in paper.rows
         if line.board == board and line.logs == logs
     ]
 
 
-def read_tables(root: Path = TABLES) -> dict[str, Paper]:
-    """All papers, by the name of their file. UserError for a file that is damaged, or says what cannot be."""
-    return {file.stem: read_table(file) for file in sorted(root.glob("*.toml"))}
+def read_tables(root: Path = PUBLISHED) -> tuple[dict[str, Paper], list[str]]:
+    """All papers, by the name of their file; and what is wrong with each file that is damaged or cannot be true."""
+    found, damaged = {}, []
+    for file in sorted((root / FOLDER).glob("*.toml")):
+        try:
+            found[file.stem] = _paper(file, file.stat().st_mtime_ns)
+        except UserError as error:
+            damaged.append(str(error))
+    return found, damaged
+
+
+@lru_cache(maxsize=4096)
+def _paper(file: Path, changed: int) -> Paper:
+    return read_table(file)
 
 
 def read_table(file: Path) -> Paper:
-    """One paper's file. What a line does not say itself, the file's `[shared]` says of all its lines."""
+    """One paper's file. What a line does not say itself, the file's `[shared]` says of all its lines.
+
+    Raises UserError where it is damaged, or says what cannot be.
+    """
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
         shared = content.pop("shared", {})

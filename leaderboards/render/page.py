@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 import pandas as pd
 
 from leaderboards.curves import ATTACKS, attack_curve, row_curve, row_records
+from leaderboards.field import FieldLine
 from leaderboards.published import PUBLISHED
 from leaderboards.render import html
 from leaderboards.render.cells import Block, blocks, rank_text, remarks
+from leaderboards.render.field import FieldTable, field_tables
 from suite.boards.board import load_board
 from suite.errors import UserError
 from suite.progress import logger
@@ -23,9 +26,14 @@ DRAWN = 8  # rows of a group whose curves are drawn, the best first
 
 
 def to_html(
-    frame: pd.DataFrame, dataset: str, runs: Path, convention: Convention = "standard", published: Path = PUBLISHED
+    frame: pd.DataFrame,
+    dataset: str,
+    runs: Path,
+    convention: Convention = "standard",
+    published: Path = PUBLISHED,
+    lines: Sequence[FieldLine] = (),
 ) -> str:
-    """The page of a table; the curves' records are read from the runs and the published logs."""
+    """The page of a table, with the field's lines; the curves' records are read from the runs."""
     groups = list(blocks(frame))
     headings = {heading for group in groups for heading in group.headings}
     drawn = {f"group{n}": plots(group, runs, convention, published) for n, group in enumerate(groups)}
@@ -37,12 +45,21 @@ def to_html(
     return html.page(
         f"{load_board(dataset, published).title}: certified ℓ2 robustness",
         [
+            *(field_section(found) for found in field_tables([line for line in lines if line.source == "records"])),
             *(section(group, name, len(drawn[name])) for name, group in zip(drawn, groups, strict=True)),
+            *(field_section(found) for found in field_tables([line for line in lines if line.source != "records"])),
             f"<ul>\n{items}\n</ul>",
             f'<script type="application/json" id="plots">{data}</script>',
             f"<script>\n{script}</script>",
         ],
     )
+
+
+def field_section(found: FieldTable) -> str:
+    """A table of the field, and where its lines are from."""
+    sources = "".join(f"<li>{escape(source)}</li>" for source in found.sources)
+    content = html.heading(found.title, 2) + html.table(found.headings, found.lines, found.names)
+    return f"<section>{content}<details><summary>sources</summary><ul>{sources}</ul></details></section>"
 
 
 def section(group: Block, name: str, total: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,13 +12,17 @@ from rich.table import Table
 from rich.text import Text
 
 from leaderboards.estimates import bounds_of
+from leaderboards.field import FieldLine
 from leaderboards.render.cells import blocks, certificates, legend, notes, number, percent, references, yes_no
 from leaderboards.render.cells import bounds as interval_text
+from leaderboards.render.field import NAMES, field_tables
 from leaderboards.render.labels import deployment
 from suite.protocols.protocol import Column, columns
 from suite.statistics.bounds import largest_radius
 from suite.statistics.intervals import proportion_interval
 from suite.store.result import Result
+
+EXTRA_DATA = NAMES.index("extra data")  # the one column whose text may be long
 
 
 def result_table(result: Result) -> Table:
@@ -69,6 +73,20 @@ def metric_text(result: Result, column: Column) -> str:
     ends = bounds_of([result], column)
     unit = " %" if column.unit == "share" else ""
     return f"{number(value, column)}{unit}" + (f"  ({interval_text(ends, column).replace('–', ' – ')})" if ends else "")
+
+
+def field_blocks(lines: Sequence[FieldLine]) -> Iterator[Table | Text]:
+    """The field's tables, each with where its lines are from."""
+    for found in field_tables(lines):
+        yield Text(found.title, style="bold")
+        table = Table(box=None, padding=(0, 1, 0, 0))
+        for place, heading in enumerate(found.headings):
+            table.add_column(heading, no_wrap=place != EXTRA_DATA, justify="left" if place < found.names else "right")
+        for cells in found.lines:
+            table.add_row(*(Text.assemble(text, (f" {small}" if small else "", "dim")) for text, small in cells))
+        yield table
+        yield from (Text(source, style="dim") for source in found.sources)
+        yield Text()
 
 
 def leaderboard_tables(frame: pd.DataFrame, paper_convention: bool) -> Iterator[Table | Text]:

@@ -45,10 +45,11 @@ def leaderboard(
     """Print or export the board of a data set: runs and published rows, comparable ones in one table, best first."""
     from leaderboards import table
     from leaderboards.board import left_out, select_rows
+    from leaderboards.field import field
     from leaderboards.published import PUBLISHED
     from leaderboards.render import export
     from leaderboards.render.schema import schema
-    from leaderboards.render.terminal import leaderboard_tables
+    from leaderboards.render.terminal import field_blocks, leaderboard_tables
 
     root = (board_root or PUBLISHED) if published else None
     if format is BoardFormat.schema:
@@ -70,8 +71,12 @@ def leaderboard(
     if frame.empty:
         methods, sigmas = sorted(known["method"].unique()), sorted(known["sigma"].dropna().unique())
         raise UserError(f"no such row; methods: {', '.join(methods)}; sigma: {', '.join(map(str, sigmas))}")
+    convention: Convention = "paper" if paper_convention else "standard"
+    lines = [] if method or sigma or sort else field(dataset, runs, convention, root)
     if format is BoardFormat.table and file is None:
-        for block in leaderboard_tables(frame, paper_convention):
+        recorded = [line for line in lines if line.source == "records"]
+        typed = [line for line in lines if line.source != "records"]
+        for block in (*field_blocks(recorded), *leaderboard_tables(frame, paper_convention), *field_blocks(typed)):
             out.print(block)
     elif format is BoardFormat.table:
         raise UserError("--out takes a --format besides table: json, csv, markdown, latex or html")
@@ -81,8 +86,7 @@ def leaderboard(
         require("--format html", "app", "plotly")
         from leaderboards.render.page import to_html
 
-        convention: Convention = "paper" if paper_convention else "standard"
-        write(to_html(frame, dataset, runs, convention, root or PUBLISHED), file)
+        write(to_html(frame, dataset, runs, convention, root or PUBLISHED, lines), file)
     else:
         form = export.to_markdown if format is BoardFormat.markdown else export.to_latex
         write(form(frame, paper_convention), file)

@@ -54,6 +54,7 @@ class Result(BaseModel):
     records: dict[str, str] = Field(default={}, description="of each protocol, the name of the file of its records")
     command: str = ""
     citation: str = ""
+    url: str = Field(default="", description="of what the citation names")
     note: str = ""
     date: str = ""
     deployed: Literal["pass", "vote"] | None = None
