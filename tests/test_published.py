@@ -21,6 +21,7 @@ from leaderboards.published import PUBLISHED, entries, paper_values, published_r
 from leaderboards.published.fetch import check_figures
 from leaderboards.published.kept import KEPT
 from leaderboards.published.log import fits, read_log, rounding
+from methods import METHODS
 from suite.errors import UserError
 from suite.protocols import certify
 from suite.spec.run_spec import RunSpec
@@ -144,7 +145,7 @@ def test_a_fresh_clone_has_the_published_rows_by_comparable_group(tmp_path: Path
     sources = {
         board: Counter(row.source for row in board_results(board, tmp_path)) for board in ("cifar10", "imagenet")
     }
-    assert sources == {"cifar10": {"published": 119, "run": 12}, "imagenet": {"published": 43}}
+    assert sources == {"cifar10": {"published": 119, "run": 37}, "imagenet": {"published": 43}}
     assert board_results("cifar10", tmp_path, published=None) == []
     assert board_results("paper", tmp_path) == board_results(str(PUBLISHED / "cifar10"), tmp_path) == []
     titled = {title: group["method"].tolist() for title, group in groups(table("imagenet", tmp_path))}
@@ -156,7 +157,7 @@ def test_a_fresh_clone_has_the_published_rows_by_comparable_group(tmp_path: Path
     }  # fmt: skip
     lengths = {title: len(group) for title, group in groups(table("cifar10", tmp_path))}
     whole = [lengths[f"CIFAR-10: σ = {s}, top-1, 10000 images, n = 100000, α = 0.001"] for s in (0.12, 0.25, 0.5, 1)]
-    assert (whole, sum(lengths.values()), len(lengths)) == ([16, 28, 47, 21], 131, 11)
+    assert (whole, sum(lengths.values()), len(lengths)) == ([16, 28, 47, 21], 146, 12)
     root = first_rows(tmp_path)
     titled = {title: group["method"].tolist() for title, group in groups(table("imagenet", tmp_path, published=root))}
     assert titled["ImageNet: σ = 0.25, top-1, 500 images, every 100th, n = 100000, α = 0.001"] == ["smoothadv"]
@@ -165,8 +166,10 @@ def test_a_fresh_clone_has_the_published_rows_by_comparable_group(tmp_path: Path
 
 def test_a_fresh_clone_has_the_studys_rows(tmp_path: Path) -> None:
     """Every method of the paper at both σ, through every protocol, on 500 images with at most 10,000 draws."""
-    own = [row for row in board_results("cifar10", tmp_path) if row.source == "run"]
+    kept = [row for row in board_results("cifar10", tmp_path) if row.source == "run"]
+    own = [row for row in kept if row.arch == "resnet8"]
     assert {(row.method, row.sigma) for row in own} == {(m, s) for m in COMPARED for s in (0.1, 0.25)}
+    assert {row.method for row in kept if row.arch != "resnet8"} == {*METHODS.paths()} - {"checkpoint"}
     for row in own:
         assert (row.data, row.images, row.n, row.sampling) == ("CIFAR-10 (JPEG)", 500, 10_000, EARLIER)
         assert set(row.protocols) == {"accuracy", "certify", "lbound", "attack", "timing", "agreement", "audit"}

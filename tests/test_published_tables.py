@@ -132,7 +132,11 @@ def best(of: Line, repository: str = "") -> list[float]:
     As papers have it, of models that are certified with the noise that they were trained with.
     """
     own = [
-        entry for entry in entries(of.board).values() if entry.method == of.method and of.sigma in ("best", entry.sigma)
+        entry
+        for entry in entries(of.board).values()
+        if (entry.method, entry.trained_sigma) == (of.method, entry.sigma)
+        and of.sigma in ("best", entry.sigma)
+        and repository in entry.repository
     ]
     return [100 * max(entry.share(r) or 0.0 for entry in own) for r in of.radii]
 
