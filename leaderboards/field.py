@@ -14,6 +14,7 @@ from typing import Any
 from leaderboards.board import rows
 from leaderboards.estimates import CURVES
 from leaderboards.published import PUBLISHED
+from leaderboards.published.entry import Entry
 from leaderboards.published.tables import TableRow, published_tables
 from leaderboards.rows import Row
 from suite.boards.board import load_board
@@ -147,6 +148,6 @@ def of_table(row: TableRow) -> FieldLine:
     )
 
 
-def extra_data(row: Row) -> str:
+def extra_data(row: Row | Entry) -> str:
     """What a published row was trained on beside the data set, as its variant says."""
     return ", ".join(part for part in row.variant.split(", ") if any(word in part for word in EXTRA))

@@ -17,9 +17,10 @@ from helpers.pages import COLUMNS, DOCS, blocks, fields_of, shown, tables
 from leaderboards import board_results as board
 from leaderboards.board import rows
 from leaderboards.compare import difference, shared_images
+from leaderboards.field import extra_data
 from leaderboards.paper.report import budget
 from leaderboards.paper.statements import STATEMENTS, judge
-from leaderboards.published import PUBLISHED, published_rows
+from leaderboards.published import PUBLISHED, entries, published_rows
 from leaderboards.published.kept import KEPT, records_file
 from leaderboards.rows import Row
 from suite.boards.board import Board, load_board, numbers
@@ -165,6 +166,27 @@ def test_the_table_of_all_methods_is_that_of_the_kept_rows(tmp_path: Path) -> No
     kept = [row for row in rows("cifar10", tmp_path) if row.arch in ON_ONE_NETWORK]
     kept.sort(key=lambda row: -(row.metrics["acr"].value or 0))
     assert rows_of(FINDINGS, "broken") == [line_of(row) for row in kept]
+
+
+def test_methods_that_train_for_the_vote_stand_beside_the_published_logs(tmp_path: Path) -> None:
+    logs = [entry for entry in entries("cifar10").values() if entry.sigma == 0.25 and entry.arch == "resnet110"]
+    own = {
+        row.method: row.metrics["acr"].value
+        for row in rows("cifar10", tmp_path)
+        if row.arch in ON_ONE_NETWORK and row.deployed == "vote"
+    }
+    lines = rows_of(FINDINGS, "trained by")
+    for line in lines:
+        method = line["trained by"].strip("`")
+        best = max(log.acr for log in logs if log.method == method and log.images == 10_000 and not extra_data(log))
+        assert (line["published"], line["here"]) == (f"{best:.3f}", f"{own[method]:.3f}")
+    published = [line["published"] for line in lines]
+    assert published == sorted(published, reverse=True)
+    here = [line["trained by"] for line in sorted(lines, key=lambda line: line["here"], reverse=True)]
+    assert [name for name in here if name != "`macer`"] == [
+        line["trained by"] for line in lines if line["trained by"] != "`macer`"
+    ]
+    assert here[-1] == "`macer`"
 
 
 def averaging_line(result: Result) -> dict[str, str]:
