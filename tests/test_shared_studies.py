@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 from helpers.postgres import server
 from helpers.processes import Command, Moment
-from helpers.studying import COMMAND, GIVEN
-from optuna.trial import TrialState
+from helpers.studying import COMMAND, GIVEN, search
+from optuna.trial import Trial, TrialState
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from suite import data as datasets
 from suite.data.validation import validation
@@ -22,6 +27,9 @@ from suite.tuning import trials as tuning
 from suite.tuning.definition import definition_of
 from suite.tuning.results import open_study
 from suite.tuning.storage import Storage
+
+
+EVERY = int(os.environ.get("EVERY", "3"))
 
 
 @pytest.fixture(params=["sqlite", "journal", pytest.param("postgresql", marks=pytest.mark.postgres)])
@@ -38,6 +46,65 @@ def wait_for(reached: Callable[[], bool]) -> None:
     while not reached():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def take_part(runs: Path, *, at: int = 0, interrupt: bool = False) -> tuple[int, int]:
+    """Go through a grid of three trials that cost nothing in a process of its own: its exit code, and its steps.
+
+    Before its step `at` in the database the process is killed, or interrupted as by Ctrl-C.
+    """
+    read, write = os.pipe()
+    if child := os.fork():
+        os.close(write)
+        with open(read) as counted:
+            steps = int(counted.read() or 0)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), steps
+    number, code = 0, 1
+
+    def step(*_: object, **__: object) -> None:
+        nonlocal number
+        number += 1
+        if number == at and interrupt:
+            raise KeyboardInterrupt
+        if number == at:
+            os._exit(9)
+
+    def attempt(work: tuning.Work, trial: Trial) -> bool:
+        work.study.tell(trial, [trial.params["sigma"]])
+        return True
+
+    try:
+        for what in ("before_cursor_execute", "commit"):
+            event.listen(Engine, what, step)
+        tuning.attempt = attempt
+        search(GIVEN | {"sampler": "grid", "search": ["sigma=0.1,0.2,0.3"]}, 3, runs)
+        code = 0
+    except KeyboardInterrupt:
+        code = 130
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os.write(write, str(number).encode())
+        os._exit(code)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork")
+def test_a_grid_is_gone_through_once_whenever_its_processes_are_killed_and_interrupted(tmp_path: Path) -> None:
+    """One is killed before each third step in turn, the next one is interrupted at a step drawn at random."""
+    code, steps = take_part(tmp_path / "whole")
+    assert code == 0
+    draw = Random(0)
+    for at in range(1, steps + 1, EVERY):
+        runs = tmp_path / str(at)
+        later = draw.randint(1, steps)
+        assert take_part(runs, at=at) == (9, 0)
+        assert take_part(runs, at=later, interrupt=True)[0] in (0, 130), f"killed at {at}, interrupted at {later}"
+        assert take_part(runs)[0] == 0, f"killed at {at}, interrupted at {later}"
+        trials = open_study("s", f"sqlite:///{runs}/studies.db").trials
+        ended = [trial.params["sigma"] for trial in trials if trial.state == TrialState.COMPLETE]
+        assert sorted(ended) == [0.1, 0.2, 0.3], f"killed at {at}, interrupted at {later}"
+        assert all(trial.state.is_finished() for trial in trials), f"killed at {at}, interrupted at {later}"
 
 
 @pytest.mark.slow

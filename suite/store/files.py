@@ -31,7 +31,7 @@ def sweep(folder: Path) -> None:
     """Remove what processes of this machine that were killed have left in a folder of theirs."""
     for left in folder.glob(f".*@{glob.escape(_host())}-*.part*"):
         process = left.name[1:].partition("@")[0]
-        if LEFTOVER.fullmatch(left.name) and not _is_alive(int(process)):
+        if LEFTOVER.fullmatch(left.name) and not is_alive(int(process)):
             discard(left)
 
 
@@ -47,7 +47,8 @@ def _host() -> str:
     return socket.gethostname()[:32]
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether this machine has a process of that number."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

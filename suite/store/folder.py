@@ -41,6 +41,8 @@ class Folder(Generic[S]):
         for left in self.path.glob(".*"):
             if LEFTOVER.fullmatch(left.name):  # of a process that was killed: this one holds the folder
                 left.unlink(missing_ok=True)
+        if self.checkpoint.exists():
+            self.unfinished.unlink(missing_ok=True)
         known = (self.path / "spec.json").exists()
         if known:
             self.check(self.read_spec())
