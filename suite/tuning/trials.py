@@ -51,6 +51,7 @@ POLL = 0.5  # seconds between looks at trials that other processes still have to
 HURRY = 3.0  # seconds that a process which is interrupted waits for MLflow
 ENOUGH = 3  # trials in a row that fail end the process
 LOST = "lost"  # attribute of a trial that is to be tried again: the attributes of the one that does
+DOUBLE = "double"  # attribute of one that was in the queue twice
 
 
 @dataclass(frozen=True)
@@ -207,13 +208,15 @@ def mend_queue(work: Work) -> None:
     (A server may still have put it there for a process that died, after this one looked.)
     """
     study, known = work.study, work.study.get_trials(deepcopy=False)
-    tried = {entry(trial) for trial in known if trial.state != TrialState.WAITING}
-    tried |= {str(trial.number) for trial in known if trial.state in FINISHED}
+    tried = {entry(each) for each in known if each.state != TrialState.WAITING and DOUBLE not in each.user_attrs}
+    tried |= {str(each.number) for each in known if each.state in FINISHED}
     for trial in known:
-        if trial.state == TrialState.WAITING and entry(trial) in tried:
-            work.storage.optuna.set_trial_user_attr(trial._trial_id, "error", "it was in the queue twice")
+        double = DOUBLE in trial.user_attrs
+        if trial.state == TrialState.WAITING and (double or entry(trial) in tried):
+            work.storage.optuna.set_trial_user_attr(trial._trial_id, DOUBLE, True)
             work.storage.optuna.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-        tried.add(entry(trial))
+        elif not double:
+            tried.add(entry(trial))
     for trial in known:
         values = trial.params if trial.params.keys() == work.space.keys() else trial.system_attrs.get("fixed_params")
         if trial.state == TrialState.FAIL and LOST in trial.user_attrs and values and str(trial.number) not in tried:
