@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import time
@@ -17,13 +18,14 @@ from helpers.postgres import server
 from helpers.processes import Command, Moment
 from helpers.studying import COMMAND, GIVEN, search
 from optuna.trial import Trial, TrialState
-from sqlalchemy import event
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import Engine
 
 from suite import data as datasets
 from suite.data.validation import validation
 from suite.errors import UserError
 from suite.pipeline import Machine
+from suite.store.locks import DEAD
 from suite.tuning import trials as tuning
 from suite.tuning.definition import begin, definition_of
 from suite.tuning.results import open_study
@@ -150,6 +152,41 @@ def test_what_a_server_still_did_for_a_dead_process_is_not_done_twice(storage: s
     assert states()[7:] == ["FAIL"]
     tuning.lose(work, study.trials[2], {}, again=True)
     assert states() == ["FAIL", "FAIL", "COMPLETE", "COMPLETE", "FAIL", "COMPLETE", "FAIL", "FAIL"]
+
+
+@pytest.mark.parametrize("name", ["sqlite:///{}/s.db", "{}/s.journal"], ids=["sqlite", "journal"])
+def test_a_trial_of_another_machine_is_left_to_it_while_it_is_alive(name: str, tmp_path: Path) -> None:
+    """Whose lock does not exclude this one, as on some network file systems; it is alive while it touches its file."""
+    work = begun(name.format(tmp_path), tmp_path)
+    taken = tuning.take_trial(work, 1)
+    assert taken
+    [held] = tmp_path.glob(".s.*.locks/*.held")
+    content = held.read_text()
+    taken[1]()
+    held.write_text(json.dumps(json.loads(content) | {"host": "another"}))
+    tuning.reap(work)
+    assert work.study.trials[0].state == TrialState.RUNNING
+    os.utime(held, (time.time() - 2 * DEAD,) * 2)
+    tuning.reap(work)
+    assert work.study.trials[0].state == TrialState.FAIL
+
+
+@pytest.mark.postgres
+def test_a_servers_own_locks_are_used_where_studies_are_on_one(tmp_path: Path) -> None:
+    """So they exclude all machines that reach it, whatever their file systems do; the server gives up a dead one's."""
+    with server() as url:
+        work = begun(url, tmp_path)
+        taken = tuning.take_trial(work, 1)
+        assert taken
+        assert not list(tmp_path.iterdir())
+        engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+        with engine.connect() as database:
+            number = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted")
+            assert database.execute(number).scalar() == 1
+            database.execute(text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"))
+        engine.dispose()
+        tuning.reap(work)
+        assert work.study.trials[0].state == TrialState.FAIL
 
 
 def test_a_study_half_begun_is_begun_and_another_one_is_left_alone(storage: str, tmp_path: Path) -> None:

@@ -17,11 +17,12 @@ from leaderboards.published import OF_A_VOTE, PUBLISHED, Entry, digest_of, log_o
 from leaderboards.published.log import WEAK, check_labels, check_level, evidence, read_log
 from suite.boards.board import boards, load_board
 from suite.errors import UserError, unknown
+from suite.leftovers import sweep
 from suite.ranges import Draws, Name, Scale
 from suite.ranges import check as check_range
 from suite.statistics.bounds import smallest_n
 from suite.statistics.intervals import FEWEST
-from suite.store.files import sweep, write_atomically
+from suite.store.files import write_atomically
 
 NAMED = re.compile(
     r"(?P<arch>[a-z]+[0-9]*)(_(?P<variant>.+))?_noise_(?P<trained_sigma>[0-9.]+)_sigma_(?P<sigma>[0-9.]+)"

@@ -21,8 +21,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from suite.errors import UserError
+from suite.leftovers import is_alive, sweep
 from suite.progress import logger
-from suite.store.files import is_alive, sweep, write_json
+from suite.store.files import write_json
 
 BEAT = 20.0  # seconds between two touches of a holder's file
 DEAD = 120.0  # seconds without one after which a holder on another machine is taken for dead

@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from suite.errors import UserError, require
-from suite.store.files import beside, discard, sweep
+from suite.leftovers import beside, discard, sweep
 from suite.store.locks import Busy, hold
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -161,7 +161,7 @@ def lock_name(work: Work, number: int) -> str:
 
 
 def reap(work: Work) -> None:
-    """Mark trials failed whose process died. One that had all its values is tried once more; one that had not, again."""
+    """Mark trials failed whose process died. One that had all its values is tried once more, another one again."""
     for trial in work.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         release = work.storage.take(lock_name(work, trial.number), wait=False)
         if release is None:
