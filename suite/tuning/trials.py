@@ -50,6 +50,7 @@ LOOK_DRAWS, LOOK_IMAGES = 200, 100  # of the certificates made then
 POLL = 0.5  # seconds between looks at trials that other processes still have to finish
 HURRY = 3.0  # seconds that a process which is interrupted waits for MLflow
 ENOUGH = 3  # trials in a row that fail end the process
+BEGUN = "begun"  # attribute of a trial that a process is at work on: if it dies, that counts
 LOST = "lost"  # attribute of a trial that is to be tried again: the attributes of the one that does
 DOUBLE = "double"  # attribute of one that was in the queue twice
 
@@ -149,6 +150,7 @@ def take_trial(work: Work, trials: int) -> tuple[Trial, Callable[[], None]] | No
                 release = work.storage.take(lock_name(work, trial.number), wait=True)
                 assert release
                 if sampler != "grid" or entry(study.get_trials(deepcopy=False)[trial.number]):
+                    trial.set_user_attr(BEGUN, True)
                     return trial, release
                 study.tell(trial, state=TrialState.FAIL)  # a dead process's server had taken the last one meanwhile
                 release()
@@ -161,15 +163,15 @@ def lock_name(work: Work, number: int) -> str:
 
 
 def reap(work: Work) -> None:
-    """Mark trials failed whose process died. One that had all its values is tried once more, another one again."""
+    """Mark trials failed whose process died. One that was begun is tried once more; one that was not, again."""
     for trial in work.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         release = work.storage.take(lock_name(work, trial.number), wait=False)
         if release is None:
             continue
         known = work.study.get_trials(deepcopy=False)[trial.number]  # it may have ended before the lock was taken
         if known.state == TrialState.RUNNING:
-            begun, told = known.params.keys() == work.space.keys(), known.user_attrs
-            again = not begun or LOST in told or "retry_of" not in told
+            begun = BEGUN in known.user_attrs
+            again = not begun or LOST in known.user_attrs or "retry_of" not in known.user_attrs
             lose(work, known, retry={"retry_of": trial.number} if begun else retry_of(known), again=again)
             work.log.lose_trial(trial.number)
             said = "it is tried again" if again else "for the second time; it is left"
