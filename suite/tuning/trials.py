@@ -8,6 +8,7 @@ on the study's seed, on k and on the trials before it, not on the process.
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 import traceback
@@ -102,7 +103,8 @@ def carry_on(work: Work, trials: int) -> None:
         try:
             failed = 0 if attempt(work, trial) else failed + 1
         except BaseException as error:
-            traceback.clear_frames(error.__traceback__)  # they may hold a connection in the midst of a transaction
+            traceback.clear_frames(error.__traceback__)  # they may hold a connection in the midst of a transaction,
+            gc.collect()  # which ends with it: else the storage is locked
             give_back(work, trial, str(error) or type(error).__name__)
             raise
         finally:
