@@ -2,8 +2,7 @@
 
 Every command that writes is killed at random steps and times by SIGKILL, SIGTERM and SIGINT, with MLflow on.
 SUITE_CHAOS_KILLS is the number of kills (30), SUITE_CHAOS_SEED the seed (a new one each time, which is printed), and
-SUITE_CHAOS_COMMANDS which commands. `tune` has to be named there: a kill can still leave one of its trials in the queue
-that has been done, and the next `tune` does it again.
+SUITE_CHAOS_COMMANDS which commands (all).
 """
 
 from __future__ import annotations
@@ -96,7 +95,7 @@ class Stores:
         }[name]
 
 
-COMMANDS = os.environ.get("SUITE_CHAOS_COMMANDS", "run,experiment,import,publish,sync").split(",")
+COMMANDS = os.environ.get("SUITE_CHAOS_COMMANDS", "run,experiment,tune,import,publish,sync").split(",")
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from PIL import Image
 import suite.data.cache
 from suite.data import load
 from suite.data.cache import cache_folder
+from suite.leftovers import beside
 
 
 @pytest.fixture
@@ -189,6 +190,19 @@ def test_a_full_disk_costs_time_alone(tmp_path, cache, monkeypatch, when):
     settle()
     assert len(load("cifar10", tmp_path).test) == 2
     assert entries(cache) == []
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path, cache):
+    write_cifar_parquet(tmp_path / "cifar10")
+    settle()
+    load("cifar10", tmp_path)
+    [entry] = cache.glob("*.safetensors")
+    dead, alive = (beside(entry, entry.name).name.replace(f".{os.getpid()}@", f".{n}@") for n in (2**22 + 1, 1))
+    for name in (dead, alive):
+        (cache / name).touch()
+    entry.unlink()
+    load("cifar10", tmp_path)
+    assert entries(cache) == sorted([entry.name, alive])
 
 
 def test_the_same_files_by_another_path_and_from_another_place(tmp_path, cache, decoded, monkeypatch):

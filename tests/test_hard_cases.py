@@ -114,3 +114,20 @@ def test_a_number_that_no_run_can_have_is_refused_before_any_work(
     [line] = [line for line in lines.splitlines() if not line.startswith("loading")]
     assert (ended, out, said in line.partition(":")[2]) == (2, "", True), lines
     assert not Path("runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", [("run",), ("tune", "--search", "sigma=0.1,0.2", "--trials", "1")], ids=["run", "tune"]
+)
+def test_a_password_is_neither_printed_nor_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql+psycopg://u:secretpw@127.0.0.1:9/db")
+    more = ("--method", "baseline", "--set", "epochs=0.1", "--runs", tmp_path, "--format", "json", "--verbose")
+    code, out, err = call(*words, *more, *(word for word in QUICK if word != "--no-track"))
+    assert code == 0, err
+    assert "u:***@127.0.0.1:9/db" in err
+    assert "secretpw" not in out + err
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and b"secretpw" in file.read_bytes()]

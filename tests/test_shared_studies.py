@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
+from typing import Any
 
+import optuna
 import pytest
 from helpers.postgres import server
 from helpers.processes import Command, Moment
-from helpers.studying import COMMAND, GIVEN
-from optuna.trial import TrialState
+from helpers.studying import COMMAND, GIVEN, search
+from optuna.trial import Trial, TrialState
+from sqlalchemy import create_engine, event, text
+from sqlalchemy.engine import Engine
 
 from suite import data as datasets
 from suite.data.validation import validation
 from suite.errors import UserError
 from suite.pipeline import Machine
+from suite.store.locks import DEAD
 from suite.tuning import trials as tuning
-from suite.tuning.definition import definition_of
+from suite.tuning.definition import begin, definition_of
 from suite.tuning.results import open_study
 from suite.tuning.storage import Storage
+
+EVERY = int(os.environ.get("SUITE_KILL_EVERY", "41"))  # steps
 
 
 @pytest.fixture(params=["sqlite", "journal", pytest.param("postgresql", marks=pytest.mark.postgres)])
@@ -38,6 +48,159 @@ def wait_for(reached: Callable[[], bool]) -> None:
     while not reached():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def take_part(runs: Path, *, at: int = 0, interrupt: bool = False) -> tuple[int, int]:
+    """Go through a grid of three trials that cost nothing in a process of its own: its exit code, and its steps.
+
+    Before its step `at` in the database the process is killed, or interrupted as by Ctrl-C.
+    """
+    read, write = os.pipe()
+    if child := os.fork():
+        os.close(write)
+        with open(read) as counted:
+            steps = int(counted.read() or 0)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), steps
+    number, code = 0, 1
+
+    def step(*_: object, **__: object) -> None:
+        nonlocal number
+        number += 1
+        if number == at and interrupt:
+            raise KeyboardInterrupt
+        if number == at:
+            os._exit(9)
+
+    def attempt(work: tuning.Work, trial: Trial) -> bool:
+        work.study.tell(trial, [trial.params["sigma"]])
+        return True
+
+    try:
+        for what in ("before_cursor_execute", "commit"):
+            event.listen(Engine, what, step)
+        tuning.attempt = attempt
+        search(GIVEN | {"sampler": "grid", "search": ["sigma=0.1,0.2,0.3"]}, 3, runs)
+        code = 0
+    except KeyboardInterrupt:
+        code = 130
+    finally:
+        os.write(write, str(number).encode())
+        os._exit(code)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork")
+def test_a_grid_is_gone_through_once_whenever_its_processes_are_killed_and_interrupted(tmp_path: Path) -> None:
+    """One process is killed before a step, another interrupted before a step that is drawn, a third one ends."""
+    code, steps = take_part(tmp_path / "whole")
+    assert code == 0
+    draw = Random(0)
+    for at in range(1, steps + 1, EVERY):
+        runs, later = tmp_path / str(at), draw.randint(1, steps)
+        about = f"killed at {at}, interrupted at {later}"
+        assert take_part(runs, at=at) == (9, 0), about
+        assert take_part(runs, at=later, interrupt=True)[0] in (0, 130), about
+        assert take_part(runs)[0] == 0, about
+        trials = open_study("s", f"sqlite:///{runs}/studies.db").trials
+        ended = [trial.params["sigma"] for trial in trials if trial.state == TrialState.COMPLETE]
+        assert sorted(ended) == [0.1, 0.2, 0.3], about
+        assert all(trial.state.is_finished() for trial in trials), about
+        assert not [path for path in runs.rglob("*") if path.suffix == ".held" or ".part" in path.name], about
+
+
+def begun(storage: str, runs: Path, **given: Any) -> tuning.Work:
+    """What a process needs that takes part in the study "s"."""
+    where = Storage(storage)
+    study = begin({**GIVEN, **given}, "s", where)
+    definition = definition_of(study)
+    return tuning.Work(
+        study, definition, where, Machine(runs=runs), tuning.StudyLog(runs, study, where, on=False),
+        validation(datasets.load("digits"), 0.1), definition.build_objectives(), definition.build_space(),
+    )  # fmt: skip
+
+
+def test_what_a_server_still_did_for_a_dead_process_is_not_done_twice(storage: str, tmp_path: Path) -> None:
+    """The trial ended after all; its values were put into the queue by two; another process took the last of a grid."""
+    work = begun(storage, tmp_path, sampler="grid", search=["sigma=0.1,0.2,0.3"])
+    study = work.study
+
+    def states() -> list[str]:
+        return [trial.state.name for trial in study.trials]
+
+    for _ in range(2):
+        taken = tuning.take_trial(work, 3)
+        assert taken
+        taken[1]()
+        tuning.reap(work)
+    assert states() == ["FAIL", "FAIL", "WAITING", "WAITING"]
+    [first, second] = [trial.system_attrs["fixed_params"] for trial in study.trials[:2]]
+    study.enqueue_trial(first, user_attrs={"again": 0})
+    tuning.mend_queue(work)
+    assert states() == ["FAIL", "FAIL", "WAITING", "WAITING", "FAIL", "WAITING"]
+    assert [trial.user_attrs.get("again") for trial in study.trials] == [None, None, None, 0, 0, 1]
+    study.enqueue_trial(study.trials[2].system_attrs["fixed_params"])
+    tuning.mend_queue(work)
+    assert states()[6] == "FAIL"
+    for number in (2, 3, 5):
+        taken = tuning.take_trial(work, 3)
+        assert taken
+        assert taken[0].number == number
+        study.tell(taken[0], [0.5])
+        taken[1]()
+    study.enqueue_trial(second, user_attrs={"again": 5})
+    assert tuning.take_trial(work, 4) is None
+    assert states()[7:] == ["FAIL"]
+    tuning.lose(work, study.trials[2], {}, again=True)
+    assert states() == ["FAIL", "FAIL", "COMPLETE", "COMPLETE", "FAIL", "COMPLETE", "FAIL", "FAIL"]
+
+
+@pytest.mark.parametrize("name", ["sqlite:///{}/s.db", "{}/s.journal"], ids=["sqlite", "journal"])
+def test_a_trial_of_another_machine_is_left_to_it_while_it_is_alive(name: str, tmp_path: Path) -> None:
+    """Whose lock does not exclude this one, as on some network file systems; it is alive while it touches its file."""
+    work = begun(name.format(tmp_path), tmp_path)
+    taken = tuning.take_trial(work, 1)
+    assert taken
+    [held] = tmp_path.glob(".s.*.locks/*.held")
+    content = held.read_text()
+    taken[1]()
+    held.write_text(json.dumps(json.loads(content) | {"host": "another"}))
+    tuning.reap(work)
+    assert work.study.trials[0].state == TrialState.RUNNING
+    os.utime(held, (time.time() - 2 * DEAD,) * 2)
+    tuning.reap(work)
+    assert work.study.trials[0].state == TrialState.FAIL
+
+
+@pytest.mark.postgres
+def test_a_servers_own_locks_are_used_where_studies_are_on_one(tmp_path: Path) -> None:
+    """So they exclude all machines that reach it, whatever their file systems do; the server gives up a dead one's."""
+    with server() as url:
+        work = begun(url, tmp_path)
+        taken = tuning.take_trial(work, 1)
+        assert taken
+        assert not list(tmp_path.iterdir())
+        engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+        with engine.connect() as database:
+            number = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted")
+            assert database.execute(number).scalar() == 1
+            database.execute(text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"))
+        engine.dispose()
+        tuning.reap(work)
+        assert work.study.trials[0].state == TrialState.FAIL
+
+
+def test_a_study_half_begun_is_begun_and_another_one_is_left_alone(storage: str, tmp_path: Path) -> None:
+    half = optuna.create_study(storage=Storage(storage).optuna, study_name="s", direction="maximize")
+    half.enqueue_trial({"sigma": 0.2})
+    work = begun(storage, tmp_path, sampler="grid", search=["sigma=0.1,0.2,0.3"])
+    waiting = [trial.system_attrs["fixed_params"]["sigma"] for trial in work.study.trials]
+    assert (waiting[0], sorted(waiting)) == (0.2, [0.1, 0.2, 0.3])
+    optuna.create_study(storage=work.storage.optuna, study_name="other", direction="maximize").ask()
+    with pytest.raises(UserError, match=r"'other' in .* was not begun by 'suite tune'"):
+        begin(GIVEN, "other", work.storage)
+    optuna.create_study(storage=work.storage.optuna, study_name="reverse", direction="minimize")
+    with pytest.raises(UserError, match=r"'reverse' in .* has other directions"):
+        begin(GIVEN, "reverse", work.storage)
 
 
 @pytest.mark.slow
@@ -77,13 +240,8 @@ def test_one_of_two_processes_is_killed_in_the_middle_of_a_trial(storage: str, t
 @pytest.mark.slow
 def test_a_trial_whose_process_dies_twice_is_left(tmp_path: Path, storage: str) -> None:
     """The deaths: its lock given up while the trial is running."""
-    where = Storage(storage)
-    study = tuning.begin(GIVEN, "s", where)
-    definition = definition_of(study)
-    work = tuning.Work(
-        study, definition, where, Machine(runs=tmp_path), tuning.StudyLog(tmp_path, study, where, on=False),
-        validation(datasets.load("digits"), 0.1), definition.build_objectives(), definition.build_space(),
-    )  # fmt: skip
+    work = begun(storage, tmp_path)
+    study = work.study
     params = []
     for _ in range(3):
         taken = tuning.take_trial(work, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +306,23 @@ def test_an_interrupted_trial_waits_to_be_tried_again(tmp_path: Path, monkeypatc
     study = search(GIVEN, 1, tmp_path)
     assert [trial.state for trial in study.trials] == [TrialState.FAIL] * 3 + [TrialState.COMPLETE]
     assert study.trials[3].params == study.trials[0].params
+
+
+def test_an_interrupt_in_the_midst_of_a_transaction_does_not_lock_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection lives as long as the frame that the exception came from."""
+
+    def interrupt(work: tuning.Work, trial: Trial) -> bool:
+        connection = sqlite3.connect(tmp_path / "studies.db", isolation_level=None)
+        connection.execute("BEGIN IMMEDIATE")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tuning, "attempt", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        search(GIVEN, 1, tmp_path)
+    [trial] = open_study("s", f"sqlite:///{tmp_path}/studies.db").trials
+    assert (trial.state, trial.user_attrs["lost"]) == (TrialState.FAIL, {})
 
 
 # what came out

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from leaderboards.cache import read_result, read_results
 from suite.errors import UserError
-from suite.store.files import replace_folder, sweep
+from suite.leftovers import sweep
+from suite.store.files import replace_folder
 from suite.store.result import Result
 
 KEPT = "runs"  # beneath the published rows

@@ -19,11 +19,12 @@ from leaderboards.published.log import WEAK, Log, check_labels, check_level, evi
 from leaderboards.published.names import row_names, said_of
 from suite.boards.board import Board, boards, load_board
 from suite.errors import UserError, unknown
+from suite.leftovers import sweep
 from suite.ranges import Draws, Name, Scale
 from suite.ranges import check as check_range
 from suite.statistics.bounds import smallest_n
 from suite.statistics.intervals import FEWEST
-from suite.store.files import sweep, write_atomically
+from suite.store.files import write_atomically
 
 USUAL = {"n0": 100, "n": 100_000, "alpha": 0.001}  # of votes
 SEVERITY = 10_000  # images of each severity in a set of corruptions, one severity after the other

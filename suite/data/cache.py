@@ -21,6 +21,8 @@ from typing import Any
 
 from torch import Tensor
 
+from suite.leftovers import beside, sweep
+
 VERSION = "1"  # of what is kept: raise it where the same files give other pixels, labels or facts
 SETTLED = 0.05  # seconds that a file must be older than: within a tick of the clock a change leaves no trace
 
@@ -113,19 +115,20 @@ def _write(file: Path, kept: Kept) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    new = beside(file, file.name)
     about = {"facts": json.dumps(kept.facts), "checksum": str(kept.checksum())}
     size = sum(tensor.nbytes for tensor in kept.tensors.values())
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(file.parent).free > 2 * size:
-            save_file({name: tensor.contiguous() for name, tensor in kept.tensors.items()}, beside, about)
-            beside.replace(file)
+            sweep(file.parent)
+            save_file({name: tensor.contiguous() for name, tensor in kept.tensors.items()}, new, about)
+            new.replace(file)
     except (OSError, SafetensorError):
         pass
     finally:
         with suppress(OSError):
-            beside.unlink(missing_ok=True)
+            new.unlink(missing_ok=True)
 
 
 def _forget(file: Path, own: str) -> None:

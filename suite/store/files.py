@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import glob
 import json
 import os
-import re
-import shutil
-import socket
 import stat
 import threading
 from collections.abc import Mapping
@@ -17,44 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import UserError
-
-# what a kill leaves of a removal or a replacement: .PID@HOST-NAME.part, and as earlier versions called it
-LEFTOVER = re.compile(r"\.(removed-.+-\d+|\d+(@.+)?-.+\.part(\.old)?)")
-
-
-def beside(path: Path, name: str | int) -> Path:
-    """Where this process keeps what is to take the place of `path`, or is being removed; `sweep` knows the name."""
-    return path.parent / f".{os.getpid()}@{_host()}-{name}.part"
-
-
-def sweep(folder: Path) -> None:
-    """Remove what processes of this machine that were killed have left in a folder of theirs."""
-    for left in folder.glob(f".*@{glob.escape(_host())}-*.part*"):
-        process = left.name[1:].partition("@")[0]
-        if LEFTOVER.fullmatch(left.name) and not _is_alive(int(process)):
-            discard(left)
-
-
-def discard(path: Path) -> None:
-    """Delete a file or a folder, if it is there."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _host() -> str:
-    return socket.gethostname()[:32]
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # it is somebody else's
-    return True
+from suite.leftovers import beside, discard
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -13,12 +13,13 @@ import pandas as pd
 from torch import nn
 
 from suite.errors import UserError
+from suite.leftovers import LEFTOVER
 from suite.networks.weights import load_into
 from suite.spec.identity import records_content
 from suite.spec.model_spec import ModelSpec
 from suite.spec.run_spec import SCHEMA, RunSpec
 from suite.spec.sections import PROTOCOLS
-from suite.store.files import LEFTOVER, read_json, write_atomically, write_json
+from suite.store.files import read_json, write_atomically, write_json
 from suite.store.locks import hold, lock_of
 from suite.store.records import RecordFile, read_records
 from suite.store.result import Result
@@ -41,6 +42,8 @@ class Folder(Generic[S]):
         for left in self.path.glob(".*"):
             if LEFTOVER.fullmatch(left.name):  # of a process that was killed: this one holds the folder
                 left.unlink(missing_ok=True)
+        if self.checkpoint.exists():
+            self.unfinished.unlink(missing_ok=True)
         known = (self.path / "spec.json").exists()
         if known:
             self.check(self.read_spec())

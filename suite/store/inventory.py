@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from suite.errors import UserError
+from suite.leftovers import LEFTOVER, beside
 from suite.spec.model_spec import ModelSpec
 from suite.spec.sections import Frozen
-from suite.store.files import LEFTOVER, beside, read_json
+from suite.store.files import read_json
 from suite.store.locks import hold, is_free, lock_of
 from suite.store.read import read_spec, run_folders
 

@@ -21,8 +21,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from suite.errors import UserError
+from suite.leftovers import is_alive, sweep
 from suite.progress import logger
-from suite.store.files import sweep, write_json
+from suite.store.files import write_json
 
 BEAT = 20.0  # seconds between two touches of a holder's file
 DEAD = 120.0  # seconds without one after which a holder on another machine is taken for dead
@@ -58,10 +59,10 @@ def holder_of(file: Path) -> Holder | None:
 
 
 @contextmanager
-def hold(file: Path, *, wait: bool = True, what: str = "") -> Iterator[None]:
+def hold(file: Path, *, wait: bool = True, what: str = "", quiet: bool = False) -> Iterator[None]:
     """Hold a lock against other processes and threads; where another one does, wait for it, and say so in a line.
 
-    Raises Busy where that is not to be waited for.
+    `quiet` ones, which are held for a moment, do not say it. Raises Busy where that is not to be waited for.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     lock, held = FileLock(file, thread_local=False), file.with_suffix(".held")
@@ -72,7 +73,7 @@ def hold(file: Path, *, wait: bool = True, what: str = "") -> Iterator[None]:
         by = holder_of(file)
         if not wait:
             raise Busy(f"{by or 'another process'} is at work on {what or file}")
-        if not said:
+        if not said and not quiet:
             logger.info(f"another process is at work on {what or file} ({by or 'unknown'}); waiting for it")
         said = True
 
@@ -86,6 +87,7 @@ def hold(file: Path, *, wait: bool = True, what: str = "") -> Iterator[None]:
             is_busy()
             time.sleep(POLL)
         sweep(file.parent)
+        _forget_the_dead(file.parent)
         own = Holder(socket.gethostname(), os.getpid(), datetime.now(UTC).isoformat(" ", "seconds"))
         write_json(held, asdict(own))
         ended = threading.Event()
@@ -119,6 +121,16 @@ def is_held_elsewhere(file: Path) -> bool:
         os.utime(file)
         return file.stat().st_mtime - file.with_suffix(".held").stat().st_mtime < DEAD
     return False
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Remove the names of killed processes of this machine from locks that nobody may ask for again."""
+    for held in folder.glob("*.held"):
+        lock = held.with_suffix(".lock")
+        holder = holder_of(lock)
+        if holder and holder.host == socket.gethostname() and not is_alive(holder.pid):
+            with suppress(Timeout), FileLock(lock, blocking=False, thread_local=False):
+                held.unlink(missing_ok=True)
 
 
 def _beat(held: Path, ended: threading.Event) -> None:

@@ -146,9 +146,9 @@ def begin(given: StudyOptions, name: str | None, storage: Storage) -> optuna.Stu
     cannot be searched so, and for a study that was begun otherwise.
     """
     known = {study.study_name: study.user_attrs.get(ATTRIBUTE) for study in storage.optuna.get_all_studies()}
-    if name in known and not known[name]:
+    if name in known and not known[name] and not is_half_begun(name, storage):
         raise UserError(f"the study '{name}' in {storage.url} was not begun by 'suite tune'; choose another --study")
-    stored = parse_definition(name, known[name]) if name in known else None
+    stored = parse_definition(name, known[name]) if name and known.get(name) else None
     definition = complete(given, stored)
     name = name or definition.default_name
     if known.get(name):
@@ -158,6 +158,8 @@ def begin(given: StudyOptions, name: str | None, storage: Storage) -> optuna.Stu
     definition.trial_spec({})
     queue = definition.first_trials(space)
     study = optuna.create_study(storage=storage.optuna, study_name=name, directions=directions, load_if_exists=True)
+    if [direction.name.lower() for direction in study.directions] != directions:
+        raise UserError(f"the study '{name}' in {storage.url} has other directions; choose another --study")
     if not known.get(name):  # new, or killed before it was whole
         for values in queue:
             study.enqueue_trial(values, skip_if_exists=True)
@@ -165,6 +167,12 @@ def begin(given: StudyOptions, name: str | None, storage: Storage) -> optuna.Stu
         study.set_user_attr(ATTRIBUTE, definition.to_json())
     study.pruner = PRUNERS[definition.pruner]()
     return study
+
+
+def is_half_begun(name: str | None, storage: Storage) -> bool:
+    """Whether a study without a definition may be one whose process was killed while it began it: nothing ran in it."""
+    study = optuna.load_study(study_name=name, storage=storage.optuna)
+    return all(trial.state == optuna.trial.TrialState.WAITING for trial in study.get_trials(deepcopy=False))
 
 
 def complete(given: StudyOptions, stored: StudyDefinition | None) -> StudyDefinition:

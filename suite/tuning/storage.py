@@ -1,7 +1,8 @@
 """Where studies are kept, by URL, and the locks that the processes at work on one storage share.
 
 A process that dies, however it does, loses its locks at once: the system gives up those of a file, the server those of
-a session. So a trial is known to be abandoned by its lock being free, without heartbeats or clocks.
+a session. So a trial is known to be abandoned by its lock being free. (On a network file system which does not exclude
+other machines, the lock of a file that one of them holds is free two minutes after it died: `suite.store.locks`.)
 """
 
 from __future__ import annotations
@@ -11,11 +12,10 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import optuna
-from filelock import FileLock, Timeout
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy import create_engine, text
@@ -24,6 +24,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from suite.errors import UserError, require
+from suite.leftovers import beside, discard, sweep
+from suite.store.locks import Busy, hold
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -64,6 +66,8 @@ class Storage:
             # opening makes the tables that are not there: two processes must not do it at once
             alone = self.lock("schema") if create or self._writable() else nullcontext()
             with alone:
+                if create and self.file:
+                    sweep(self.file.parent)
                 self.optuna = self._open(url, wait=60 if create else 5)
         except ERRORS as error:
             raise self.explain(error) from error
@@ -77,9 +81,24 @@ class Storage:
             with path.open() as journal:
                 json.loads(journal.readline() or "{}")
             return storage
+        if self.file and not (self.file.exists() and self.file.stat().st_size):
+            self._make(self.file)
         engine = {"pool_pre_ping": True} if self.server else {"connect_args": {"timeout": wait}}
         where = self.server.render_as_string(hide_password=False) if self.server else url
         return RDBStorage(where, engine_kwargs=engine)
+
+    def _make(self, file: Path) -> None:
+        """Make the tables of an SQLite file: a kill between two of them would leave names that need not be unique."""
+        folder = beside(file, file.name)
+        try:
+            folder.mkdir()
+            RDBStorage(f"sqlite:///{(folder / file.name).absolute()}").engine.dispose()
+            (folder / file.name).replace(os.path.realpath(file))
+        finally:
+            discard(folder)
+
+    def _locks(self, file: Path) -> Path:
+        return file.parent / f".{file.name}.locks"
 
     def _writable(self) -> bool:
         return self.file is None or os.access(self.file.parent, os.W_OK)
@@ -93,14 +112,13 @@ class Storage:
         """Take the lock `name`: what gives it back, or None where another process has it and this one will not wait."""
         digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
         if self.file:
-            folder = self.file.parent / f".{self.file.name}.locks"
-            folder.mkdir(exist_ok=True)
-            lock = FileLock(folder / f"{digest.hex()}.lock")
+            self._locks(self.file).mkdir(exist_ok=True)
+            held = ExitStack()
             try:
-                lock.acquire(blocking=wait)
-            except Timeout:
+                held.enter_context(hold(self._locks(self.file) / f"{digest.hex()}.lock", wait=wait, quiet=True))
+            except Busy:
                 return None
-            return lock.release
+            return held.close
         session = self.sessions.connect()
         function = "pg_advisory_lock" if wait else "pg_try_advisory_lock"
         taken = session.execute(text(f"SELECT {function}(:key)"), {"key": int.from_bytes(digest, signed=True)}).scalar()

@@ -8,7 +8,10 @@ on the study's seed, on k and on the trials before it, not on the process.
 
 from __future__ import annotations
 
+import gc
+import json
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +21,7 @@ from typing import Any
 import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 from torch import nn
@@ -47,6 +51,9 @@ LOOK_DRAWS, LOOK_IMAGES = 200, 100  # of the certificates made then
 POLL = 0.5  # seconds between looks at trials that other processes still have to finish
 HURRY = 3.0  # seconds that a process which is interrupted waits for MLflow
 ENOUGH = 3  # trials in a row that fail end the process
+BEGUN = "begun"  # attribute of a trial that a process is at work on: if it dies, that counts
+LOST = "lost"  # attribute of a trial that is to be tried again: the attributes of the one that does
+DOUBLE = "double"  # attribute of one that was in the queue twice
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,8 @@ def carry_on(work: Work, trials: int) -> None:
         try:
             failed = 0 if attempt(work, trial) else failed + 1
         except BaseException as error:
+            traceback.clear_frames(error.__traceback__)  # they may hold a connection in the midst of a transaction,
+            gc.collect()  # which ends with it: else the storage is locked
             give_back(work, trial, str(error) or type(error).__name__)
             raise
         finally:
@@ -130,6 +139,7 @@ def take_trial(work: Work, trials: int) -> tuple[Trial, Callable[[], None]] | No
     while True:
         with work.storage.lock(f"{study.study_name}: next"):
             reap(work)
+            mend_queue(work)
             known = study.get_trials(deepcopy=False)
             states = Counter(trial.state for trial in known)
             finished, running = sum(states[state] for state in FINISHED), states[TrialState.RUNNING]
@@ -141,7 +151,11 @@ def take_trial(work: Work, trials: int) -> tuple[Trial, Callable[[], None]] | No
                 trial = study.ask(work.space)
                 release = work.storage.take(lock_name(work, trial.number), wait=True)
                 assert release
-                return trial, release
+                if sampler != "grid" or entry(study.get_trials(deepcopy=False)[trial.number]):
+                    trial.set_user_attr(BEGUN, True)
+                    return trial, release
+                study.tell(trial, state=TrialState.FAIL)  # a dead process's server had taken the last one meanwhile
+                release()
         time.sleep(POLL)
 
 
@@ -151,17 +165,16 @@ def lock_name(work: Work, number: int) -> str:
 
 
 def reap(work: Work) -> None:
-    """Mark trials failed whose process died, and put each in the queue again, once."""
+    """Mark trials failed whose process died. One that was begun is tried once more; one that was not, again."""
     for trial in work.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         release = work.storage.take(lock_name(work, trial.number), wait=False)
         if release is None:
             continue
         known = work.study.get_trials(deepcopy=False)[trial.number]  # it may have ended before the lock was taken
         if known.state == TrialState.RUNNING:
-            again = "retry_of" not in known.user_attrs
-            if again:
-                queue_again(work, known, {"retry_of": trial.number})
-            work.study.tell(trial.number, state=TrialState.FAIL)
+            begun = BEGUN in known.user_attrs
+            again = not begun or LOST in known.user_attrs or "retry_of" not in known.user_attrs
+            lose(work, known, retry={"retry_of": trial.number} if begun else retry_of(known), again=again)
             work.log.lose_trial(trial.number)
             said = "it is tried again" if again else "for the second time; it is left"
             logger.info(f"the process of trial {trial.number} died: {said}")
@@ -169,21 +182,57 @@ def reap(work: Work) -> None:
 
 
 def give_back(work: Work, trial: Trial, why: str) -> None:
-    """Put a trial that this process cannot end back into the queue; one that has ended stays as it is."""
+    """Mark a trial that this process cannot end as one to be tried again; one that has ended stays as it is."""
     known = work.study.get_trials(deepcopy=False)[trial.number]
     if not known.state.is_finished():
         trial.set_user_attr("error", why)
-        queue_again(work, known, {k: v for k, v in known.user_attrs.items() if k == "retry_of"})
-        work.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+        lose(work, known, retry=retry_of(known), again=True)
 
 
-def queue_again(work: Work, trial: FrozenTrial, attributes: dict[str, Any]) -> None:
-    """Put a trial's values into the queue, unless a process that died right after it has done so.
+def retry_of(trial: FrozenTrial) -> dict[str, Any]:
+    """Of a trial that repeats one whose process died: which."""
+    return {name: value for name, value in trial.user_attrs.items() if name == "retry_of"}
 
-    It is done before the trial is marked failed: whenever a process dies, the values are in the study once.
+
+def lose(work: Work, trial: FrozenTrial, retry: dict[str, Any], *, again: bool) -> None:
+    """Mark a trial failed, and before, if it is to be tried again, what that one is told.
+
+    Only what is failed for good is put into the queue, by `mend_queue`: so what a server carries out for a process that
+    died, be it the end of that trial, comes before it or fails.
     """
-    if all(each.user_attrs.get("again") != trial.number for each in work.study.get_trials(deepcopy=False)):
-        work.study.enqueue_trial(trial.params, user_attrs={"again": trial.number, **attributes})
+    with suppress(UpdateFinishedTrialError):
+        if again and LOST not in trial.user_attrs:
+            work.storage.optuna.set_trial_user_attr(trial._trial_id, LOST, retry)
+        work.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+
+def mend_queue(work: Work) -> None:
+    """Put into the queue what is to be tried again and is in no other trial; drop what is in the queue twice.
+
+    (A server may still have put it there for a process that died, after this one looked.)
+    """
+    study, known = work.study, work.study.get_trials(deepcopy=False)
+    tried = {entry(each) for each in known if each.state != TrialState.WAITING and DOUBLE not in each.user_attrs}
+    tried |= {str(each.number) for each in known if each.state in FINISHED}
+    for trial in known:
+        double = DOUBLE in trial.user_attrs
+        if trial.state == TrialState.WAITING and (double or entry(trial) in tried):
+            work.storage.optuna.set_trial_user_attr(trial._trial_id, DOUBLE, True)
+            work.storage.optuna.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        elif not double:
+            tried.add(entry(trial))
+    for trial in known:
+        values = trial.params if trial.params.keys() == work.space.keys() else trial.system_attrs.get("fixed_params")
+        if trial.state == TrialState.FAIL and LOST in trial.user_attrs and values and str(trial.number) not in tried:
+            study.enqueue_trial(values, user_attrs={"again": trial.number, **trial.user_attrs[LOST]})
+
+
+def entry(trial: FrozenTrial) -> str | None:
+    """What a trial from the queue is there for: the number of the one that it repeats, or its values."""
+    if "again" in trial.user_attrs:
+        return str(trial.user_attrs["again"])
+    values = trial.system_attrs.get("fixed_params")
+    return json.dumps(values, sort_keys=True) if values else None
 
 
 def attempt(work: Work, trial: Trial) -> bool:

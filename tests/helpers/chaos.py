@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from suite.store.files import LEFTOVER
+from suite.leftovers import LEFTOVER
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 IN_A_ROW = 6
