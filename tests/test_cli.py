@@ -19,6 +19,7 @@ from helpers.first import first_rows
 from helpers.known import records_file
 
 from suite import data as datasets
+from suite.cli.main import interrupt_again
 
 LIBRARIES = {"torch", "numpy", "pandas", "scipy", "mlflow", "optuna", "streamlit"}
 FEW = ("--epochs", "0.1", "--n", "20", "--images", "1", "--no-track")
@@ -272,3 +273,28 @@ def test_a_full_disk(suite: Cli, tmp_path: Path) -> None:
         assert suite(*tiny(disk, images=500))[0] == 0
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_an_interrupt_within_a_destructor_is_not_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    """Python would print a traceback of it and go on."""
+
+    class Interrupted:
+        def __del__(self) -> None:
+            raise KeyboardInterrupt
+
+    class Broken:
+        def __del__(self) -> None:
+            raise ValueError("broken")
+
+    def collect(kind: type) -> None:
+        kind()
+
+    before, sys.unraisablehook = sys.unraisablehook, interrupt_again
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            collect(Interrupted)
+        assert capsys.readouterr().err == ""
+        collect(Broken)
+        assert "ValueError: broken" in capsys.readouterr().err
+    finally:
+        sys.unraisablehook = before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from _thread import interrupt_main
 from collections.abc import Callable, Collection
 from typing import Annotated, Any
 
@@ -85,6 +86,7 @@ USAGE_ERROR: Any = typer.BadParameter.__base__  # click's UsageError, wherever t
 def main() -> None:
     """The console script: mistakes of the user end in one line and exit code 2, Ctrl-C in 130."""
     print_anywhere()
+    sys.unraisablehook = interrupt_again
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="suite", standalone_mode=False)
         if code == 130:  # Ctrl-C, as typer tells it
@@ -104,6 +106,17 @@ def main() -> None:
                 f"the disk is full ({where}): free some space and run the same command again; finished records are kept"
             )
         fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+
+
+def interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """Of what a destructor or a callback of a collected object raised, Python says a traceback and goes on.
+
+    Ctrl-C at such a moment must not be lost, so it comes once more.
+    """
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        interrupt_main()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def fail(message: str) -> None:
