@@ -9,6 +9,7 @@ import pickle
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -293,6 +294,7 @@ def test_an_interrupt_within_a_destructor_is_not_lost(capsys: pytest.CaptureFixt
     try:
         with pytest.raises(KeyboardInterrupt):
             collect(Interrupted)
+            time.sleep(30)
         assert capsys.readouterr().err == ""
         collect(Broken)
         assert "ValueError: broken" in capsys.readouterr().err

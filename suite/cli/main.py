@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import threading
 from _thread import interrupt_main
 from collections.abc import Callable, Collection
 from typing import Annotated, Any
@@ -111,10 +112,12 @@ def main() -> None:
 def interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
     """Of what a destructor or a callback of a collected object raised, Python says a traceback and goes on.
 
-    Ctrl-C at such a moment must not be lost, so it comes once more.
+    Ctrl-C at such a moment must not be lost, so it comes once more, when this has returned.
     """
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        interrupt_main()
+        again = threading.Timer(0.1, interrupt_main)
+        again.daemon = True
+        again.start()
     else:
         sys.__unraisablehook__(unraisable)
 
