@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from leaderboards.published.fetch import published_records
+from suite.errors import UserError
 from suite.statistics.bounds import certified_radius, largest_radius, smallest_count, smallest_n
 from suite.statistics.sequential import Schedule, certifying_counts, looks, make_schedule
 
@@ -128,6 +129,10 @@ def error(n: int, alpha: float, p: float) -> float:
 
 
 if __name__ == "__main__":
+    try:
+        votes(0.25), votes(0.5)
+    except UserError as error:
+        raise SystemExit(f"nothing measured: {error}") from error
     for sigma in RADII:
         for n in (500, 1_000, 10_000, N):
             compare(n, sigma)
