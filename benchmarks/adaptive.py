@@ -10,6 +10,7 @@ lies just above ½ to below it. Fixed and adaptive sampling see the same draws. 
 - what finer radii of interest cost;
 - the chance of a wrong certificate, exactly, with p_A on a threshold, where it is largest.
 
+    suite published fetch randomized-smoothing-resnet110-sigma0.25-18867bca randomized-smoothing-resnet110-sigma0.5-af
     python benchmarks/adaptive.py
 """
 
@@ -21,11 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from leaderboards.published import published_records
+from leaderboards.published.fetch import published_records
+from suite.errors import UserError
 from suite.statistics.bounds import certified_radius, largest_radius, smallest_count, smallest_n
 from suite.statistics.sequential import Schedule, certifying_counts, looks, make_schedule
 
 N, ALPHA, IMAGES = 100_000, 0.001, 10_000
+LOGS = {0.25: "sigma0.25-18867bca", 0.5: "sigma0.5-af1e0606"}  # of Cohen et al.'s models
 RADII = {0.25: (0.25, 0.5, 0.75), 0.5: (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75)}
 Floats = NDArray[np.float64]
 
@@ -33,7 +36,7 @@ Floats = NDArray[np.float64]
 @cache
 def votes(sigma: float) -> tuple[Floats, NDArray[np.bool_]]:
     """p_A of each image of the log, and whether its class was the right one."""
-    records = published_records(f"cifar10/randomized-smoothing-resnet110_noise_{sigma:.2f}_sigma_{sigma:.2f}")
+    records = published_records(f"cifar10/randomized-smoothing-resnet110-{LOGS[sigma]}")
     abstained = records["predict"].to_numpy() == -1
     p = np.minimum(smallest_count(records["radius"].to_numpy(), N, ALPHA, sigma), N) / N
     width = np.sort(p[~abstained])[abstained.sum() - 1] - 0.5  # holds as many images above ½ as abstained below it
@@ -126,6 +129,10 @@ def error(n: int, alpha: float, p: float) -> float:
 
 
 if __name__ == "__main__":
+    try:
+        votes(0.25), votes(0.5)
+    except UserError as error:
+        raise SystemExit(f"nothing measured: {error}") from error
     for sigma in RADII:
         for n in (500, 1_000, 10_000, N):
             compare(n, sigma)

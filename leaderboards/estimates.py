@@ -39,9 +39,11 @@ def mean_and_spread(values: Iterable[float | None]) -> tuple[float | None, float
     known = [value for value in values if value is not None]
     if not known:
         return None, None
+    if len(known) == 1:
+        return float(known[0]), None
     mean = fmean(known)
     squares = math.fsum((value - mean) ** 2 for value in known)
-    return mean, math.sqrt(squares / (len(known) - 1)) if len(known) > 1 else None
+    return mean, math.sqrt(squares / (len(known) - 1))
 
 
 def certificate_intervals(

@@ -129,7 +129,13 @@ def board_row(results: tuple[Result, ...], radii: tuple[float, ...], known: tupl
     certified, at_radius = certificate_intervals(results, radii)
     for column in known:
         own = runs_with(column, results)
-        if column.by_radius:
+        if not own:
+            nothing = Estimate()
+            if column.by_radius:
+                curves[column.key] = {str(r): nothing for r in radii}
+            else:
+                metrics[column.key] = nothing
+        elif column.by_radius:
             bounds = at_radius.get(column.key, {})
             shares = {r: mean_and_spread(values) for r, values in curve_values(own, column, radii).items()}
             curves[column.key] = {

@@ -287,14 +287,14 @@ def test_an_interrupt_within_a_destructor_is_not_lost(capsys: pytest.CaptureFixt
         def __del__(self) -> None:
             raise ValueError("broken")
 
-    def collect(kind: type) -> None:
+    def collect(kind: type, seconds: float = 0.0) -> None:
         kind()
+        time.sleep(seconds)
 
     before, sys.unraisablehook = sys.unraisablehook, interrupt_again
     try:
         with pytest.raises(KeyboardInterrupt):
-            collect(Interrupted)
-            time.sleep(30)
+            collect(Interrupted, seconds=30)
         assert capsys.readouterr().err == ""
         collect(Broken)
         assert "ValueError: broken" in capsys.readouterr().err

@@ -193,6 +193,17 @@ def test_rows_have_a_runs_keys_and_figures() -> None:
         assert row.source == "published"
 
 
+def test_how_far_apart_the_conventions_are() -> None:
+    """At any hundredth, in points."""
+    apart = [
+        (entry.share(k / 100, "paper") or 0) - (entry.share(k / 100) or 0)
+        for entry in ENTRIES.values()
+        for k in range(entry.counts.shape[1])
+    ]
+    text = " ".join((Path(__file__).parents[1] / "docs" / "concepts" / "metrics.md").read_text().split())
+    assert f"on published logs the difference reaches {100 * max(apart):.0f} points" in text
+
+
 def test_published_rows_have_curves(tmp_path: Path) -> None:
     frame = table("cifar10", tmp_path).query("source == 'published' and images == 10_000")
     row = frame.iloc[0]
