@@ -10,7 +10,7 @@ import pytest
 
 from leaderboards.estimates import CURVES
 from leaderboards.field import Best, field, field_lines
-from leaderboards.render.field import AFTERWARDS, field_tables
+from leaderboards.render.field import AFTERWARDS, field_frame, field_tables
 from leaderboards.rows import Estimate
 
 
@@ -84,3 +84,11 @@ def test_the_board_of_cifar10_begins_with_the_field(tmp_path: Path) -> None:
 
 def test_a_board_without_a_choice_of_sigma_has_no_such_table(tmp_path: Path) -> None:
     assert field("digits", tmp_path) == []
+
+
+def test_the_small_print_stands_in_brackets_where_there_is_one_size_of_print() -> None:
+    [table] = field_tables(field_lines(ROWS[:2], [0.5, 1.0]))
+    assert field_frame(table).to_dict("records") == [
+        {"method": "first", "kind": "vote", "holds": "yes", "extra data": "–", "year": "2019"}
+        | {"0.5": "60.0 (0.25)", "1.0": "30.0 (0.5)"}
+    ]

@@ -14,6 +14,8 @@ from leaderboards import groups, table
 from leaderboards.board import over_sigma, select_rows, table_rows
 from leaderboards.compare import decided_by_all
 from leaderboards.curves import ATTACKS, attack_curve, upper_envelope
+from leaderboards.field import FieldLine, field
+from leaderboards.render.field import field_frame, field_tables
 from leaderboards.render.labels import labels
 from leaderboards.render.plots import attack_plot, certified_accuracy_plot
 from leaderboards.render.wide import HELP, count_line, formats, wide_table
@@ -73,6 +75,15 @@ def links(picked: list[str], found: dict[str, Any]) -> None:
             st.page_link("views/run.py", label=f"Open {plain(label)}", query_params=query)
 
 
+def show_field(lines: list[FieldLine]) -> None:
+    """The field's tables, and where their lines are from."""
+    for found in field_tables(lines):
+        st.subheader(plain(found.title), anchor=False)
+        show_table(field_frame(found), f"{board} {found.title.partition(': ')[2]}")
+        with st.expander("Sources"):
+            st.text("\n".join(found.sources))
+
+
 def envelopes(frame: pd.DataFrame) -> None:
     """The best certified accuracy over σ of each method and architecture that has several."""
     found = {}
@@ -129,9 +140,12 @@ kept = select_rows(frame, **chosen)
 if kept.empty:
     st.info("No row passes the filters; take one away.")
     st.stop()
+lines = [] if any(chosen.values()) else field(board, runs, convention)
+show_field([line for line in lines if line.source == "records"])
 own_first = sorted(groups(kept), key=lambda named: not (named[1]["source"] == "run").any())
 for number, (title, group) in enumerate(own_first):
     show_group(title, group, convention, first=not number)
 if kept["sigma"].nunique() > 1 and st.toggle("Upper envelope over σ", key="envelope", **BIND):
     envelopes(kept)
+show_field([line for line in lines if line.source != "records"])
 references(kept)
