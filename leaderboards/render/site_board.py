@@ -54,8 +54,8 @@ def index_page(boards: Sequence[Shown], repository: str) -> Page:
         html.heading("Boards", 2),
         html.table(headings, lines, 1, links),
         html.heading("Submit a row", 2),
-        "<p><code>suite submit RUN</code> or <code>suite submit LOG</code> makes the row in a clone of the repository, and "
-        f"checks it; {html.link('how, and what is checked', how) if how else f'{SUBMITTING} says how'}.</p>",
+        "<p><code>suite submit RUN</code> or <code>suite submit LOG</code> makes the row in a clone of the repository "
+        f"and checks it; {html.link('how, and what is checked', how) if how else f'{SUBMITTING} says how'}.</p>",
     ]
     date = max((board.date for board in boards), default="")
     return Page("index.html", NAME, WHAT, content, date)

@@ -30,7 +30,8 @@ NOWHERE = Path(os.devnull)  # the store of a site: it has the rows of the reposi
 class Page:
     """A page: where it lies in the site, what it is about in a line, what is above it, its content, its newest row.
 
-    `trail` are names and places of the pages above, below the index; `plots` says whether it needs the shared script.
+    `trail` are names and places of the pages above, below the index; `script` says whether it needs the shared script,
+    `moved` where it sends the reader on.
     """
 
     place: str
@@ -41,6 +42,7 @@ class Page:
     heading: str = ""
     trail: tuple[tuple[str, str], ...] = ()
     script: bool = False
+    moved: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ def render(page: Page, url: str, repository: str, newest: str) -> str:
     """A page as HTML. `newest` is the date of the site's newest row."""
     up = "../" * page.place.count("/")
     address = escape(f"{url}/{page.place}")
-    own = f'<link rel="canonical" href="{address}">\n<meta property="og:url" content="{address}">\n'
+    own = f'<link rel="canonical" href="{address}">\n<meta property="og:url" content="{address}">\n' if url else ""
+    onward = f'<meta http-equiv="refresh" content="0; url={escape(page.moved)}">\n' if page.moved else ""
     made = f"Last updated {escape(newest)}, the date of the newest row. Built from the repository's records alone"
     ways = [html.link(name, address) for name, address in ways_on(repository)]
     parts = {
@@ -114,7 +117,7 @@ def render(page: Page, url: str, repository: str, newest: str) -> str:
         "title": escape(page.title),
         "summary": escape(page.summary),
         "heading": escape(page.heading or page.title),
-        "address": own if url else "",
+        "address": own + onward,
         "trail": "".join(f" › {html.link(name, up + place)}" for name, place in page.trail),
         "content": "\n".join(page.content),
         "footer": " · ".join([f"{made}, by <code>suite site build</code>.", *ways]),

@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from leaderboards.estimates import CURVES
 from leaderboards.published.kept import run_folder
 from leaderboards.render import html
 from leaderboards.render.cells import Block, Cell, bounds, number
@@ -79,8 +80,8 @@ def moved_page(board: Shown, row: Row, run: str) -> Page:
     place = f"rows/{slug(run)}.html"
     there = relative(place, board.places[row.run_id])
     text = f"The run {run} is one of the seeds of a row"
-    content = [f'<meta http-equiv="refresh" content="0; url={escape(there)}">', f"<p>{html.link(text, there)}.</p>"]
-    return Page(place, text, text, content, trail=((board.board.title, board.place),))
+    content = [f"<p>{html.link(text, there)}.</p>"]
+    return Page(place, text, text, content, trail=((board.board.title, board.place),), moved=there)
 
 
 def guarantee(row: Row) -> Iterator[str]:
@@ -91,7 +92,8 @@ def guarantee(row: Row) -> Iterator[str]:
     mark = "" if row.holds else ' class="warn"'
     yield f"<p{mark}>{escape(holds)}</p>"
     counts = [(column, row.metrics[key]) for key, column in columns().items() if column.of and row.metrics[key].of]
-    found = [f"<li>{escape(f'{of.title}: {own.value:.0f} of {own.of:.0f}. {of.help}')}</li>" for of, own in counts]
+    said = [f"{column.title}: {own.value:.0f} of {own.of:.0f}. {sentence(column.help)}" for column, own in counts]
+    found = [f"<li>{escape(line)}</li>" for line in said]
     nothing = "<p>Nobody has attacked these certificates, as far as the records say.</p>"
     yield f"<p>What attacks inside the radii found:</p><ul>{''.join(found)}</ul>" if found else nothing
 
@@ -117,12 +119,13 @@ def curve_table(row: Row) -> str:
         for key, column in columns().items()
         if column.by_radius and any(own.value is not None for own in row.curves[key].values())
     }
+    titles = {key: f"{column.title}{', the paper’s' * (key == CURVES['paper'])}, %" for key, column in shown.items()}
     radii = list(dict.fromkeys(r for key in shown for r in row.curves[key]))
     lines: list[Sequence[Cell]] = [
         [(r, ""), *(cell(row.curves[key].get(r, Estimate()), column) for key, column in shown.items())] for r in radii
     ]
-    meanings = "".join(f"<li>{escape(f'{column.title}: {column.help}')}</li>" for column in shown.values())
-    headings = ["radius r", *(f"{column.title}, %" for column in shown.values())]
+    meanings = "".join(f"<li>{escape(f'{titles[key]}: {column.help}')}</li>" for key, column in shown.items())
+    headings = ["radius r", *titles.values()]
     return f"{html.table(headings, lines, 1)}<ul>{meanings}<li>Small print: 95 % intervals; ±: over seeds.</li></ul>"
 
 
@@ -136,7 +139,8 @@ def metrics_table(row: Row) -> str:
     lines: list[Sequence[Cell]] = []
     for key, column in columns().items():
         if not column.by_radius and not column.of and row.metrics[key].value is not None:
-            unit = ", %" if column.unit == "share" else f", {column.unit}" if column.unit else ""
+            units = {"share": ", %", "": "", column.title: ""}
+            unit = units.get(column.unit, f", {column.unit}")
             lines.append([(f"{column.title}{unit}", column.help), cell(row.metrics[key], column)])
     return f'<div class="facts">{html.table(["metric", "value"], lines, 1)}</div>' if lines else "<p>None.</p>"
 
@@ -165,7 +169,9 @@ def origin(board: Shown, row: Row) -> Iterator[str]:
     if row.source == "published":
         yield published_log(board.root / f"{row.run_id}.toml")
     if row.source == "run":
-        yield runs_table(row, board.root)
+        for number, run in enumerate(row.runs):
+            yield html.heading(f"Seed {row.seeds[number]}" if len(row.seeds) == len(row.runs) else f"Run {run}", 3)
+            yield facts_table(run_facts(run, run_folder(run, NOWHERE, board.root)))
     if row.device:
         yield f"<p>Seconds were measured on: {escape(row.device)}.</p>"
     yield f"<p>Row <code>{escape(row.run_id)}</code>, of {escape(row.date or 'no date')}.</p>"
@@ -192,29 +198,21 @@ def published_log(file: Path) -> str:
     return f'<div class="facts">{html.table(["log", ""], lines, 2, links)}</div>'
 
 
-def runs_table(row: Row, root: Path) -> str:
-    """The runs that a row is the mean over: where each was made, with which code, and the digest of its records."""
-    headings = ["run", "seed", "device", "versions", "code", "records, SHA-256"]
-    lines = [
-        run_cells(run, seed, run_folder(run, NOWHERE, root)) for run, seed in zip(row.runs, seeds(row), strict=True)
-    ]
-    return f'<div class="facts">{html.table(headings, lines, 6)}</div>'
-
-
-def seeds(row: Row) -> list[str]:
-    return list(map(str, row.seeds)) if len(row.seeds) == len(row.runs) else ["–"] * len(row.runs)
-
-
-def run_cells(run: str, seed: str, folder: Path) -> list[Cell]:
+def run_facts(run: str, folder: Path) -> list[tuple[str, str, str]]:
+    """Of a run: where it was made, with which code, and the digests of its certificates' records."""
     environment: dict[str, Any] = read_run(folder).environment or {}
     versions = environment.get("versions")
-    used = [f"{name} {text}" for name, text in versions.items()] if isinstance(versions, dict) else []
-    files = sorted(folder.glob("certify*.jsonl*"))
-    digests = [f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in files]
-    device = str(environment.get("device_name") or environment.get("device") or "–")
-    python = [f"Python {environment['python']}"] if environment.get("python") else []
-    commit = str(environment.get("git_commit") or "–")
-    return [(text, "") for text in (run, seed, device, ", ".join(python + used), commit, "; ".join(digests))]
+    used = [f"Python {environment.get('python', '–')}"]
+    used += [f"{name} {text}" for name, text in versions.items()] if isinstance(versions, dict) else []
+    facts = [
+        ("run", run, ""),
+        ("device", str(environment.get("device_name") or environment.get("device") or "–"), ""),
+        ("versions", ", ".join(used), ""),
+        ("code", str(environment.get("git_commit") or "–"), "commit; dirty: with changes that no commit has"),
+    ]
+    for file in sorted(folder.glob("certify*.jsonl*")):
+        facts.append((file.name, hashlib.sha256(file.read_bytes()).hexdigest(), "SHA-256 of the certificates' records"))
+    return facts
 
 
 def linked(text: str) -> str:

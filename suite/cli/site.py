@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -33,10 +34,14 @@ def build(
 ) -> None:
     """Build the site of all boards from published rows and kept runs: a page a board, a table and a row."""
     require("suite site build", "app", "plotly")
+    from leaderboards.board import left_out
     from leaderboards.published import PUBLISHED
     from leaderboards.render.site import write_site
+    from leaderboards.render.site_page import NOWHERE
+    from suite.boards.board import boards
     from suite.store.files import beside, discard, exchange
 
+    root = board_root or PUBLISHED
     for name, address in (("--url", url), ("--repository", repository)):
         if address and not address.startswith(("https://", "http://")):
             raise UserError(f"{name} takes an address that begins with https://, not '{address}'")
@@ -46,19 +51,20 @@ def build(
     new = beside(folder.absolute(), folder.absolute().name)
     try:
         discard(new)
-        sizes = write_site(new, board_root or PUBLISHED, url, repository)
+        sizes = write_site(new, root, url, repository)
         if folder.exists():
             exchange(new, folder.absolute())
         else:
             new.rename(folder)
     finally:
         discard(new)
+    damaged = dict.fromkeys(fault for name in boards(root) for fault in left_out(name, NOWHERE, root))
+    if damaged:
+        print(f"left out: {'; '.join(damaged)}", file=sys.stderr)
     largest = max((name for name in sizes if name.endswith(".html")), key=lambda name: sizes[name])
     if format is Format.json:
         print(json.dumps({"folder": str(folder), "files": len(sizes), "bytes": sum(sizes.values())}))
         return
     pages = sum(name.endswith(".html") for name in sizes)
-    said = (
-        f"{folder}: {pages} pages, {megabytes(sum(sizes.values()))}; the largest, {largest}: {sizes[largest]:,} bytes"
-    )
+    said = f"{folder}: {pages} pages, {megabytes(sum(sizes.values()))}; {largest} is the largest, {sizes[largest]:,} B"
     out.print(said if url else f"{said}; no sitemap.xml, which needs --url", **PLAIN)
