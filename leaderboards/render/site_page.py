@@ -22,7 +22,7 @@ from leaderboards.rows import Row
 from suite.boards.board import Board, boards, load_board
 
 NAME = "Certified ℓ2 robustness"
-SUBMITTING = "docs/how-to/submitting-a-row.md"
+SUBMITTING = "docs/submitting-a-row.md"
 NOWHERE = Path(os.devnull)  # the store of a site: it has the rows of the repository alone
 
 
@@ -97,7 +97,7 @@ def read_boards(root: Path = PUBLISHED) -> Iterator[Shown]:
         if frame.empty and not typed:
             continue
         found = {row.run_id: row for row in rows(name, NOWHERE, "standard", root)}
-        ids = [] if frame.empty else frame["run_id"]
+        ids: list[str] = [] if frame.empty else frame["run_id"].tolist()
         places = {run_id: f"rows/{slug(run_id)}.html" for run_id in ids}
         own = [] if frame.empty else list(blocks(frame))
         yield Shown(name, load_board(name, root), root, frame, own, {i: found[i] for i in ids}, typed, places)

@@ -92,6 +92,6 @@ def say_next(checkout: Path, name: str, place: Path, subject: str) -> None:
         f"next:\n  {git} switch --create {shlex.quote(f'row-{name}')}\n"
         f"  {git} add {shlex.quote(place.relative_to(checkout).as_posix())}\n"
         f"  {git} commit --message {shlex.quote(subject)}\n"
-        f"  {git} push, and open a pull request: docs/how-to/submitting-a-row.md says what happens then",
+        f"  {git} push, and open a pull request: docs/submitting-a-row.md says what happens then",
         **PLAIN,
     )
