@@ -34,6 +34,7 @@ class Whole(HTMLParser):
         self.open: list[str] = []
         self.links: list[str] = []
         self.meta: dict[str, str] = {}
+        self.plots: list[str] = []
         self.tags: list[str] = []
         self.text: dict[str, list[str]] = {}
         self.feed(file.read_text(encoding="utf-8"))
@@ -44,6 +45,8 @@ class Whole(HTMLParser):
         assert len(given) == len(attributes)
         self.tags.append(tag)
         self.links += [given[name] for name in ("href", "src") if name in given]
+        if given.get("class") == "plot":
+            self.plots.append(given["id"])
         if tag == "meta":
             self.meta[given.get("property") or given.get("name") or given.get("http-equiv", "")] = given.get(
                 "content", ""
@@ -107,17 +110,15 @@ def test_every_page_is_whole_and_every_link_leads_somewhere(root: Path, tmp_path
         assert page.meta["description"] == page.meta["og:description"] != ""
         assert not [link for link in page.links if link.startswith("//") or link.startswith("http:")]
         assert (site / place).stat().st_size < MOST
+        drawn = re.findall(r'id="plots">(.*?)</script>', (site / place).read_text())
+        wanted = {f"{name}-{n}" for text in drawn for name, own in json.loads(text).items() for n in range(len(own))}
+        assert set(page.plots) == wanted, place
+        assert bool(wanted) == (place.startswith(("boards/", "tables/", "rows/")) and "refresh" not in page.meta)
     reached = {"index.html"}
-    while (
-        new := {
-            (site / place).parent.joinpath(link).resolve().relative_to(site.resolve()).as_posix()
-            for place in reached & found.keys()
-            for link in found[place].links
-            if not link.startswith("https://")
-        }
-        - reached
-    ):
-        reached |= new
+    for _ in found:
+        links = [(place, link) for place in reached & found.keys() for link in found[place].links]
+        inside = [(site / place).parent / link for place, link in links if not link.startswith("https://")]
+        reached |= {target.resolve().relative_to(site.resolve()).as_posix() for target in inside}
     moved = {place for place, page in found.items() if "refresh" in page.meta}
     assert found.keys() - reached == moved
     assert (site / "site.js").stat().st_size > 10 * MOST  # plotly is there once

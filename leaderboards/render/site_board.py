@@ -78,7 +78,7 @@ def board_page(board: Shown) -> Page:
     drawn: dict[str, list[dict[str, Any]]] = {}
     used = 0
     for number, block in enumerate(board.blocks):
-        section = table_section(board, block, board.place, block.lines[:FIRST])
+        section = html.heading(block.title, 2) + table_section(board, block, board.place, block.lines[:FIRST])
         if number < WITH_CURVES:
             drawn[f"group{number}"] = own = plots(block, NOWHERE, "standard", board.root)
             section += places(f"group{number}", len(own))
@@ -124,13 +124,13 @@ def table_pages(board: Shown, block: Block) -> Iterator[Page]:
         dates = [date for date in block.rows["date"] if is_date(date)]
         yield Page(
             place,
-            f"{block.title}: certified accuracy{f', page {number}' if number > 1 else ''}",
+            f"{block.title}{f', page {number}' if number > 1 else ''}",
             f"{count(len(block.lines), 'row')}, best first, of certified ℓ2 robustness. {COMPARABLE}",
             [
                 f"<p>{escape(COMPARABLE)}</p>",
                 f'<section class="board">{section}</section>',
                 f"<p>{' · '.join(pages)}</p>" if pages else "",
-                *(places("group", len(drawn["group"])) if drawn else ()),
+                places("group", len(drawn["group"])) if drawn else "",
                 f"<p>Curves: of the best {DRAWN} rows at most.</p>" if number == 1 and total else "",
                 *meaning(block.rows, [block]),
                 script_data(drawn),
@@ -142,7 +142,10 @@ def table_pages(board: Shown, block: Block) -> Iterator[Page]:
 
 
 def table_section(board: Shown, block: Block, place: str, lines: Sequence[Sequence[Cell]], skipped: int = 0) -> str:
-    """A table's title and lines, each with a link to its row's page, and with whose it is in the place of a number."""
+    """A table's lines, each with a link to its row's page, and with whose it is in the place of a number.
+
+    What attacks found comes right after the names, beside whether the certificates hold.
+    """
     method = block.headings.index("method")
     source = block.headings.index("source") if "source" in block.headings else None
     shown: list[list[Cell]] = []
@@ -155,7 +158,11 @@ def table_section(board: Shown, block: Block, place: str, lines: Sequence[Sequen
             cells[source] = (whose(row), "")
         shown.append(cells)
         links[number, method] = relative(place, board.places[row["run_id"]])
-    return html.heading(block.title, 2) + html.table(block.headings, shown, block.names, links)
+    order = list(range(len(block.headings)))
+    if "audit" in block.headings:
+        order.insert(block.names, order.pop(block.headings.index("audit")))
+    headings = [block.headings[column] for column in order]
+    return html.table(headings, [[cells[column] for column in order] for cells in shown], block.names, links)
 
 
 def whose(row: Any) -> str:
