@@ -22,7 +22,7 @@ function draw() {
       hoverlabel: { bgcolor: style.getPropertyValue("--back").trim() },
       xaxis: { ...axis, title: { text: plot.x } }, yaxis: { ...axis, title: { text: plot.y }, range: [0, 100] },
       width: root.classList.contains("printed") ? 960 : undefined,
-      legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom" }, margin: { l: 55, r: 10, t: 10, b: 45 },
+      legend: { orientation: "h", y: 1, yanchor: "bottom" }, margin: { l: 55, r: 10, t: 10, b: 45 },
     }, { responsive: true, displaylogo: false }))
 }
 draw()

@@ -176,7 +176,7 @@ def origin(board: Shown, row: Row) -> Iterator[str]:
         yield f"<p>Seconds were measured on: {escape(row.device)}.</p>"
     yield f"<p>Row <code>{escape(row.run_id)}</code>, of {escape(row.date or 'no date')}.</p>"
     if row.command:
-        what = "Put the log on a board again:" if row.source == "published" else "Make the row again:"
+        what = "Get its figures from the log again:" if row.source == "published" else "Make the row again:"
         yield f"<p>{what}</p>" + "".join(
             f"<pre><code>{escape(line)}</code></pre>" for line in row.command.split(" && ")
         )
