@@ -64,10 +64,11 @@ def check_run(folder: Path, root: Path, labels: Labels | None = None) -> Submiss
 def list_checks(result: Result, labels: Labels | None) -> list[str]:
     """What `verify` has found to be right, a line each."""
     votes = result.kind == "vote"
-    every = f"every {result.every}th" if (result.every or 1) > 1 else "the first"
+    which = f"{result.images} of the test set, every {result.every}th" if (result.every or 1) > 1 else ""
+    which = which or f"the first {result.images} of the test set"
     found = [
         "settings: the folder's name is their digest, and the name of each file of records is that of its own",
-        f"images: {result.images} of the test set, {every}, each once and none left out",
+        f"images: {which}, each once and none left out",
         f"radii: each follows from its votes, n = {result.n}, α = {result.alpha:g} and σ = {result.sigma:g}"
         if votes
         else "radii: none is below 0",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -23,6 +24,14 @@ from leaderboards.render.site_page import slug
 
 HOSTILE = "<script>alert(1)</script> \"quoted' a|b & $x$ &amp; </title> ../../up 50% #1 http://x.test"
 MOST = 400_000  # bytes of a page
+BROWSER = os.environ.get("SUITE_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 VOID = {"meta", "link", "br", "input", "img"}
 
 
@@ -255,3 +264,41 @@ def test_the_site_of_the_repository(tmp_path: Path) -> None:
     [digest] = re.findall(r'^sha256 = "([0-9a-f]{64})"', (PUBLISHED / f"{published}.toml").read_text(), re.MULTILINE)
     assert digest in (site / "rows" / f"{slug(published)}.html").read_text()
     shutil.rmtree(site)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
+def test_pages_in_a_browser_from_the_disk(root: Path, tmp_path: Path, width: int, scheme: str) -> None:
+    """They ask for nothing else, have no error, are as wide as the screen, sort a table, and print in light colours."""
+    from playwright.sync_api import sync_playwright
+
+    if not BROWSER:
+        assert not os.environ.get("SUITE_REQUIRE_BROWSER")
+        pytest.skip("no browser: install Debian's chromium, or name one in SUITE_BROWSER")
+    site = tmp_path / "site"
+    write_site(site, root)
+    wrong: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        screen: Any = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}
+        tab = browser.new_context(**screen).new_page()
+        tab.on("pageerror", lambda error: wrong.append(str(error)))
+        tab.on("request", lambda request: wrong.append(request.url) if request.url.startswith("http") else None)
+        for file in sorted(site.rglob("*.html")):
+            tab.goto(f"file://{file}")
+            tab.wait_for_load_state()
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width, file
+        tab.goto(f"file://{site}/boards/digits.html")
+        tab.locator(".plot .legendtext").first.wait_for()
+        assert tab.locator(".plot .main-svg").count() > 0
+        table = tab.locator(".board table").first
+        methods = table.locator("tbody tr td:nth-child(2)").all_inner_texts()
+        heading = table.locator("th button", has_text="method")
+        heading.click()
+        heading.click()
+        assert table.locator("tbody tr td:nth-child(2)").all_inner_texts() == sorted(methods)
+        tab.emulate_media(media="print")
+        assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        browser.close()
+    assert wrong == []

@@ -68,7 +68,7 @@ def test_a_run_becomes_a_row_of_a_clone_and_of_its_site(suite: Cli, folder: Path
     assert [line.partition(":")[0].strip() for line in lines[2:8]] == [
         "settings", "images", "radii", "records of accuracy, certify", "row", "labels",
     ]  # fmt: skip
-    assert "60 of the test set, the first, each once and none left out" in out
+    assert "images: the first 60 of the test set, each once and none left out" in out
     assert "labels: as in Digits" in out
     assert "not checked: the votes themselves" in out
     assert "code had changes" not in out
