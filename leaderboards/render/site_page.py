@@ -109,7 +109,8 @@ def render(page: Page, url: str, repository: str, newest: str) -> str:
     address = escape(f"{url}/{page.place}")
     own = f'<link rel="canonical" href="{address}">\n<meta property="og:url" content="{address}">\n' if url else ""
     onward = f'<meta http-equiv="refresh" content="0; url={escape(page.moved)}">\n' if page.moved else ""
-    made = f"Last updated {escape(newest)}, the date of the newest row. Built from the repository's records alone"
+    updated = f"Last updated {escape(newest)}, the date of the newest row. " if newest else ""
+    made = f"{updated}Built from the repository's records alone"
     ways = [html.link(name, address) for name, address in ways_on(repository)]
     parts = {
         "up": up,

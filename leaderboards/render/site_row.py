@@ -24,7 +24,7 @@ from suite.store.read import read_run
 
 SETTINGS = (
     "data", "arch", "variant", "kind", "deployed", "sigma", "top", "images", "every", "n0", "n", "alpha", "sampling",
-    "noise", "precision", "decided",
+    "noise", "precision", "decided", "seeds",
 )  # fmt: skip
 ORIGIN = ("repository", "commit", "path", "file", "sha256", "licence", "url")  # of a published log, in its row's file
 ADDRESS = re.compile(r"https://[^\s<>\"']+[^\s<>\"'.,;:)]")
@@ -150,8 +150,8 @@ def settings(row: Row) -> list[tuple[str, str, str]]:
     found = []
     for name in SETTINGS:
         value = getattr(row, name)
-        if value not in (None, "", []):
-            found.append((name, ", ".join(map(str, value)) if isinstance(value, list) else f"{value}", name))
+        if value not in (None, "", [], ()):
+            found.append((name, ", ".join(map(str, value)) if isinstance(value, list | tuple) else f"{value}", name))
     return [(name, value, DESCRIPTIONS.get(key, "")) for name, value, key in found]
 
 
