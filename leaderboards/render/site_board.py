@@ -197,10 +197,10 @@ def typed_page(board: Shown) -> Page:
         at = ", ".join(f"{percent:g} at {radius}" for radius, percent in zip(line.at, line.percent, strict=True))
         sigma = "–" if line.sigma is None else str(line.sigma)
         authors = whose({"source": "", "citation": row.paper.citation, "date": str(row.paper.year)})
-        cells = [(authors, row.said), (line.method, line.variant), (line.arch or "–", ""), (line.kind, "")]
-        lines.append([*cells, (sigma, ""), (line.extra_data, ""), (f"{'over ' if line.at_least else ''}{at}", "")])
+        cells = [(authors, row.said), (line.method, line.variant), (f"{'over ' if line.at_least else ''}{at}", "")]
+        lines.append([*cells, *((text, "") for text in (line.arch or "–", line.kind, sigma, line.extra_data))])
         links[number, 0] = row.paper.link
-    headings = ["paper", "method", "arch", "kind", "σ", "extra data", "certified accuracy, %, at radius"]
+    headings = ["paper", "method", "certified accuracy, %, at radius", "arch", "kind", "σ", "extra data"]
     text = (
         "These figures were typed from papers whose logs nobody published. They have no records and no intervals, "
         "nothing here recomputes them, and they share no table with rows from records. The small print says where each "
@@ -212,7 +212,7 @@ def typed_page(board: Shown) -> Page:
         text,
         [
             f'<p class="warn">{escape(text)}</p>',
-            f'<div class="facts">{html.table(headings, lines, 7, links)}</div>',
+            f'<div class="typed">{html.table(headings, lines, 7, links)}</div>',
         ],
         heading="Figures typed from papers, without records",
         trail=((board.board.title, board.place),),
