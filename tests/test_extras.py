@@ -81,6 +81,7 @@ def test_the_core_runs_and_prints_boards_alone(tmp_path: Path) -> None:
         ("app --runs RUNS", "suite app", "app", "plotly"),
         ("report cifar10 --runs RUNS", "suite report", "app", "plotly"),
         ("leaderboard cifar10 --runs RUNS --format html", "--format html", "app", "plotly"),
+        ("site build --out RUNS", "suite site build", "app", "plotly"),
         ("illustrate --out RUNS", "suite illustrate", "app", "plotly"),
         ("sync --runs RUNS", "suite sync", "track", "mlflow"),
         ("tune --method heat --dataset digits --storage postgresql://h/d", "a postgresql:// storage", "postgres",

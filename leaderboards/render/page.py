@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +39,6 @@ def to_html(
     text = remarks(frame, headings, convention == "paper")
     text.insert(0, f"Curves: of the best {DRAWN} rows of a table at most; bands and small print: 95 % intervals.")
     items = "\n".join(f"<li>{escape(line)}</li>" for line in text)
-    data = json.dumps(drawn, allow_nan=False).replace("<", "\\u003c")
-    script = (files("leaderboards.render") / "page.js").read_text(encoding="utf-8")
     return html.page(
         f"{load_board(dataset, published).title}: certified ℓ2 robustness",
         [
@@ -49,8 +46,8 @@ def to_html(
             *(section(group, name, len(drawn[name])) for name, group in zip(drawn, groups, strict=True)),
             *(field_section(found) for found in field_tables([line for line in lines if line.source != "records"])),
             f"<ul>\n{items}\n</ul>",
-            f'<script type="application/json" id="plots">{data}</script>',
-            f"<script>\n{script}</script>",
+            script_data(drawn),
+            f"<script>\n{html.part('page.js')}</script>",
         ],
     )
 
@@ -62,13 +59,23 @@ def field_section(found: FieldTable) -> str:
     return f"<section>{content}<details><summary>sources</summary><ul>{sources}</ul></details></section>"
 
 
+def script_data(drawn: dict[str, list[dict[str, Any]]]) -> str:
+    """The plots of a page by where they go, as its script reads them."""
+    data = json.dumps(drawn, allow_nan=False).replace("<", "\\u003c")
+    return f'<script type="application/json" id="plots">{data}</script>'
+
+
+def places(name: str, total: int) -> str:
+    """Where that many plots go."""
+    return "".join(f'<div class="plot" id="{name}-{number}"></div>' for number in range(total))
+
+
 def section(group: Block, name: str, total: int) -> str:
     """A group's table, the commands that make its rows, and where its plots go."""
     commands = "\n".join(f"<code>{escape(line)}</code>" for line in group.rows["command"] if line)
     again = f"<details><summary>commands that make these rows</summary>{commands}</details>" if commands else ""
-    places = "".join(f'<div class="plot" id="{name}-{number}"></div>' for number in range(total))
     content = html.heading(group.title, 2) + html.table(group.headings, group.lines, group.names)
-    return f"<section>{content}{again}{places}</section>"
+    return f"<section>{content}{again}{places(name, total)}</section>"
 
 
 def plots(group: Block, runs: Path, convention: Convention, published: Path) -> list[dict[str, Any]]:

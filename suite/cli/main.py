@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 import suite
-from suite.cli import about, boards, check, experiment, protocols, runs, store, tune
+from suite.cli import about, boards, check, experiment, protocols, runs, site, store, submit, tune
 from suite.cli.options import with_verbosity
 from suite.cli.terminal import print_anywhere
 from suite.errors import UserError
@@ -51,6 +51,8 @@ add(boards.report, SHOW)
 add(boards.import_published, SHOW, "import")
 app.add_typer(boards.published, name="published", rich_help_panel=SHOW)
 add(boards.publish, SHOW)
+add(submit.submit, SHOW, context_settings={"ignore_unknown_options": True})  # those of import
+app.add_typer(site.site, name="site", rich_help_panel=SHOW)
 add(about.illustrate, SHOW)
 add(store.list_runs, KEEP, "runs")
 add(store.show, KEEP)

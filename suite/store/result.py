@@ -150,32 +150,39 @@ def upgrade(content: dict[str, Any]) -> dict[str, Any]:
 
 def make_result(spec: RunSpec, data_name: str, data_title: str, records: dict[str, pd.DataFrame]) -> dict[str, Any]:
     """A run's result as JSON values, radii as keys of the certified accuracies. `records` by protocol."""
-    method = spec.build_method()
     row: dict[str, Any] = {
         "schema": SCHEMA,
-        "run_id": spec.name,
-        "recipe": spec.recipe,
-        "sections": {name: spec.records_digest(name, seeds=False) for name in records},
-        "records": {name: f"{name}-{spec.records_digest(name)}.jsonl" for name in records},
-        "command": command(spec, list(records)),
-        "method": method.label or spec.method,
+        **settings_of(spec, list(records)),
         "dataset": data_name,
         "data": data_title,
         "fingerprint": spec.data if _is_own(spec.dataset, data_name, data_title) else "",
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+    for name, found in reversed(records.items()):  # accuracy, measured on the most images, comes last
+        row |= metrics_of(name, spec, found)
+    return row
+
+
+def settings_of(spec: RunSpec, protocols: list[str]) -> dict[str, Any]:
+    """What a run's spec alone puts into its result, for the protocols that it has records of."""
+    method = spec.build_method()
+    return {
+        "run_id": spec.name,
+        "recipe": spec.recipe,
+        "sections": {name: spec.records_digest(name, seeds=False) for name in protocols},
+        "records": {name: f"{name}-{spec.records_digest(name)}.jsonl" for name in protocols},
+        "command": command(spec, protocols),
+        "method": method.label or spec.method,
         "arch": spec.arch,
         "sigma": spec.noise_sigma,
         "trained_sigma": spec.model.sigma,
         "seed": spec.seed,
         "profile": spec.profile,
         "source": "run",
-        "date": datetime.now(UTC).date().isoformat(),
         "deployed": spec.deployed,
         "top": spec.certify.top,
-        "protocols": list(records),
+        "protocols": protocols,
     }
-    for name, found in reversed(records.items()):  # accuracy, measured on the most images, comes last
-        row |= metrics_of(name, spec, found)
-    return row
 
 
 def metrics_of(protocol: str, spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
