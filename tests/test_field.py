@@ -10,7 +10,7 @@ import pytest
 
 from leaderboards.estimates import CURVES
 from leaderboards.field import Best, field, field_lines
-from leaderboards.render.field import AFTERWARDS, field_frame, field_tables
+from leaderboards.render.field import field_frame, field_tables
 from leaderboards.rows import Estimate
 
 
@@ -51,13 +51,15 @@ def test_lines_are_ordered_by_what_they_certify_over_the_radii() -> None:
     assert sums == sorted(sums, reverse=True) == pytest.approx([1.89, 1.1, 0.9, 0.9])
 
 
-def test_the_small_print_is_the_sigma_and_the_title_says_when_it_was_chosen() -> None:
+def test_the_small_print_is_the_sigma_and_a_note_says_when_it_was_chosen() -> None:
     [table] = field_tables(field_lines(ROWS[:2], [0.5, 1.0]))
-    assert table.title == f"Some: {AFTERWARDS}"
-    assert table.headings == ["method", "kind", "holds", "extra data", "year", "0.5", "1.0"]
-    assert table.lines == [
-        [("first", ""), ("vote", ""), ("yes", ""), ("–", ""), ("2019", ""), ("60.0", "0.25"), ("30.0", "0.5")]
-    ]
+    assert table.title == "Some, the best over σ at each radius"
+    assert "chosen at each radius after the fact" in table.note
+    assert table.headings == ["method", "kind", "holds", "year", "0.5", "1.0"]
+    first = [("first", ""), ("vote", ""), ("yes", ""), ("2019", ""), ("60.0", "0.25"), ("30.0", "0.5")]
+    assert table.lines == [first]
+    [table] = field_tables(field_lines(ROWS[3:4], [0.5]))
+    assert table.lines[0][0] == ("first", "pre-trained on more")
 
 
 def test_the_board_of_cifar10_begins_with_the_field(tmp_path: Path) -> None:
@@ -79,7 +81,7 @@ def test_the_board_of_cifar10_begins_with_the_field(tmp_path: Path) -> None:
     assert all(line.citation and line.link.startswith("https://") and line.holds is None for line in typed)
     titles = [table.title for table in field_tables(lines)]
     assert len(titles) == 3
-    assert all("without records: not checked" in title for title in titles[1:])
+    assert all("figures typed from papers" in title for title in titles[1:])
 
 
 def test_a_board_without_a_choice_of_sigma_has_no_such_table(tmp_path: Path) -> None:
@@ -89,6 +91,6 @@ def test_a_board_without_a_choice_of_sigma_has_no_such_table(tmp_path: Path) -> 
 def test_the_small_print_stands_in_brackets_where_there_is_one_size_of_print() -> None:
     [table] = field_tables(field_lines(ROWS[:2], [0.5, 1.0]))
     assert field_frame(table).to_dict("records") == [
-        {"method": "first", "kind": "vote", "holds": "yes", "extra data": "–", "year": "2019"}
+        {"method": "first", "kind": "vote", "holds": "yes", "year": "2019"}
         | {"0.5": "60.0 (0.25)", "1.0": "30.0 (0.5)"}
     ]

@@ -79,7 +79,8 @@ def show_field(lines: list[FieldLine]) -> None:
     """The field's tables, and where their lines are from."""
     for found in field_tables(lines):
         st.subheader(plain(found.title), anchor=False)
-        show_table(field_frame(found), f"{board} {found.title.partition(': ')[2]}")
+        show_table(field_frame(found), f"{board} {found.title}")
+        st.caption(plain(found.note))
         with st.expander("Sources"):
             st.text("\n".join(found.sources))
 

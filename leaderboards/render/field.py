@@ -12,12 +12,13 @@ from leaderboards.field import FieldLine
 from leaderboards.render.cells import Cell, percent, yes_no
 from suite.boards.board import radius_text
 
-NAMES = ("method", "kind", "holds", "extra data", "year")
-AFTERWARDS = (
-    "the best over σ and over what else was tried, chosen at each radius after the fact, on the images that it is "
-    "measured on; in small print the σ of its certificates"
-)
-TYPED = "figures typed from papers, without records: not checked"
+NAMES = ("method", "kind", "holds", "year")
+BEST, TYPED = "the best over σ at each radius", "figures typed from papers"
+NOTES = {
+    BEST: "Of each method the best over σ and over what else was tried, chosen at each radius after the fact, on the "
+    "images that it is measured on. In small print: what else it was trained on, and the σ of its certificates.",
+    TYPED: "Without records, so nothing here recomputes them. In small print: what else it was trained on, and σ.",
+}
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class FieldTable:
     """Lines that compare; the first `names` columns are names. `sources` says of each line where it is from."""
 
     title: str
+    note: str
     headings: list[str]
     lines: list[list[Cell]]
     sources: list[str]
@@ -34,9 +36,9 @@ class FieldTable:
 def field_tables(lines: Sequence[FieldLine]) -> Iterator[FieldTable]:
     """A table for each test set, votes and margins together where records are here; of what was typed one for each."""
     for (typed, data, votes), own in groupby(lines, key=table_of):
-        found = list(own)
-        of_papers = f"{data}, {TYPED}: {'votes' if votes else 'margins of one pass'}"
-        yield field_table(of_papers if typed else f"{data}: {AFTERWARDS}", found)
+        what = TYPED if typed else BEST
+        kind = (": votes" if votes else ": margins of one pass") if typed else ""
+        yield field_table(f"{data}, {what}{kind}", NOTES[what], list(own))
 
 
 def table_of(line: FieldLine) -> tuple[bool, str, bool]:
@@ -44,7 +46,7 @@ def table_of(line: FieldLine) -> tuple[bool, str, bool]:
     return typed, line.data, not typed or line.kind == "vote"
 
 
-def field_table(title: str, lines: Sequence[FieldLine]) -> FieldTable:
+def field_table(title: str, note: str, lines: Sequence[FieldLine]) -> FieldTable:
     """Radii: those at which some line has more than nothing."""
     radii = sorted({r for line in lines for r, best in line.at.items() if best.share > 0})
     clean = any(line.clean is not None for line in lines)
@@ -53,7 +55,8 @@ def field_table(title: str, lines: Sequence[FieldLine]) -> FieldTable:
     headings = [*NAMES, *["variant"] * variants, *["images"] * images, *["clean"] * clean, *map(radius_text, radii)]
     cells = [
         [
-            *((text, "") for text in (line.method, line.kind, yes_no(line.holds), line.extra_data or "–", line.year)),
+            (line.method, line.extra_data),
+            *((text, "") for text in (line.kind, yes_no(line.holds), line.year)),
             *([(line.variant or "–", "")] * variants),
             *([(f"{line.images:,}" if line.images else "–", "")] * images),
             *([(percent(line.clean), "")] * clean),
@@ -64,7 +67,7 @@ def field_table(title: str, lines: Sequence[FieldLine]) -> FieldTable:
     sources = dict.fromkeys(
         " ".join(filter(None, (f"{line.method}:", line.citation, typed_at(line)))) for line in lines
     )
-    return FieldTable(title, headings, cells, list(sources), len(NAMES) + variants)
+    return FieldTable(title, note, headings, cells, list(sources), len(NAMES) + variants)
 
 
 def typed_at(line: FieldLine) -> str:

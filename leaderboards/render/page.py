@@ -55,7 +55,8 @@ def to_html(
 def field_section(found: FieldTable) -> str:
     """A table of the field, and where its lines are from."""
     sources = "".join(f"<li>{escape(source)}</li>" for source in found.sources)
-    content = html.heading(found.title, 2) + html.table(found.headings, found.lines, found.names)
+    content = html.heading(found.title, 2) + f"<p>{escape(found.note)}</p>"
+    content += html.table(found.headings, found.lines, found.names)
     return f"<section>{content}<details><summary>sources</summary><ul>{sources}</ul></details></section>"
 
 

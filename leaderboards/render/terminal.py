@@ -15,14 +15,12 @@ from leaderboards.estimates import bounds_of
 from leaderboards.field import FieldLine
 from leaderboards.render.cells import blocks, certificates, legend, notes, number, percent, references, yes_no
 from leaderboards.render.cells import bounds as interval_text
-from leaderboards.render.field import NAMES, field_tables
+from leaderboards.render.field import field_tables
 from leaderboards.render.labels import deployment
 from suite.protocols.protocol import Column, columns
 from suite.statistics.bounds import largest_radius
 from suite.statistics.intervals import proportion_interval
 from suite.store.result import Result
-
-EXTRA_DATA = NAMES.index("extra data")  # the one column whose text may be long
 
 
 def result_table(result: Result) -> Table:
@@ -81,11 +79,11 @@ def field_blocks(lines: Sequence[FieldLine]) -> Iterator[Table | Text]:
         yield Text(found.title, style="bold")
         table = Table(box=None, padding=(0, 1, 0, 0))
         for place, heading in enumerate(found.headings):
-            table.add_column(heading, no_wrap=place != EXTRA_DATA, justify="left" if place < found.names else "right")
+            table.add_column(heading, no_wrap=True, justify="left" if place < found.names else "right")
         for cells in found.lines:
             table.add_row(*(Text.assemble(text, (f" {small}" if small else "", "dim")) for text, small in cells))
         yield table
-        yield from (Text(source, style="dim") for source in found.sources)
+        yield from (Text(line, style="dim") for line in (found.note, *found.sources))
         yield Text()
 
 
