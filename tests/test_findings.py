@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -21,6 +22,8 @@ from leaderboards.field import extra_data
 from leaderboards.paper.report import budget
 from leaderboards.paper.statements import STATEMENTS, judge
 from leaderboards.published import PUBLISHED, entries, published_rows
+from leaderboards.published.entry import Entry
+from leaderboards.published.figures import SHARES
 from leaderboards.published.kept import KEPT, records_file
 from leaderboards.rows import Row
 from suite.boards.board import Board, load_board, numbers
@@ -187,6 +190,23 @@ def test_methods_that_train_for_the_vote_stand_beside_the_published_logs(tmp_pat
         line["trained by"] for line in lines if line["trained by"] != "`macer`"
     ]
     assert here[-1] == "`macer`"
+
+
+def test_the_distribution_of_p_a_is_that_of_the_published_logs() -> None:
+    """Of each method the log with the largest ACR, without extra data."""
+    best: dict[str, Entry] = {}
+    for entry in entries("cifar10").values():
+        if (entry.sigma, entry.arch, entry.images) == (0.5, "resnet110", 10_000) and not extra_data(entry):
+            best[entry.method] = max(best.get(entry.method, entry), entry, key=lambda log: log.acr)
+    lines = rows_of(FINDINGS, "p_A ≥ 0.999")
+    assert {line["largest ACR of"].strip("`") for line in lines} == {*best}
+    for line in lines:
+        entry = best[line["largest ACR of"].strip("`")]
+        assert line["ACR"] == f"{entry.acr:.3f}"
+        assert line["r = 0.25"] == f"{100 * (entry.share(0.25) or 0):.1f}"
+        for p in ("0.5", "0.9", "0.99", "0.999"):
+            above = entry.bounds[0][np.searchsorted(SHARES, float(p) - 1e-9) :].sum()
+            assert line[f"p_A ≥ {p}"] == f"{100 * above / entry.images:.1f}", (line, p)
 
 
 def averaging_line(result: Result) -> dict[str, str]:
