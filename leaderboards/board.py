@@ -17,7 +17,7 @@ from leaderboards.published.kept import KEPT, results
 from leaderboards.published.tables import read_tables
 from leaderboards.rows import COMPARABLE, Estimate, Row, board_rows
 from leaderboards.significance import z_scores
-from suite.boards.board import Board, load_board, radius_text
+from suite.boards.board import Board, load_board, radius_key, radius_text
 from suite.errors import UserError
 from suite.protocols.protocol import Column, columns
 from suite.statistics.bounds import Convention
@@ -89,7 +89,7 @@ def table(
     board, curve = load_board(dataset, published), CURVES[convention]
     compared = ["clean_accuracy", "acr", *(f"r={radius}" for radius in board.all_radii)]
     lines, keys, known = [], [], []
-    sort = sort or board.sort
+    sort = radius_key(sort or board.sort)
     best = best_first(board, sort, curve)
     for row in rows(dataset, runs, convention, published, sort=sort):
         line = table_line(row, curve)
@@ -117,11 +117,12 @@ def order(board: Board, sort: str, curve: str, rows: Sequence[Row]) -> Callable[
     """
     best = best_first(board, sort, curve)
     total = Counter(tuple(getattr(row, name) for name in COMPARABLE) for row in rows)
+    of_runs = {tuple(getattr(row, name) for name in COMPARABLE) for row in rows if row.source == "run"}
 
     def key(row: Row) -> tuple[Any, ...]:
         group = tuple(getattr(row, name) for name in COMPARABLE)
         images, every = row.images or 0, row.every or 1
-        is_cut = row.source == "published" and images * every < board.images - every
+        is_cut = group not in of_runs and images * every < board.images - every
         last = (row.top != board.top, is_cut or total[group] == 1)
         known = tuple((value is None, value) for value in group)
         return (row.read != "log", row.data, *last, -images, row.sigma != board.sigma, *known, *best(row))
@@ -132,6 +133,7 @@ def order(board: Board, sort: str, curve: str, rows: Sequence[Row]) -> Callable[
 def best_first(board: Board, sort: str, curve: str) -> Callable[[Row], tuple[Any, ...]]:
     """A sort key for rows that compare: "acr", "clean" or a radius, then the other metrics that boards compare."""
     radii = [str(radius) for radius in board.all_radii]
+    sort = radius_key(sort)
     if sort not in ("acr", "clean", *radii):
         known = ", ".join(map(radius_text, board.all_radii))
         raise UserError(f"no column '{sort}' to sort by: acr, clean or a radius of the board: {known}")

@@ -6,6 +6,7 @@ the row is measured on, so it flatters methods of which more was tried; a line s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,11 @@ from leaderboards.estimates import CURVES
 from leaderboards.published import PUBLISHED
 from leaderboards.published.entry import Entry
 from leaderboards.published.tables import TableRow, published_tables
-from leaderboards.rows import Row
+from leaderboards.rows import COMPARABLE, Row
 from suite.boards.board import load_board
 from suite.statistics.bounds import Convention
 
+TERMS = tuple(name for name in COMPARABLE if name != "sigma")
 EXTRA = ("pre-trained", "unlabelled")  # words of a variant that say what else was trained on
 
 
@@ -57,13 +59,15 @@ class FieldLine:
     clean: float | None = None
     variant: str = ""
     sigmas: tuple[float, ...] = ()
+    terms: str = ""
 
 
 def field(
     dataset: str, runs: Path, convention: Convention = "standard", published: Path | None = PUBLISHED
 ) -> list[FieldLine]:
     """The lines of a board, of test sets on which some method has rows at several σ; then what was typed."""
-    radii = [r for r in load_board(dataset, published).all_radii if not (4 * r) % 1]
+    known = load_board(dataset, published).all_radii
+    radii = [r for r in known if not (4 * r) % 1] or known
     typed = published_tables(dataset, published) if published else []
     lines = field_lines(rows(dataset, runs, convention, published), radii, typed, convention)
     chosen = {line.data for line in lines if len(line.sigmas) > 1}
@@ -75,13 +79,19 @@ def field_lines(
 ) -> list[FieldLine]:
     """A line for each method and what it was trained on, what has records first; of these the best first, over `radii`.
 
-    Of a method the rows on most images count. Rows whose certificates do not hold for what they deploy have lines of
-    their own.
+    Of a method the rows on most images count; where these differ in more than σ in what votes have to have in common
+    (`COMPARABLE`), they are in lines of their own. So are rows whose certificates do not hold for what they deploy.
     """
-    groups: dict[tuple[Any, ...], list[Row]] = {}
+    methods: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         if row.read == "log":
-            groups.setdefault((row.method, row.data, row.top, row.kind, row.holds, extra_data(row)), []).append(row)
+            methods.setdefault((row.method, row.data, row.top, row.kind, row.holds, extra_data(row)), []).append(row)
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for key, own in methods.items():
+        most = max(row.images or 0 for row in own)
+        for row in own:
+            if (row.images or 0) == most:
+                groups.setdefault((*key, *(getattr(row, name) for name in TERMS)), []).append(row)
     found = [of_rows(own, radii, CURVES[convention]) for own in groups.values()]
     found += [of_table(row) for row in typed]
     return sorted(found, key=lambda line: order(line, radii))
@@ -95,16 +105,14 @@ def order(line: FieldLine, radii: Sequence[float]) -> tuple[Any, ...]:
 
 
 def of_rows(rows: list[Row], radii: Sequence[float], curve: str) -> FieldLine:
-    """The line of a method's rows: those on most images."""
-    most = max(row.images or 0 for row in rows)
-    rows = [row for row in rows if (row.images or 0) == most]
+    """The line of a method's rows."""
     at = {}
     for r in radii:
         known = [(share, row) for row in rows if (share := row.curves[curve][str(r)].value) is not None]
         if known:
             share, row = max(known, key=lambda pair: pair[0])
             at[r] = Best(share, row.run_id, row.sigma)
-    first = rows[0]
+    first, chosen = rows[0], {best.run_id for best in at.values()}
     return FieldLine(
         first.method,
         first.kind,
@@ -113,14 +121,15 @@ def of_rows(rows: list[Row], radii: Sequence[float], curve: str) -> FieldLine:
         every=first.every,
         extra_data=extra_data(first),
         holds=first.holds,
-        year=min(row.date[:4] for row in rows),
-        citation=first.citation,
+        year=min(year_of(row) for row in rows),
+        citation=" ".join(dict.fromkeys(row.citation for row in rows if row.citation and row.run_id in chosen)),
         link=first.url,
         source="records",
         rows=len(rows),
         at=at,
         clean=max((c for row in rows if (c := row.metrics["clean_accuracy"].value) is not None), default=None),
         sigmas=tuple(sorted({row.sigma for row in rows if row.sigma})),
+        terms=terms(first),
     )
 
 
@@ -146,6 +155,18 @@ def of_table(row: TableRow) -> FieldLine:
         clean=None if line.clean is None else line.clean / 100,
         variant=", ".join(filter(None, (line.variant, line.arch))),
     )
+
+
+def year_of(row: Row) -> str:
+    """When the method was proposed, where the row says so; else when the row was."""
+    years: list[str] = re.findall(r"\b(?:19|20)\d\d\b", row.proposed)
+    return years[-1] if years else row.date[:4]
+
+
+def terms(row: Row) -> str:
+    """What lines of a method may differ in beside what they have columns for."""
+    n = "" if row.n is None else f"n {'=' if row.sampling == 'fixed' else '≤'} {row.n:,}, α = {row.alpha:g}"
+    return ", ".join(filter(None, (f"top-{row.top}", n, "discrete noise" if row.noise == "discrete" else "")))
 
 
 def extra_data(row: Row | Entry) -> str:

@@ -60,7 +60,8 @@ class Row:
     `holds` says whether the certificates are of what the row deploys (`Result.holds`). A margin has no noise: its
     sigma, n0, n, sampling, noise and precision are None. `metrics` are by the key of their column, `curves` by that key
     and the radius. `radii` (S, N) are those of S runs on the same N images: R where right, −1 where wrong, NaN where
-    abstained; None where not all have them.
+    abstained; None where not all have them. `proposed` cites the paper of the method, where the row's citation is of
+    another.
     """
 
     run_id: str
@@ -96,6 +97,7 @@ class Row:
     device: str
     metrics: dict[str, Estimate]
     curves: dict[str, dict[str, Estimate]]
+    proposed: str = ""
     radii: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     def shared(self) -> dict[str, Any]:
@@ -156,6 +158,7 @@ def board_row(results: tuple[Result, ...], radii: tuple[float, ...], known: tupl
         device=devices(results),
         metrics=metrics,
         curves=curves,
+        proposed=getattr(results[0], "method_citation", ""),
         radii=np.array([result.image_radii for result in results], float)
         if all(result.image_radii for result in results)
         else None,

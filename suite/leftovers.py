@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import re
 import shutil
@@ -35,8 +36,8 @@ def discard(path: Path) -> None:
 
 
 def host() -> str:
-    """This machine, as it is part of a file's name."""
-    return socket.gethostname()[:32]
+    """This machine, as it is part of a file's name; always as long, so that no name begins with another's."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12]
 
 
 def is_alive(process: int) -> bool:

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -292,6 +293,7 @@ def test_an_interrupt_within_a_destructor_is_not_lost(capsys: pytest.CaptureFixt
         kind()
         time.sleep(seconds)
 
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # which processes of the tests may ignore
     before, sys.unraisablehook = sys.unraisablehook, interrupt_again
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -301,3 +303,4 @@ def test_an_interrupt_within_a_destructor_is_not_lost(capsys: pytest.CaptureFixt
         assert "ValueError: broken" in capsys.readouterr().err
     finally:
         sys.unraisablehook = before
+        signal.signal(signal.SIGINT, handler)

@@ -19,6 +19,8 @@ def row(run_id: str, method: str, sigma: float | None, half: float, one: float |
     about: dict[str, Any] = {
         "read": "log", "data": "Some", "top": 1, "kind": "vote" if sigma else "margin", "holds": True, "images": 100,
         "every": 1, "variant": "", "date": "2020-01-01", "citation": "Somebody. 2020.", "url": "",
+        "proposed": "", "n": 1000 if sigma else None, "alpha": 0.001 if sigma else 0.0, "sampling": "fixed",
+        "noise": "gaussian", "precision": "fp32",
         "metrics": {"clean_accuracy": Estimate()}, "curves": {curve_of: curve for curve_of in CURVES.values()},
     }  # fmt: skip
     return SimpleNamespace(run_id=run_id, method=method, sigma=sigma, **about | changed)
@@ -46,6 +48,24 @@ def test_the_best_over_sigma_is_taken_at_each_radius() -> None:
     assert len(lines) == 4
 
 
+def test_votes_of_other_draws_have_a_line_of_their_own_and_say_so() -> None:
+    other = row("h", "first", 0.25, 0.95, 0.0, n=50, alpha=0.05, proposed="Somebody. A method. 1999.")
+    lines = [line for line in field_lines([*ROWS[:2], other], [0.5, 1.0]) if line.method == "first"]
+    assert {line.terms: line.at[0.5].run_id for line in lines} == {
+        "top-1, n = 1,000, α = 0.001": "a", "top-1, n = 50, α = 0.05": "h",
+    }  # fmt: skip
+    assert {line.year for line in lines} == {"2019", "1999"}
+    [table] = field_tables(lines)
+    assert "terms" in table.headings
+
+
+def test_the_sources_of_a_line_are_those_of_its_best() -> None:
+    shares = {"a": (0.6, 0.0), "b": (0.5, 0.3), "c": (0.1, 0.1)}
+    rows = [row(name, "first", 0.5, *own, citation=f"{name.upper()}. 2020.") for name, own in shares.items()]
+    [line] = field_lines(rows, [0.5, 1.0])
+    assert line.citation == "A. 2020. B. 2020."
+
+
 def test_lines_are_ordered_by_what_they_certify_over_the_radii() -> None:
     sums = [sum(best.share for best in line.at.values()) for line in field_lines(ROWS, [0.5, 1.0])]
     assert sums == sorted(sums, reverse=True) == pytest.approx([1.89, 1.1, 0.9, 0.9])
@@ -53,7 +73,7 @@ def test_lines_are_ordered_by_what_they_certify_over_the_radii() -> None:
 
 def test_the_small_print_is_the_sigma_and_a_note_says_when_it_was_chosen() -> None:
     [table] = field_tables(field_lines(ROWS[:2], [0.5, 1.0]))
-    assert table.title == "Some, the best over σ at each radius"
+    assert table.title == "Some, the best over σ at each radius, top-1, n = 1,000, α = 0.001"
     assert "chosen at each radius after the fact" in table.note
     assert table.headings == ["method", "kind", "holds", "year", "0.5", "1.0"]
     first = [("first", ""), ("vote", ""), ("yes", ""), ("2019", ""), ("60.0", "0.25"), ("30.0", "0.5")]

@@ -18,12 +18,15 @@ import pandas as pd
 import pytest
 from helpers.cli import call, succeed
 from helpers.logs import HEADER
+from pydantic import ValidationError
 
 from leaderboards.board import table
 from leaderboards.curves import row_curve, row_records
 from leaderboards.published import published_rows, read_entry
+from leaderboards.published.entry import Entry
 from leaderboards.published.fetch import fetch_log, find_row, kept_log, published_records
 from leaderboards.published.manifest import import_manifest
+from leaderboards.published.names import catalogued_name
 from suite.errors import UserError
 from suite.statistics.bounds import certified_radius
 
@@ -256,6 +259,35 @@ def test_figures_that_are_not_the_logs_are_found(catalogue: Catalogue, server: P
     file.write_text(file.read_text().replace(f"median_radius = {before}", "median_radius = 0.5"))
     with pytest.raises(UserError, match=f"median_radius of {name} are not those of its log"):
         fetch_log(name, tmp_path)
+    place = kept_log(read_entry(name, tmp_path).sha256)
+    assert not place.exists()
+    changed = file.read_text()
+    file.write_text(changed.replace("median_radius = 0.5", f"median_radius = {before}"))
+    fetch_log(name, tmp_path)
+    file.write_text(changed)
+    with pytest.raises(UserError, match="are not those of its log"):
+        fetch_log(name, tmp_path)
+    assert place.exists()  # it is the log: what is wrong is the row
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("sha256", "../../victim/precious"), ("repository", "../elsewhere"), ("repository", "a/b/c"), ("commit", "../x"),
+     ("path", "a\x7fb"), ("licence", "\u202e")],
+)  # fmt: skip
+def test_a_row_whose_file_names_a_place_elsewhere_is_damaged(
+    catalogue: Catalogue, tmp_path: Path, field: str, value: str
+) -> None:
+    import_manifest(catalogue.write(), tmp_path)
+    name = find_row("two", tmp_path)
+    content = read_entry(name, tmp_path).model_dump() | {field: value}
+    with pytest.raises(ValidationError, match=field):
+        Entry.model_validate(content)
+
+
+def test_a_name_is_one_file_whatever_the_architecture_is_called() -> None:
+    name = catalogued_name("some", "timm/../deit", 0.5, 0.5, None, "c0ffee00")
+    assert name == "some-timm-..-deit-sigma0.5-c0ffee00"
 
 
 def test_rows_are_found_by_how_they_begin(catalogue: Catalogue, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from leaderboards.board import table
 from leaderboards.comparable import unimportant
-from suite.boards.board import load_board, numbers, radius_text
+from suite.boards.board import load_board, numbers, radius_key, radius_text
 from suite.errors import UserError
 
 
@@ -23,6 +24,15 @@ def test_a_radius_is_written_as_papers_do(r: float, text: str) -> None:
     assert numbers([text]) == (r,)
 
 
+def test_rows_are_sorted_by_a_radius_however_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text('title = "Own"\nradii = [1, "36/255"]\nsort = "36/255"\n')
+    assert radius_key("36/255") == str(36 / 255)
+    assert (radius_key("1"), radius_key("0.25"), radius_key("acr"), radius_key("1/0")) == ("1.0", "0.25", "acr", "1/0")
+    assert table("own", tmp_path, published=tmp_path).empty
+    by = [table("cifar10", tmp_path, sort=sort)["run_id"].tolist() for sort in ("36/255", str(36 / 255), "1", "1.0")]
+    assert by[0] == by[1] != by[2] == by[3]
+
+
 def test_boards_have_the_radii_of_the_literature() -> None:
     quarters = [k / 4 for k in range(1, 13)]
     for board in ("cifar10", "cifar100", "svhn", "tiny-imagenet"):
@@ -32,7 +42,7 @@ def test_boards_have_the_radii_of_the_literature() -> None:
     assert {*quarters, 3.25, 3.5} <= {*load_board("imagenet").all_radii}
 
 
-@pytest.mark.parametrize("radius", ['"1/0"', '"x"', "-0.5", "inf", "[0.1]"])
+@pytest.mark.parametrize("radius", ['"1/0"', '"1e999"', '"x"', "-0.5", "inf", "[0.1]"])
 def test_what_is_no_radius_is_named(tmp_path: Path, radius: str) -> None:
     (tmp_path / "own.toml").write_text(f'title = "Own"\nradii = [0.5]\nreported = [{radius}]\n')
     with pytest.raises(UserError, match=r"own\.toml is no board: it needs a title and radii"):

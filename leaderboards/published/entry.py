@@ -6,7 +6,7 @@ import json
 import shlex
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
@@ -15,7 +15,7 @@ from leaderboards.published.names import stem
 from suite.boards.board import Board
 from suite.errors import MISFIT, UserError, first_line
 from suite.protocols.certify import vote_terms
-from suite.ranges import one_line
+from suite.ranges import Name, one_line
 from suite.statistics.intervals import FEWEST
 from suite.store.result import Result
 
@@ -40,9 +40,9 @@ class Entry(Figures):
     A log of margins has none of OF_A_VOTE, and one of votes has them all.
     """
 
-    method: str
-    variant: str = ""
-    arch: str
+    method: Name
+    variant: Name = ""
+    arch: Name
     kind: Literal["vote", "margin"] = "vote"
     sigma: FiniteFloat | None = None
     trained_sigma: FiniteFloat | None = None
@@ -51,22 +51,22 @@ class Entry(Figures):
     n: PositiveInt | None = None
     alpha: FiniteFloat | None = None
     top: PositiveInt
-    data: str
-    citation: str
-    url: str = ""
-    method_citation: str = ""
-    method_url: str = ""
-    date: str
-    note: str = ""
+    data: Name
+    citation: Name
+    url: Name = ""
+    method_citation: Name = ""
+    method_url: Name = ""
+    date: Name
+    note: Name = ""
     chance: FiniteFloat | None = None
-    file: str
-    sha256: str
-    repository: str = ""
-    commit: str = ""
-    path: str = ""
-    licence: str = ""
-    also: str = ""
-    columns: list[str] = Field([], description="that other logs do not have")
+    file: Name
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    repository: Annotated[str, Field(pattern=r"^([A-Za-z0-9_-][A-Za-z0-9_.-]*/[A-Za-z0-9_-][A-Za-z0-9_.-]*)?$")] = ""
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{0,40}$")] = ""
+    path: Name = ""
+    licence: Name = ""
+    also: Name = ""
+    columns: list[Name] = Field([], description="that other logs do not have")
 
     @model_validator(mode="after")
     def _of_its_kind(self) -> Self:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import lzma
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,8 @@ def fetch_log(run_id: str, root: Path = PUBLISHED, source: Path | None = None) -
         log = checked_log(place, run_id, entry, root)
         check_figures(log, entry, run_id)
     except UserError:
-        place.unlink(missing_ok=True)
+        if new:
+            place.unlink(missing_ok=True)
         raise
     return place, new
 
@@ -138,6 +140,11 @@ def check_figures(log: Log, entry: Entry, run_id: str) -> None:
     radii = [r for r, _, _ in entry.between]
     true: dict[str, Any] = Figures.of_log(log, radii, entry.sigma)
     own = entry.model_dump(include=set(true))
-    wrong = [name for name, value in true.items() if own[name] != value]
+    wrong = [name for name, value in true.items() if not same(own[name], value)]
     if wrong:
         raise UserError(f"{', '.join(wrong)} of {run_id} are not those of its log: import it again with --replace")
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two figures are one but for the last digits of a sum, which machines add up differently."""
+    return math.isclose(a, b, rel_tol=1e-9) if isinstance(a, float) and isinstance(b, float) else bool(a == b)

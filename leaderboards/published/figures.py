@@ -65,7 +65,7 @@ class Figures(BaseModel):
         answered = records["predict"].to_numpy() != -1
         own = np.sort(radius[right & answered])
         grid = np.arange(int(np.floor(own.max(initial=0.0) * PER_UNIT + 1e-9)) + 1) / PER_UNIT
-        other = sorted({r for r in (*OF_MARGINS, *radii) if on_grid(r) is None and r <= own.max(initial=0.0)})
+        other = sorted({r for r in (*OF_MARGINS, *radii) if on_grid(r) is None and r <= radius.max()})
         gains = np.where(right, radius, 0.0)
         interval = mean_interval(gains)
         found: dict[str, Any] = {

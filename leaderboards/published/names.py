@@ -56,4 +56,5 @@ def catalogued_name(
     """What the row of a log in a catalogue is called: as its digest is in it, no other log's is."""
     noise = [] if trained in (None, sigma) else [f"noise{trained:g}"]
     parts = [method, arch, *noise, *([f"sigma{sigma:g}"] if sigma else ["margin"])]
-    return "-".join([*parts, *([] if seed is None else [f"seed{seed}"]), sha[:8]])
+    name = "-".join([*parts, *([] if seed is None else [f"seed{seed}"]), sha[:8]])
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", name)  # an architecture may be timm/NAME

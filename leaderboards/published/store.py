@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import ArrayLike
+from pydantic import ValidationError
 
 from leaderboards.published import PUBLISHED
 from leaderboards.published.entry import OF_A_VOTE, Entry
@@ -20,7 +21,7 @@ from leaderboards.published.names import row_names, said_of
 from suite.boards.board import Board, boards, load_board
 from suite.errors import UserError, unknown
 from suite.leftovers import sweep
-from suite.ranges import Draws, Name, Scale
+from suite.ranges import Draws, Name, Scale, one_line
 from suite.ranges import check as check_range
 from suite.statistics.bounds import smallest_n
 from suite.statistics.intervals import FEWEST
@@ -187,7 +188,7 @@ def make_row(
     if chance is not None and chance > WEAK:
         weak = f"radii too coarse to check n, α and σ: arbitrary ones fit with probability {10**chance:.2g}"
     settings["note"] = "; ".join(filter(None, (settings.get("note"), log.note, severities(log, corruption), weak)))
-    entry = Entry(
+    about = dict(
         **Figures.of_log(log, board.all_radii, sigma),
         **settings,
         data=f"{board.title}: {corruption}" if corruption else board.title,
@@ -196,7 +197,10 @@ def make_row(
         date=re.findall(r"\b(?:19|20)\d\d\b", settings["citation"])[-1],
         sha256=log.sha256,
     )
-    return Row(file, entry, log)
+    try:
+        return Row(file, Entry(**about), log)
+    except ValidationError as error:
+        raise UserError(f"{path.name!a}: {one_line(error)}") from error
 
 
 def severities(log: Log, corruption: str) -> str:

@@ -36,9 +36,12 @@ class FieldTable:
 def field_tables(lines: Sequence[FieldLine]) -> Iterator[FieldTable]:
     """A table for each test set, votes and margins together where records are here; of what was typed one for each."""
     for (typed, data, votes), own in groupby(lines, key=table_of):
+        found = list(own)
         what = TYPED if typed else BEST
         kind = (": votes" if votes else ": margins of one pass") if typed else ""
-        yield field_table(f"{data}, {what}{kind}", NOTES[what], list(own))
+        shared = {line.terms for line in found}
+        alike = f", {found[0].terms}" if len(shared) == 1 and found[0].terms else ""
+        yield field_table(f"{data}, {what}{kind}{alike}", NOTES[what], found)
 
 
 def table_of(line: FieldLine) -> tuple[bool, str, bool]:
@@ -51,13 +54,22 @@ def field_table(title: str, note: str, lines: Sequence[FieldLine]) -> FieldTable
     radii = sorted({r for line in lines for r, best in line.at.items() if best.share > 0})
     clean = any(line.clean is not None for line in lines)
     variants = any(line.variant for line in lines)
+    terms = len({line.terms for line in lines}) > 1
     images = len({(line.images, line.every) for line in lines}) > 1
-    headings = [*NAMES, *["variant"] * variants, *["images"] * images, *["clean"] * clean, *map(radius_text, radii)]
+    headings = [
+        *NAMES,
+        *["variant"] * variants,
+        *["terms"] * terms,
+        *["images"] * images,
+        *["clean"] * clean,
+        *map(radius_text, radii),
+    ]
     cells = [
         [
             (line.method, line.extra_data),
             *((text, "") for text in (line.kind, yes_no(line.holds), line.year)),
             *([(line.variant or "–", "")] * variants),
+            *([(line.terms, "")] * terms),
             *([(f"{line.images:,}" if line.images else "–", "")] * images),
             *([(percent(line.clean), "")] * clean),
             *(best_cell(line, r) for r in radii),
@@ -67,7 +79,7 @@ def field_table(title: str, note: str, lines: Sequence[FieldLine]) -> FieldTable
     sources = dict.fromkeys(
         " ".join(filter(None, (f"{line.method}:", line.citation, typed_at(line)))) for line in lines
     )
-    return FieldTable(title, note, headings, cells, list(sources), len(NAMES) + variants)
+    return FieldTable(title, note, headings, cells, list(sources), len(NAMES) + variants + terms)
 
 
 def typed_at(line: FieldLine) -> str:

@@ -16,6 +16,8 @@ from leaderboards.render.site_board import board_page, index_page, table_pages, 
 from leaderboards.render.site_page import Page, read_boards, render
 from leaderboards.render.site_row import row_pages
 
+MARK = ".suite-site"  # the file by which a site is known
+
 
 def build_pages(root: Path = PUBLISHED, repository: str = "") -> Iterator[Page]:
     """The pages of a site, the index first."""
@@ -55,6 +57,7 @@ def shared_files(pages: list[Page], url: str) -> Iterator[tuple[str, str]]:
     """What the pages share, and the site map, which needs the site's address."""
     from plotly.offline import get_plotlyjs
 
+    yield MARK, "This folder is made by 'suite site build', which replaces it.\n"
     yield "site.css", html.part("page.css") + html.part("site.css")
     yield "site.js", "\n".join([get_plotlyjs(), html.part("page.js"), html.part("site.js")])
     if url:

@@ -83,12 +83,12 @@ def board_page(board: Shown) -> Page:
     used = 0
     for number, block in enumerate(board.blocks):
         section = html.heading(block.title, 2) + table_section(board, block, board.place, block.lines[:FIRST])
+        used += len(section)
+        if number and used > ROOM:
+            break
         if number < WITH_CURVES:
             drawn[f"group{number}"] = own = plots(block, NOWHERE, "standard", board.root)
             section += places(f"group{number}", len(own))
-        if used + len(section) > ROOM:
-            break
-        used += len(section)
         more = len(block.lines) - FIRST
         text = f"all {len(block.lines)} rows, and their curves" if more > 0 else "this table on its own page"
         link = html.link(text, relative(board.place, board.table_place(block)))

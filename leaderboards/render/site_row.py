@@ -13,7 +13,7 @@ from typing import Any
 from leaderboards.estimates import CURVES
 from leaderboards.published.kept import run_folder
 from leaderboards.render import html
-from leaderboards.render.cells import Block, Cell, bounds, number
+from leaderboards.render.cells import Block, Cell, bounds, number, rank_text
 from leaderboards.render.labels import deployment
 from leaderboards.render.page import places, plots, script_data
 from leaderboards.render.schema import DESCRIPTIONS
@@ -52,7 +52,7 @@ def row_page(board: Shown, row: Row) -> Page:
     line = block.rows[block.rows["run_id"] == row.run_id]
     drawn = {"row": plots(Block(block.title, [], [], line), NOWHERE, "standard", board.root)}
     name = ", ".join(filter(None, (row.method, row.arch, row.variant)))
-    rank = "" if line["rank"].isna().all() else f", rank {line['rank'].iloc[0]} of {len(block.rows)}"
+    rank = "" if line["rank"].isna().all() else f", rank {rank_text(line.iloc[0])} of {len(block.rows)}"
     tables = f"In the table {html.link(block.title, relative(place, board.table_place(block)))}{rank}."
     content = [
         f"<p>{tables}</p>",

@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveInt, ValidationError
 from pydantic.dataclasses import dataclass
 
-from suite.errors import UserError, first_line
+from suite.errors import MISFIT, UserError, first_line
 from suite.ranges import Name, Scale, one_line
 
 
@@ -61,7 +61,7 @@ def load_board(dataset: str, own: Path | None = None) -> Board:
                 ordered = {"sort": str(settings["sort"])} if "sort" in settings else {}
                 radii = {"radii": numbers(settings["radii"]), "reported": numbers(settings.get("reported", ()))}
                 return Board(**settings | ordered | radii)
-            except (OSError, ValueError, TypeError, KeyError, RecursionError, ZeroDivisionError) as error:
+            except (OSError, *MISFIT) as error:
                 said = one_line(error) if isinstance(error, ValidationError) else first_line(error)
                 raise UserError(f"{file} is no board: it needs a title and radii ({said})") from error
     return Board(title=dataset, radii=(0.1, 0.25, 0.5, 1.0))
@@ -70,6 +70,14 @@ def load_board(dataset: str, own: Path | None = None) -> Board:
 def numbers(radii: Iterable[object]) -> tuple[float, ...]:
     """Radii as they are written, which may be fractions: "36/255"."""
     return tuple(float(Fraction(r)) if isinstance(r, str) else float(r) for r in radii)  # type: ignore[arg-type]
+
+
+def radius_key(text: str) -> str:
+    """What a radius is called among the columns of a table, however it is written; other text as it is."""
+    try:
+        return str(float(Fraction(text)))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        return text
 
 
 def radius_text(r: float) -> str:

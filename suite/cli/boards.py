@@ -62,6 +62,12 @@ def leaderboard(
         write(export.to_json(content), file)
         return
     frame = table(dataset, runs, "paper" if paper_convention else "standard", root, sort=sort)
+    convention: Convention = "paper" if paper_convention else "standard"
+    lines = [] if method or sigma or sort else field(dataset, runs, convention, root)
+    if frame.empty and lines and format is BoardFormat.table and file is None:
+        for block in field_blocks(lines):
+            out.print(block)
+        return
     if frame.empty:
         raise UserError(
             f"no finished run on '{dataset}' in {runs}; begin one: suite run --method heat --dataset {dataset}"
@@ -71,8 +77,6 @@ def leaderboard(
     if frame.empty:
         methods, sigmas = sorted(known["method"].unique()), sorted(known["sigma"].dropna().unique())
         raise UserError(f"no such row; methods: {', '.join(methods)}; sigma: {', '.join(map(str, sigmas))}")
-    convention: Convention = "paper" if paper_convention else "standard"
-    lines = [] if method or sigma or sort else field(dataset, runs, convention, root)
     if format is BoardFormat.table and file is None:
         recorded = [line for line in lines if line.source == "records"]
         typed = [line for line in lines if line.source != "records"]

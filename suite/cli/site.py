@@ -14,7 +14,6 @@ from suite.errors import UserError, require
 from suite.progress import megabytes
 
 site = typer.Typer(help="All boards as a static site.", no_args_is_help=True)
-MARK = "site.css"  # what a folder has that is a site
 
 
 @site.callback()
@@ -29,6 +28,7 @@ def build(
     ),
     board_root: BoardRoot = None,
     url: Annotated[str, typer.Option(help="where it will lie, https://…: for sitemap.xml and links to it")] = "",
+    strict: Annotated[bool, typer.Option(help="exit 1 if a damaged row was left out")] = False,
     repository: Annotated[str, typer.Option(help="the code's address, https://…: for links to it")] = "",
     format: Output = Format.table,
 ) -> None:
@@ -36,7 +36,7 @@ def build(
     require("suite site build", "app", "plotly")
     from leaderboards.board import left_out
     from leaderboards.published import PUBLISHED
-    from leaderboards.render.site import write_site
+    from leaderboards.render.site import MARK, write_site
     from leaderboards.render.site_page import NOWHERE
     from suite.boards.board import boards
     from suite.leftovers import beside, discard
@@ -62,6 +62,8 @@ def build(
     damaged = dict.fromkeys(fault for name in boards(root) for fault in left_out(name, NOWHERE, root))
     if damaged:
         print(f"left out: {'; '.join(damaged)}", file=sys.stderr)
+        if strict:
+            raise typer.Exit(1)
     largest = max((name for name in sizes if name.endswith(".html")), key=lambda name: sizes[name])
     if format is Format.json:
         print(json.dumps({"folder": str(folder), "files": len(sizes), "bytes": sum(sizes.values())}))

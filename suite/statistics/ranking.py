@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
+from suite.statistics.intervals import FEWEST
+
 
 def rank_ranges(z: ArrayLike, level: float = 0.95) -> list[tuple[int, int]]:
     """The best and the worst rank that each of K rows can have, all of them together at `level`.
@@ -31,11 +33,17 @@ def rank_ranges(z: ArrayLike, level: float = 0.95) -> list[tuple[int, int]]:
 
 
 def z_of_means(values: ArrayLike) -> NDArray[np.float64]:
-    """The z of the differences of K means over the same N images, from each image's value (K, N)."""
+    """The z of the differences of K means over the same N images, from each image's value (K, N).
+
+    NaN for fewer than FEWEST images, and where the difference hardly varies beside its terms: rounding hides how much.
+    """
     each = np.asarray(values, float)
+    if each.shape[1] < FEWEST:
+        return np.full((len(each), len(each)), np.nan)
     covariance = np.atleast_2d(np.cov(each)) / each.shape[1]
     variance = np.diag(covariance)
-    return quotient(each.mean(axis=1), variance[:, None] + variance - 2 * covariance)
+    terms = variance[:, None] + variance
+    return quotient(each.mean(axis=1), np.where(terms - 2 * covariance > 1e-12 * terms, terms - 2 * covariance, np.nan))
 
 
 def z_of_shares(hits: ArrayLike) -> NDArray[np.float64]:
@@ -63,7 +71,7 @@ def z_of_estimates(estimates: ArrayLike, errors: ArrayLike) -> NDArray[np.float6
 
 
 def quotient(means: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Differences over standard errors: 0 between equal means, infinite where others do not vary at all."""
+    """Differences over standard errors: 0 between equal means, infinite where others are known not to vary at all."""
     difference = means[:, None] - means
     with np.errstate(divide="ignore", invalid="ignore"):
         z: NDArray[np.float64] = np.where(difference == 0, 0.0, difference / np.sqrt(variance.clip(0)))
