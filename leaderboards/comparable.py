@@ -74,9 +74,8 @@ def only_place(places: Mapping[int, Place]) -> tuple[int | None, ...]:
     return tuple(own.pop() if len(own) == 1 else None for own in map(set, zip(*places.values(), strict=True)))
 
 
-def groups(frame: pd.DataFrame, *, every_radius: bool = False) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The comparable rows of a table, each group with its title and the radii that matter for it (`unimportant`), or
-    with every radius that one of its rows reaches.
+def groups(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The comparable rows of a table, each group with its title and the radii that matter for it (`unimportant`).
 
     Lines may have been left out of the table: ranks are those among all. A margin stands in every group of votes that
     it compares with, and where none of these is left, in one of margins alone.
@@ -95,11 +94,11 @@ def groups(frame: pd.DataFrame, *, every_radius: bool = False) -> Iterator[tuple
         else:
             group = own[[shown.isdisjoint(places) for places in own["places"]]]
         if len(group):
-            yield name, group.drop(columns=unimportant(group, every_radius=every_radius))
+            yield name, group.drop(columns=unimportant(group))
 
 
-def unimportant(group: pd.DataFrame, *, every_radius: bool = False) -> list[str]:
-    """The columns of a group for radii that none of its rows reaches, or (but for `every_radius`) that do not matter.
+def unimportant(group: pd.DataFrame) -> list[str]:
+    """The columns of a group for radii that none of its rows reaches, or that do not matter.
 
     Steps of a quarter matter to all. Multiples of 1/255 matter among margins, where papers compare; finer steps among
     votes of which none reaches beyond 1.
@@ -110,7 +109,7 @@ def unimportant(group: pd.DataFrame, *, every_radius: bool = False) -> list[str]
     farthest = max((radii[column] for column in reached), default=0.0)
 
     def matters(r: float) -> bool:
-        return every_radius or not (4 * r) % 1 or (r != round(r, 2) if margins else r == round(r, 2) and farthest <= 1)
+        return not (4 * r) % 1 or (r != round(r, 2) if margins else r == round(r, 2) and farthest <= 1)
 
     return [column for column, r in radii.items() if column not in reached or not matters(r)]
 

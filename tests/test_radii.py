@@ -62,5 +62,5 @@ def test_a_table_shows_the_radii_that_matter_for_its_rows() -> None:
     assert shown(["vote", "margin"], **near) == ["0.1", "0.25", "0.5"]
     assert shown(["margin"], **near) == ["0.25", "36/255", "0.5"]
     assert shown(["vote"], **near | {"1.0": 0.01, "1.25": 0.01}) == ["0.25", "0.5", "1.0", "1.25"]
-    every = unimportant(pd.DataFrame([{"kind": "vote", "r=0.1": 0.5, "r=0.5": 0.1, "r=1.0": 0}]), every_radius=True)
-    assert every == ["r=1.0"]
+    unreached = unimportant(pd.DataFrame([{"kind": "vote", "r=0.1": 0.5, "r=0.5": 0.1, "r=1.0": 0}]))
+    assert unreached == ["r=1.0"]

@@ -77,9 +77,7 @@ def field_blocks(lines: Sequence[FieldLine]) -> Iterator[Table | Text]:
     """The field's tables, each with where its lines are from."""
     for found in field_tables(lines):
         yield Text(found.title, style="bold")
-        table = Table(box=None, padding=(0, 1, 0, 0))
-        for place, heading in enumerate(found.headings):
-            table.add_column(heading, no_wrap=True, justify="left" if place < found.names else "right")
+        table = empty_table(found.headings, found.names)
         for cells in found.lines:
             table.add_row(*(Text.assemble(text, (f" {small}" if small else "", "dim")) for text, small in cells))
         yield table
@@ -92,9 +90,7 @@ def leaderboard_tables(frame: pd.DataFrame, paper_convention: bool) -> Iterator[
     headings: set[str] = set()
     for group in blocks(frame):
         yield Text(group.title, style="bold")
-        table = Table(box=None, padding=(0, 1, 0, 0))
-        for place, heading in enumerate(group.headings):
-            table.add_column(heading, no_wrap=True, justify="left" if place < group.names else "right")
+        table = empty_table(group.headings, group.names)
         for cells in group.lines:
             table.add_row(*(Text(text) for text, _ in cells))
         yield table
@@ -102,6 +98,14 @@ def leaderboard_tables(frame: pd.DataFrame, paper_convention: bool) -> Iterator[
         headings |= set(group.headings)
     yield from map(Text, legend(frame, headings, paper_convention))
     yield from (Text(line, style="dim") for line in (*certificates(frame), *notes(references(frame))))
+
+
+def empty_table(headings: Sequence[str], names: int) -> Table:
+    """A table without lines; what comes after the first `names` columns stands on the right."""
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for place, heading in enumerate(headings):
+        table.add_column(heading, no_wrap=True, justify="left" if place < names else "right")
+    return table
 
 
 def plain_table(entries: list[dict[str, Any]]) -> Table:

@@ -98,9 +98,5 @@ def _wordnet_ids(meta: Path) -> dict[int, str]:
     try:
         synsets: Any = scipy.io.loadmat(meta, squeeze_me=True)["synsets"]
         return {int(entry[0]): str(entry[1]) for entry in synsets if int(entry[4]) == 0}
-    except (
-        *MISFIT,
-        OSError,
-        NotImplementedError,
-    ) as error:  # the last: MATLAB 7.3, which SciPy cannot read
+    except (*MISFIT, OSError, NotImplementedError) as error:  # the last: SciPy, of MATLAB 7.3
         raise UserError(f"{meta} is not the meta.mat of ImageNet's devkit") from error
