@@ -13,20 +13,21 @@ from leaderboards.cache import read_results
 from leaderboards.comparable import PLACE, only_place, places, tell_apart
 from leaderboards.estimates import CURVES
 from leaderboards.published import PUBLISHED, paper_rows, read_papers, read_published
-from leaderboards.published.kept import KEPT, results
+from leaderboards.published.kept import kept_folders, results
 from leaderboards.published.tables import read_tables
 from leaderboards.rows import COMPARABLE, Estimate, Row, board_rows
 from leaderboards.significance import z_scores
-from suite.boards.board import Board, load_board, radius_key, radius_text
+from suite.boards.board import Board, Roots, load_board, radius_key, radius_text
 from suite.errors import UserError
 from suite.protocols.protocol import Column, columns
 from suite.statistics.bounds import Convention
 from suite.store.result import Result
 
+ORDERS = {"acr": "acr", "p_a": "p_a", "clean": "clean_accuracy"}  # what sorts rows beside a radius: the metric's key
 WHOLE = ("images", "every", "n0", "n", "seed")
 
 
-def board_results(dataset: str, runs: Path, published: Path | None = PUBLISHED) -> list[Result]:
+def board_results(dataset: str, runs: Path, published: Roots | None = PUBLISHED) -> list[Result]:
     """The results of all finished runs on a data set, unreadable ones left out; then published rows.
 
     `published` is where those lie, and runs that were kept; None leaves both out.
@@ -35,12 +36,12 @@ def board_results(dataset: str, runs: Path, published: Path | None = PUBLISHED) 
     return tell_apart(found + (read_published(dataset, published)[0] if published else []))
 
 
-def left_out(dataset: str, runs: Path, published: Path | None = PUBLISHED) -> list[str]:
+def left_out(dataset: str, runs: Path, published: Roots | None = PUBLISHED) -> list[str]:
     """What is wrong with each damaged file that a board leaves out."""
     damaged = read_results(runs)[1]
     if published:
         damaged += [
-            *read_results(published / KEPT)[1],
+            *(said for folder in kept_folders(published) for said in read_results(folder)[1]),
             *read_published(dataset, published)[1],
             *read_papers(published)[1],
             *read_tables(published)[1],
@@ -52,15 +53,15 @@ def rows(
     dataset: str,
     runs: Path,
     convention: Convention = "standard",
-    published: Path | None = PUBLISHED,
+    published: Roots | None = PUBLISHED,
     *,
     sort: str | None = None,
 ) -> list[Row]:
     """The rows of a board, best first within each group of comparable rows.
 
     Runs are averaged over seeds; published rows come from logs and, as far as a paper has no log, from its tables and
-    plots. The convention decides how abstentions count where rows are sorted by a radius; `sort` is "acr", "clean" or
-    a radius, by default the board's.
+    plots. The convention decides how abstentions count where rows are sorted by a radius; `sort` is one of ORDERS or a
+    radius, by default the board's.
     """
     board = load_board(dataset, published)
     found = board_results(dataset, runs, published) + (paper_rows(dataset, published) if published else [])
@@ -72,7 +73,7 @@ def table(
     dataset: str,
     runs: Path,
     convention: Convention = "standard",
-    published: Path | None = PUBLISHED,
+    published: Roots | None = PUBLISHED,
     *,
     sort: str | None = None,
 ) -> pd.DataFrame:
@@ -87,9 +88,9 @@ def table(
     What is not known is None or NaN. Rows without a metric that boards compare, in this convention, are left out.
     """
     board, curve = load_board(dataset, published), CURVES[convention]
-    compared = ["clean_accuracy", "acr", *(f"r={radius}" for radius in board.all_radii)]
+    compared = [*ORDERS.values(), *(f"r={radius}" for radius in board.all_radii)]
     lines, keys, known = [], [], []
-    sort = radius_key(sort or board.sort)
+    sort = radius_key(sort or board.sort).lower()
     best = best_first(board, sort, curve)
     for row in rows(dataset, runs, convention, published, sort=sort):
         line = table_line(row, curve)
@@ -131,15 +132,15 @@ def order(board: Board, sort: str, curve: str, rows: Sequence[Row]) -> Callable[
 
 
 def best_first(board: Board, sort: str, curve: str) -> Callable[[Row], tuple[Any, ...]]:
-    """A sort key for rows that compare: "acr", "clean" or a radius, then the other metrics that boards compare."""
+    """A sort key for rows that compare: one of ORDERS or a radius, then the other metrics that boards compare."""
     radii = [str(radius) for radius in board.all_radii]
-    sort = radius_key(sort)
-    if sort not in ("acr", "clean", *radii):
-        known = ", ".join(map(radius_text, board.all_radii))
-        raise UserError(f"no column '{sort}' to sort by: acr, clean or a radius of the board: {known}")
+    sort = radius_key(sort).lower()
+    if sort not in (*ORDERS, *radii):
+        known = ", ".join((*ORDERS, *map(radius_text, board.all_radii)))
+        raise UserError(f"no column '{sort}' to sort by; there are: {known} (radii of the board)")
 
     def key(row: Row) -> tuple[Any, ...]:
-        metrics = {"acr": row.metrics["acr"], "clean": row.metrics["clean_accuracy"], **row.curves[curve]}
+        metrics = {name: row.metrics[column] for name, column in ORDERS.items()} | row.curves[curve]
         values = (metrics[name].value for name in (sort, "acr", *radii, "clean"))
         return tuple((value is None, -(value or 0.0)) for value in values)
 

@@ -14,6 +14,7 @@ from leaderboards.published import PUBLISHED, paper_rows, read_entry
 from leaderboards.published.fetch import published_records
 from leaderboards.published.figures import Figures
 from leaderboards.published.kept import records_file, run_folder
+from suite.boards.board import Roots
 from suite.protocols.certify import image_radii
 from suite.statistics.bounds import Convention
 from suite.statistics.intervals import averaged_share
@@ -67,7 +68,7 @@ def curve(
     )[["radius", "accuracy", "low", "high"]]
 
 
-def row_records(row: Recorded, runs: Path, published: Path = PUBLISHED, protocol: str = "certify") -> pd.DataFrame:
+def row_records(row: Recorded, runs: Path, published: Roots = PUBLISHED, protocol: str = "certify") -> pd.DataFrame:
     """The records behind a row of the board: a line per image, by idx, and for several seeds per `run`.
 
     None where the row's run went through no such protocol, or is gone, or was published without a log. UserError where
@@ -83,13 +84,13 @@ def row_records(row: Recorded, runs: Path, published: Path = PUBLISHED, protocol
     return records if len(found) > 1 else records.drop(columns="run", errors="ignore")
 
 
-def row_source(row: Recorded, runs: Path, published: Path = PUBLISHED) -> pd.DataFrame | Figures:
+def row_source(row: Recorded, runs: Path, published: Roots = PUBLISHED) -> pd.DataFrame | Figures:
     """What the curve of a row with records is drawn from: the figures of a published row, or a run's records."""
     return read_entry(row.run_id, published) if row.source == "published" else row_records(row, runs, published)
 
 
 def row_curve(
-    row: Recorded, runs: Path, convention: Convention = "standard", published: Path = PUBLISHED
+    row: Recorded, runs: Path, convention: Convention = "standard", published: Roots = PUBLISHED
 ) -> pd.DataFrame:
     """The curve of a row of the board; of a row without a log its published points, without an interval."""
     if not row.source.startswith("paper"):

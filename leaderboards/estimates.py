@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from suite.protocols.protocol import Column
 from suite.statistics import intervals
@@ -32,6 +33,16 @@ def hits_and_counted(
     if curve == CURVES["standard"]:
         return radius >= r, np.ones(radius.shape, bool)
     return radius > r, ~np.isnan(radius)
+
+
+def gains(radius: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What each image adds to the ACR: R where it is classified correctly, 0 elsewhere; `radius` as above."""
+    return np.nan_to_num(radius, nan=-1).clip(0)
+
+
+def p_as(radius: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
+    """What each image adds to the mean p_A: Φ(R/σ) where it is classified correctly, 0 elsewhere."""
+    return np.where(radius >= 0, ndtr(gains(radius) / sigma), 0.0)
 
 
 def mean_and_spread(values: Iterable[float | None]) -> tuple[float | None, float | None]:
@@ -58,8 +69,10 @@ def certificate_intervals(
             _, low, high = averaged_share(*hits_and_counted(radius, curve, radii))
             curves[curve] = dict(zip(names, map(pair, low, high), strict=True))
         _, low, high = averaged_share(np.isnan(radius), np.ones_like(radius))
-        acr = mean_interval(np.nan_to_num(radius, nan=-1).clip(0).mean(0))
-        return {"abstained": pair(low, high), "acr": acr}, curves
+        found = {"abstained": pair(low, high), "acr": mean_interval(gains(radius).mean(0))}
+        if sigma := results[0].kind == "vote" and results[0].sigma:
+            found["p_a"] = mean_interval(p_as(radius, sigma).mean(0))
+        return found, curves
     first = results[0]
     if len(results) > 1 or first.read != "log":
         return {}, {}
@@ -67,8 +80,9 @@ def certificate_intervals(
     totals = {CURVES["standard"]: images, CURVES["paper"]: round(images * (1 - abstained))}
     own = {curve: getattr(first, curve) for curve in totals}
     curves = {curve: wilsons({r: own[curve].get(r) for r in names}, total) for curve, total in totals.items()}
-    acr = getattr(first, "acr_interval", None)
-    return {"abstained": wilson(first.abstained, images), "acr": acr and (acr[0], acr[1])}, curves
+    own = {name: getattr(first, f"{name}_interval", None) for name in ("acr", "p_a")}
+    means = {name: bounds and (bounds[0], bounds[1]) for name, bounds in own.items()}
+    return {"abstained": wilson(first.abstained, images), **means}, curves
 
 
 def bounds_of(results: Sequence[Result], column: Column) -> Interval:

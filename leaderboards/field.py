@@ -18,7 +18,7 @@ from leaderboards.published import PUBLISHED
 from leaderboards.published.entry import Entry
 from leaderboards.published.tables import TableRow, published_tables
 from leaderboards.rows import COMPARABLE, Row
-from suite.boards.board import load_board
+from suite.boards.board import Roots, load_board
 from suite.statistics.bounds import Convention
 
 TERMS = tuple(name for name in COMPARABLE if name != "sigma")
@@ -63,7 +63,7 @@ class FieldLine:
 
 
 def field(
-    dataset: str, runs: Path, convention: Convention = "standard", published: Path | None = PUBLISHED
+    dataset: str, runs: Path, convention: Convention = "standard", published: Roots | None = PUBLISHED
 ) -> list[FieldLine]:
     """The lines of a board, of test sets on which some method has rows at several σ; then what was typed."""
     known = load_board(dataset, published).all_radii

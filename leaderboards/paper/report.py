@@ -31,6 +31,7 @@ from leaderboards.render.labels import digests
 from leaderboards.render.plots import paper_plot
 from leaderboards.render.schema import DESCRIPTIONS
 from leaderboards.rows import COMPARABLE, is_decided
+from suite.boards.board import Roots
 from suite.errors import MISFIT, UserError
 from suite.spec.run_spec import RunSpec
 from suite.store.files import read_json
@@ -42,7 +43,7 @@ COMPARED = ("baseline", "randomized-smoothing", "smoothadv", "heat", "madry", "m
 Named = Mapping[str, list[Result]]  # runs that differ in the seed alone, by what the report calls them
 
 
-def report(runs: Path, dataset: str, published: Path = PUBLISHED, only: Sequence[str] | None = None) -> list[Section]:
+def report(runs: Path, dataset: str, published: Roots = PUBLISHED, only: Sequence[str] | None = None) -> list[Section]:
     """The report on a data set's runs: a part for each group of comparable votes with two of the paper's methods.
 
     `only` names the runs it is on; else all finished ones of the store and those kept in `published`. Runs that deploy
@@ -68,7 +69,7 @@ def report(runs: Path, dataset: str, published: Path = PUBLISHED, only: Sequence
     return [section for sections in parts for section in sections]
 
 
-def part(rows: list[Result], runs: Path, published: Path) -> Iterator[Section]:
+def part(rows: list[Result], runs: Path, published: Roots) -> Iterator[Section]:
     """The sections on comparable rows; none for rows of fewer than two methods."""
     others, rows = left_out(rows), list(filter(is_deployed_as_usual, rows))
     named = name_recipes(rows)
@@ -156,7 +157,7 @@ def introduction(row: Result) -> Iterator[str]:
         yield f"The paper has no values at σ = {row.sigma:g} on these data."
 
 
-def settings(named: Named, runs: Path, published: Path) -> Section:
+def settings(named: Named, runs: Path, published: Roots) -> Section:
     """How the rows were made, and what the paper's settings are, as far as the suite's `paper` profile has them."""
     lines, machines = [], set()
     for name, own in named.items():

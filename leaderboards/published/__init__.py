@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from leaderboards.published.entry import DAMAGED, Entry, damaged_row
-from suite.boards.board import Board, boards, load_board
+from suite.boards.board import Board, Roots, boards, layers, load_board, own_root
 from suite.errors import UserError, first_line
 from suite.store.result import Result
 
@@ -24,7 +25,21 @@ PUBLISHED = Path(__file__).parent
 ACCURACIES = ("certified accuracy", "clean accuracy")  # of the quantities in `paper/`, those that a board compares
 
 
-def published_rows(dataset: str, root: Path = PUBLISHED) -> list[Result]:
+def all_roots(own: Path | None = None) -> tuple[Path, ...]:
+    """Where published rows lie: in a folder that is given, the user's own (`own_root`) and the package."""
+    return tuple(dict.fromkeys(filter(None, (own, own_root(), PUBLISHED))))
+
+
+def row_files(dataset: str, roots: Roots) -> dict[str, Path]:
+    """The files of a data set's published rows, by name; of two of one name the first folder's."""
+    found: dict[str, Path] = {}
+    for root in layers(roots):
+        for file in (root / dataset).glob("*.toml"):
+            found.setdefault(file.stem, file)
+    return dict(sorted(found.items()))
+
+
+def published_rows(dataset: str, root: Roots = PUBLISHED) -> list[Result]:
     """The rows published on a data set, by name. UserError where a file is damaged."""
     found, damaged = read_published(dataset, root)
     if damaged:
@@ -32,11 +47,11 @@ def published_rows(dataset: str, root: Path = PUBLISHED) -> list[Result]:
     return found
 
 
-def read_published(dataset: str, root: Path = PUBLISHED) -> tuple[list[Result], list[str]]:
+def read_published(dataset: str, root: Roots = PUBLISHED) -> tuple[list[Result], list[str]]:
     """The rows published on a data set, by name, and what is wrong with damaged files, whose rows are left out."""
     found, damaged = [], []
     board = load_board(dataset, root) if dataset in boards(root) else None
-    for file in sorted((root / dataset).glob("*.toml")) if board else []:
+    for file in row_files(dataset, root).values() if board else ():
         try:
             found.append(_row(file, file.stat().st_mtime_ns, board))
         except UserError as error:
@@ -44,18 +59,18 @@ def read_published(dataset: str, root: Path = PUBLISHED) -> tuple[list[Result], 
     return found, damaged
 
 
-def read_entry(run_id: str, root: Path = PUBLISHED) -> Entry:
+def read_entry(run_id: str, root: Roots = PUBLISHED) -> Entry:
     """What a published row is of, and its figures. UserError where its file is damaged or not there."""
-    file = root / f"{run_id}.toml"
-    try:
-        return _entry(file, file.stat().st_mtime_ns)
-    except OSError as error:
-        raise UserError(f"no published row {run_id} in {root}") from error
+    for folder in layers(root):
+        file = folder / f"{run_id}.toml"
+        with suppress(OSError):
+            return _entry(file, file.stat().st_mtime_ns)
+    raise UserError(f"no published row {run_id} in {' or '.join(map(str, layers(root)))}")
 
 
-def entries(dataset: str, root: Path = PUBLISHED) -> dict[str, Entry]:
+def entries(dataset: str, root: Roots = PUBLISHED) -> dict[str, Entry]:
     """The entries of a data set's published rows, by the rows' names. UserError where a file is damaged."""
-    names = [f"{dataset}/{file.stem}" for file in sorted((root / dataset).glob("*.toml"))]
+    names = [f"{dataset}/{name}" for name in row_files(dataset, root)]
     return {name: read_entry(name, root) for name in names}
 
 
@@ -72,7 +87,7 @@ def _row(file: Path, changed: int, board: Board) -> Result:
         raise damaged_row(file, first_line(error)) from error
 
 
-def paper_rows(dataset: str, root: Path = PUBLISHED) -> list[Result]:
+def paper_rows(dataset: str, root: Roots = PUBLISHED) -> list[Result]:
     """Rows of what papers print or plot without a log: accuracy alone, at the radii of the paper's own plot.
 
     `source` is "paper, table" or "paper, plot"; certified accuracy is by the convention of the item. A damaged file's
@@ -120,7 +135,7 @@ def paper_row(run_id: str, values: pd.DataFrame) -> Result:
     )
 
 
-def paper_values(root: Path = PUBLISHED) -> pd.DataFrame:
+def paper_values(root: Roots = PUBLISHED) -> pd.DataFrame:
     """Numbers that papers print or plot without a log, one a line. UserError where a file is damaged.
 
     Columns: citation, item (which table or figure), read (`table` or `plot`), quantity, dataset, method, sigma, top, at
@@ -133,10 +148,10 @@ def paper_values(root: Path = PUBLISHED) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
-def read_papers(root: Path) -> tuple[list[pd.DataFrame], list[str]]:
+def read_papers(root: Roots) -> tuple[list[pd.DataFrame], list[str]]:
     """The lines of `paper_values` of each file, and what is wrong with damaged files, which are left out."""
     found, damaged = [], []
-    for file in sorted((root / "paper").glob("*.toml")):
+    for file in row_files("paper", root).values():
         try:
             frame = pd.DataFrame(paper_lines(tomllib.loads(file.read_text(encoding="utf-8"))))
             for dataset in frame["dataset"].unique():

@@ -123,7 +123,16 @@ class Entry(Figures):
         dataset = run_id.partition("/")[0]
         proposed = f"method: {self.method_citation}" if self.method_citation else ""
         about = ("method", "data", "arch", "variant", "trained_sigma", "seed", "citation", "date", "top")
-        links = ("url", "method_citation", "method_url", "repository", "licence", "acr_deviation", "acr_interval")
+        links = (
+            "url",
+            "method_citation",
+            "method_url",
+            "repository",
+            "licence",
+            "acr_deviation",
+            "acr_interval",
+            "p_a_interval",
+        )
         return Result(
             run_id=run_id,
             dataset=dataset,
@@ -137,6 +146,7 @@ class Entry(Figures):
             certified_accuracy={str(r): self.share(r) for r in board.all_radii},
             certified_accuracy_paper={str(r): self.share(r, "paper") for r in board.all_radii},
             acr=self.acr,
+            p_a=self.p_a,
             abstained=self.abstained / self.images,
             median_radius=self.median_radius,
             seconds_per_certificate=self.seconds,

@@ -15,12 +15,12 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboards.published import PUBLISHED, read_entry
+from leaderboards.published import PUBLISHED, read_entry, row_files
 from leaderboards.published.entry import Entry
 from leaderboards.published.figures import Figures
 from leaderboards.published.layout import unpacked
 from leaderboards.published.log import Log, read_log
-from suite.boards.board import boards, load_board
+from suite.boards.board import Roots, boards, load_board
 from suite.errors import UserError
 from suite.store.files import write_atomically
 
@@ -29,7 +29,7 @@ SECONDS = 30  # without an answer
 LARGEST = 200_000_000  # bytes of a log
 
 
-def published_records(run_id: str, root: Path = PUBLISHED) -> pd.DataFrame:
+def published_records(run_id: str, root: Roots = PUBLISHED) -> pd.DataFrame:
     """The lines behind a published row, if its log is kept here: idx, label, predict (−1: abstained), radius, correct.
 
     UserError where it is not, which says how to get it.
@@ -45,7 +45,7 @@ def published_records(run_id: str, root: Path = PUBLISHED) -> pd.DataFrame:
     return records.drop(columns="time").astype({"radius": float}).reset_index(drop=True)
 
 
-def fetch_log(run_id: str, root: Path = PUBLISHED, source: Path | None = None) -> tuple[Path, bool]:
+def fetch_log(run_id: str, root: Roots = PUBLISHED, source: Path | None = None) -> tuple[Path, bool]:
     """Get the log of a published row from its repository, or from a file; where it is kept, and whether that is new.
 
     UserError where it is not the log of the row: by its SHA-256, or because its figures are others.
@@ -65,9 +65,9 @@ def fetch_log(run_id: str, root: Path = PUBLISHED, source: Path | None = None) -
     return place, new
 
 
-def find_row(name: str, root: Path = PUBLISHED) -> str:
+def find_row(name: str, root: Roots = PUBLISHED) -> str:
     """The published row of a name, with its board or without, or of how that begins; UserError where it is not one."""
-    known = [f"{board}/{file.stem}" for board in boards(root) for file in sorted((root / board).glob("*.toml"))]
+    known = [f"{board}/{row}" for board in boards(root) for row in row_files(board, root)]
     for fits in (lambda row: name in (row, row.partition("/")[2]),
                  lambda row: row.startswith(name) or row.partition("/")[2].startswith(name)):  # fmt: skip
         found = [row for row in known if fits(row)]
@@ -76,7 +76,7 @@ def find_row(name: str, root: Path = PUBLISHED) -> str:
         if found:
             more = ", ..." if len(found) > 3 else ""
             raise UserError(f"'{name}' is how {len(found)} published rows begin: {', '.join(found[:3])}{more}")
-    raise UserError(f"no published row '{name}' in {root}; 'suite leaderboard DATASET --format json' has their run_id")
+    raise UserError(f"no published row '{name}'; 'suite leaderboard DATASET --format json' has their run_id")
 
 
 def downloaded(run_id: str, entry: Entry) -> bytes:
@@ -127,7 +127,7 @@ def kept_log(sha256: str) -> Path:
     return cache / "l2-robustness-suite" / "logs" / f"{sha256}.xz"
 
 
-def checked_log(file: Path, run_id: str, entry: Entry, root: Path) -> Log:
+def checked_log(file: Path, run_id: str, entry: Entry, root: Roots) -> Log:
     """The log in a file; UserError where it is not that of the row."""
     log = read_log(file, load_board(run_id.partition("/")[0], root), entry.top)
     if log.sha256 != entry.sha256:

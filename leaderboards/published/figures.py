@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, 
 from scipy.special import ndtr
 
 from leaderboards.published.log import Log
-from suite.statistics.bounds import Convention, average_certified_radius
+from suite.statistics.bounds import Convention, average_certified_radius, mean_p_a
 from suite.statistics.intervals import mean_interval, wilson
 
 PER_UNIT = 100  # radii of the grid in a pixel's range
@@ -46,6 +46,8 @@ class Figures(BaseModel):
     acr: FiniteFloat
     acr_deviation: FiniteFloat = Field(0.0, description="of R · [correct] over the images")
     acr_interval: list[FiniteFloat] | None = Field(None, description="at 95 %, for a finite test set")
+    p_a: FiniteFloat | None = Field(None, description="the mean of p_A · [correct]; None of margins")
+    p_a_interval: list[FiniteFloat] | None = None
     median_radius: FiniteFloat = Field(description="of the images that it did not abstain on")
     largest: FiniteFloat = Field(description="radius, whether correct or not")
     seconds: FiniteFloat | None = Field(None, description="a certificate, the mean")
@@ -67,7 +69,6 @@ class Figures(BaseModel):
         grid = np.arange(int(np.floor(own.max(initial=0.0) * PER_UNIT + 1e-9)) + 1) / PER_UNIT
         other = sorted({r for r in (*OF_MARGINS, *radii) if on_grid(r) is None and r <= radius.max()})
         gains = np.where(right, radius, 0.0)
-        interval = mean_interval(gains)
         found: dict[str, Any] = {
             "images": len(records),
             "first": int(records["idx"].iloc[0]),
@@ -77,7 +78,7 @@ class Figures(BaseModel):
             "clean": None if log.clean is None else int(log.clean.sum()),
             "acr": average_certified_radius(radius, right),
             "acr_deviation": round(float(gains.std(ddof=1)), 8) if len(gains) > 1 else 0.0,
-            "acr_interval": interval and [round(bound, 8) for bound in interval],
+            "acr_interval": interval_of(gains),
             "median_radius": float(np.median(radius[answered])) if answered.any() else 0.0,
             "largest": float(radius.max()),
             **seconds(records["time"]),
@@ -90,6 +91,8 @@ class Figures(BaseModel):
             for name, chosen in (("p_right", right), ("p_wrong", ~right)):
                 bounds = ndtr(radius[answered & chosen] / sigma)
                 found[name] = text_of(np.histogram(bounds, SHARES)[0])
+            found["p_a"] = round(mean_p_a(radius, right & answered, sigma), 10)
+            found["p_a_interval"] = interval_of(ndtr(radius / sigma) * (right & answered))
         return found
 
     @cached_property
@@ -115,6 +118,10 @@ class Figures(BaseModel):
             raise ValueError(f"acr: {self.acr} is not that of its counts")
         if self.p_right and self.bounds.sum(axis=1).tolist() != [reached[0], answered - reached[0]]:
             raise ValueError("p_right, p_wrong: counts that are not those of its images")
+        if self.p_a is not None:
+            low, high = (self.bounds[0] @ ends / self.images for ends in (SHARES[:-1], SHARES[1:]))
+            if not low - 1e-9 <= self.p_a <= high + 1e-9:
+                raise ValueError(f"p_a: {self.p_a} is not that of its counts")
         if any(r != sorted((r, 0.0, self.largest))[1] or n > reached[0] or t > n for r, n, t in self.between):
             raise ValueError("between: counts that no images have")
         return self
@@ -167,6 +174,12 @@ def at(radius: ArrayLike, radii: ArrayLike) -> tuple[Counts, Counts]:
     radius = np.asarray(radius)
     below, upto = (np.searchsorted(radius, radii, side) for side in ("left", "right"))
     return len(radius) - below, upto - below
+
+
+def interval_of(values: NDArray[np.float64]) -> list[float] | None:
+    """The interval of a mean at 95 %, as a file has it."""
+    interval = mean_interval(values)
+    return interval and [round(bound, 8) for bound in interval]
 
 
 def seconds(time: pd.Series[float]) -> dict[str, float | None]:

@@ -6,6 +6,7 @@ import lzma
 from pathlib import Path
 
 from leaderboards.cache import read_result, read_results
+from suite.boards.board import Roots, layers
 from suite.errors import UserError
 from suite.leftovers import sweep
 from suite.store.files import replace_folder
@@ -43,15 +44,23 @@ def keep(folder: Path, root: Path) -> tuple[Path, bool]:
     return place, True
 
 
-def results(runs: Path, published: Path | None) -> list[Result]:
+def kept_folders(published: Roots | None) -> list[Path]:
+    """Where runs are kept, beneath the published rows."""
+    return [root / KEPT for root in layers(published)]
+
+
+def results(runs: Path, published: Roots | None) -> list[Result]:
     """The results of a store's runs and of those kept in `published`; a store's own replaces the kept one."""
-    found = {result.run_id: result for result in read_results(published / KEPT)[0]} if published else {}
-    return list((found | {result.run_id: result for result in read_results(runs)[0]}).values())
+    found: dict[str, Result] = {}
+    for folder in (*reversed(kept_folders(published)), runs):
+        found |= {result.run_id: result for result in read_results(folder)[0]}
+    return list(found.values())
 
 
-def run_folder(run: str, runs: Path, published: Path) -> Path:
+def run_folder(run: str, runs: Path, published: Roots) -> Path:
     """Where the files of a run lie, by its id: in the store or, if they do not, where runs are kept."""
-    return runs / run if (runs / run / "result.json").exists() else published / KEPT / run
+    places = [folder / run for folder in (runs, *kept_folders(published))]
+    return next((place for place in places if (place / "result.json").exists()), places[-1])
 
 
 def records_file(folder: Path, protocol: str) -> Path:

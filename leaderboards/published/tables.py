@@ -16,7 +16,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from leaderboards.published import PUBLISHED
+from leaderboards.published import PUBLISHED, row_files
+from suite.boards.board import Roots
 from suite.errors import MISFIT, UserError, first_line
 from suite.ranges import Draws, Images, Name, Scale, one_line
 
@@ -143,7 +144,7 @@ class TableRow:
         return "; ".join(filter(None, parts))
 
 
-def published_tables(board: str, root: Path = PUBLISHED, *, logs: bool = False) -> list[TableRow]:
+def published_tables(board: str, root: Roots = PUBLISHED, *, logs: bool = False) -> list[TableRow]:
     """The lines typed from papers on a board, by paper; with `logs`, those whose methods' logs are rows instead.
 
     Those of a damaged file are left out.
@@ -156,10 +157,10 @@ def published_tables(board: str, root: Path = PUBLISHED, *, logs: bool = False) 
     ]
 
 
-def read_tables(root: Path = PUBLISHED) -> tuple[dict[str, Paper], list[str]]:
+def read_tables(root: Roots = PUBLISHED) -> tuple[dict[str, Paper], list[str]]:
     """All papers, by the name of their file; and what is wrong with each file that is damaged or cannot be true."""
     found, damaged = {}, []
-    for file in sorted((root / FOLDER).glob("*.toml")):
+    for file in row_files(FOLDER, root).values():
         try:
             found[file.stem] = _paper(file, file.stat().st_mtime_ns)
         except UserError as error:

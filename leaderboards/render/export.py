@@ -17,7 +17,7 @@ from leaderboards.published import PUBLISHED
 from leaderboards.render.cells import blocks, remarks
 from leaderboards.render.schema import VERSION
 from leaderboards.rows import COMPARABLE, Row
-from suite.boards.board import load_board
+from suite.boards.board import Roots, load_board
 from suite.protocols.protocol import columns
 
 TEX = {
@@ -34,7 +34,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the b
 def document(
     dataset: str,
     runs: Path,
-    published: Path | None = PUBLISHED,
+    published: Roots | None = PUBLISHED,
     *,
     sort: str | None = None,
     methods: Iterable[str] = (),

@@ -16,7 +16,7 @@ from leaderboards.published import PUBLISHED
 from leaderboards.render import html
 from leaderboards.render.cells import Block, blocks, rank_text, remarks
 from leaderboards.render.field import FieldTable, field_tables
-from suite.boards.board import load_board
+from suite.boards.board import Roots, load_board
 from suite.errors import UserError
 from suite.progress import logger
 from suite.statistics.bounds import Convention
@@ -29,7 +29,7 @@ def to_html(
     dataset: str,
     runs: Path,
     convention: Convention = "standard",
-    published: Path = PUBLISHED,
+    published: Roots = PUBLISHED,
     lines: Sequence[FieldLine] = (),
 ) -> str:
     """The page of a table, with the field's lines; the curves' records are read from the runs."""
@@ -79,7 +79,7 @@ def section(group: Block, name: str, total: int) -> str:
     return f"<section>{content}{again}{places(name, total)}</section>"
 
 
-def plots(group: Block, runs: Path, convention: Convention, published: Path) -> list[dict[str, Any]]:
+def plots(group: Block, runs: Path, convention: Convention, published: Roots) -> list[dict[str, Any]]:
     """The plots of a group: for each its axes and lines, with names that Plotly shows as they are."""
     certified, attacked = [], []
     for number, (_, row) in enumerate(group.rows.head(DRAWN).iterrows()):

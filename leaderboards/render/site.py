@@ -15,11 +15,12 @@ from leaderboards.render import html
 from leaderboards.render.site_board import board_page, index_page, table_pages, typed_page
 from leaderboards.render.site_page import Page, read_boards, render
 from leaderboards.render.site_row import row_pages
+from suite.boards.board import Roots
 
 MARK = ".suite-site"  # the file by which a site is known
 
 
-def build_pages(root: Path = PUBLISHED, repository: str = "") -> Iterator[Page]:
+def build_pages(root: Roots = PUBLISHED, repository: str = "") -> Iterator[Page]:
     """The pages of a site, the index first."""
     shown = list(read_boards(root))
     yield index_page(shown, repository)
@@ -32,7 +33,7 @@ def build_pages(root: Path = PUBLISHED, repository: str = "") -> Iterator[Page]:
         yield from row_pages(board)
 
 
-def write_site(out: Path, root: Path = PUBLISHED, url: str = "", repository: str = "") -> dict[str, int]:
+def write_site(out: Path, root: Roots = PUBLISHED, url: str = "", repository: str = "") -> dict[str, int]:
     """Write a site into the folder `out`, which is empty or not there; gives the size of each file in bytes.
 
     `url` is where it will lie, for the site map and the pages' own addresses; `repository` is the code's address.

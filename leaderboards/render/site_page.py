@@ -19,7 +19,7 @@ from leaderboards.published.tables import TableRow, published_tables
 from leaderboards.render import html
 from leaderboards.render.cells import Block, blocks
 from leaderboards.rows import Row
-from suite.boards.board import Board, boards, load_board
+from suite.boards.board import Board, Roots, boards, load_board
 
 NAME = "Certified ℓ2 robustness"
 SUBMITTING = "docs/submitting-a-row.md"
@@ -51,7 +51,7 @@ class Shown:
 
     name: str
     board: Board
-    root: Path
+    root: Roots
     frame: pd.DataFrame
     blocks: list[Block]
     rows: dict[str, Row]
@@ -90,7 +90,7 @@ def is_date(text: str) -> bool:
     return bool(re.fullmatch(r"\d{4}(-\d\d-\d\d)?", text))
 
 
-def read_boards(root: Path = PUBLISHED) -> Iterator[Shown]:
+def read_boards(root: Roots = PUBLISHED) -> Iterator[Shown]:
     """The boards that have rows, by name."""
     for name in boards(root):
         frame, typed = table(name, NOWHERE, "standard", root), published_tables(name, root)

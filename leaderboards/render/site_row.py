@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from leaderboards.estimates import CURVES
+from leaderboards.published import row_files
 from leaderboards.published.kept import run_folder
 from leaderboards.render import html
 from leaderboards.render.cells import Block, Cell, bounds, number, rank_text
@@ -167,7 +168,8 @@ def origin(board: Shown, row: Row) -> Iterator[str]:
     if row.note:
         yield f"<p>{linked(sentence(row.note))}</p>"
     if row.source == "published":
-        yield published_log(board.root / f"{row.run_id}.toml")
+        dataset, _, name = row.run_id.partition("/")
+        yield published_log(row_files(dataset, board.root)[name])
     if row.source == "run":
         for number, run in enumerate(row.runs):
             yield html.heading(f"Seed {row.seeds[number]}" if len(row.seeds) == len(row.runs) else f"Run {run}", 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Iterable
 from fractions import Fraction
@@ -42,16 +43,29 @@ class Board:
         return tuple(sorted({*self.radii, *self.reported}))
 
 
-def boards(own: Path | None = None) -> list[str]:
-    """The data sets that have a file here, or in a folder of one's own."""
+Roots = Path | tuple[Path, ...]  # a folder of boards and published rows, or several: the first that has one counts
+
+
+def layers(roots: Roots | None) -> tuple[Path, ...]:
+    """The folders of `roots`, none for None."""
+    return () if roots is None else (roots,) if isinstance(roots, Path) else roots
+
+
+def own_root() -> Path:
+    """Where the user's own boards and rows lie: $SUITE_BOARDS, else `boards` in the working directory."""
+    return Path(os.environ.get("SUITE_BOARDS") or "boards")
+
+
+def boards(own: Roots | None = None) -> list[str]:
+    """The data sets that have a file here, in the user's own folder (`own_root`), or in other folders."""
     names = [file.name for folder in folders(own) for file in folder.iterdir()]
     return sorted({name.removesuffix(".toml") for name in names if name.endswith(".toml")})
 
 
-def load_board(dataset: str, own: Path | None = None) -> Board:
-    """The board of a data set; data sets without a file here, or in a folder of one's own, get the default radii.
+def load_board(dataset: str, own: Roots | None = None) -> Board:
+    """The board of a data set: of the folders `own`, else of `own_root`, else the suite's.
 
-    Raises UserError where a file of one's own is no board.
+    A data set without a file in any of them gets the default radii. Raises UserError where a file is no board.
     """
     for folder in folders(own):
         file = folder / f"{dataset}.toml"
@@ -86,6 +100,6 @@ def radius_text(r: float) -> str:
     return f"{steps}/255" if r not in (round(r, 2), steps) and r == steps / 255 else str(r)
 
 
-def folders(own: Path | None) -> list[Traversable]:
-    """Where boards lie: in the package, and in a folder of one's own if it is there."""
-    return [files("suite.boards"), *([own] if own and own.is_dir() else [])]
+def folders(own: Roots | None) -> list[Traversable]:
+    """Where boards lie, those that count first: `own`, the user's, the package."""
+    return [*(folder for folder in dict.fromkeys((*layers(own), own_root())) if folder.is_dir()), files("suite.boards")]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from suite.cli.options import PLAIN, RUNS, BoardRoot, DataRoot, Format, Output, Paper, Runs, out
+from suite.cli.options import PLAIN, RUNS, BoardRoot, DataRoot, Format, Output, OwnRoot, Paper, Runs, out
 from suite.errors import UserError, require
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ def leaderboard(
     from leaderboards import table
     from leaderboards.board import left_out, select_rows
     from leaderboards.field import field
-    from leaderboards.published import PUBLISHED
+    from leaderboards.published import all_roots
     from leaderboards.render import export
     from leaderboards.render.schema import schema
     from leaderboards.render.terminal import field_blocks, leaderboard_tables
 
-    root = (board_root or PUBLISHED) if published else None
+    root = all_roots(board_root) if published else None
     if format is BoardFormat.schema:
         write(json.dumps(schema(), indent=2), file)
         return
@@ -90,7 +90,7 @@ def leaderboard(
         require("--format html", "app", "plotly")
         from leaderboards.render.page import to_html
 
-        write(to_html(frame, dataset, runs, convention, root or PUBLISHED, lines), file)
+        write(to_html(frame, dataset, runs, convention, root or (), lines), file)
     else:
         form = export.to_markdown if format is BoardFormat.markdown else export.to_latex
         write(form(frame, paper_convention), file)
@@ -124,10 +124,10 @@ def report(
     """The paper's figures and tables with the runs on a data set beside them, and whether they bear the paper out."""
     require("suite report", "app", "plotly")
     from leaderboards.paper.report import report
-    from leaderboards.published import PUBLISHED
+    from leaderboards.published import all_roots
     from leaderboards.render.document import to_html, to_markdown
 
-    sections = report(runs, dataset, board_root or PUBLISHED)
+    sections = report(runs, dataset, all_roots(board_root))
     write(to_html(sections) if format is ReportFormat.html else to_markdown(sections), file)
 
 
@@ -161,20 +161,20 @@ def import_published(
     row: Annotated[str | None, typer.Option(help="what one log's row is called (default: METHOD-FILE)")] = None,
     few: Annotated[bool, typer.Option("--few", help="take a log of fewer than 50 images, too")] = False,
     data_root: DataRoot = None,
-    board_root: BoardRoot = None,
+    board_root: OwnRoot = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="put new content in the place of rows that are there")
     ] = False,
     format: Output = Format.table,
 ) -> None:
     """Put the figures of published per-image certification logs (Cohen et al.'s layout) on a board."""
-    from leaderboards.published import PUBLISHED
     from leaderboards.published.manifest import import_manifest
     from leaderboards.published.store import import_logs
+    from suite.boards.board import own_root
 
     given = {"method": method, "citation": citation, "arch": arch, "sigma": sigma, "trained_sigma": trained_sigma}
     given |= {"seed": seed, "n0": n0, "n": n, "alpha": alpha, "variant": variant, "corruption": corruption}
-    root = board_root or PUBLISHED
+    root = board_root or own_root()
     if manifest:
         if files or board or row or any(value is not None for value in given.values()):
             raise UserError("--manifest says what each of its logs is of: leave out files and what they are of")
@@ -236,10 +236,10 @@ def fetch(
     A log is checked by its SHA-256, and the row's figures are counted again from it. It is kept in the user's cache
     ($SUITE_CACHE). $SUITE_LOGS_URL is where the repositories' files are asked for, if not at GitHub.
     """
-    from leaderboards.published import PUBLISHED, read_entry
+    from leaderboards.published import all_roots, read_entry
     from leaderboards.published.fetch import fetch_log, find_row
 
-    root = board_root or PUBLISHED
+    root = all_roots(board_root)
     names = [find_row(name, root) for name in row]
     if source and len(names) > 1:
         raise UserError("--from FILE is the log of one row")
@@ -285,15 +285,15 @@ def probability(exponent: float) -> str:
 def publish(
     run: Annotated[list[str], typer.Argument(metavar="RUN...", help="finished runs: ids, or how these begin")],
     runs: Runs = RUNS,
-    board_root: BoardRoot = None,
+    board_root: OwnRoot = None,
     format: Output = Format.table,
 ) -> None:
     """Put finished runs, without their weights, beside the published rows, for a board that needs no store."""
-    from leaderboards.published import PUBLISHED
     from leaderboards.published.kept import keep
+    from suite.boards.board import own_root
     from suite.store.read import find_run
 
-    done = [keep(find_run(name, runs), board_root or PUBLISHED) for name in run]
+    done = [keep(find_run(name, runs), board_root or own_root()) for name in run]
     if format is Format.json:
         print(json.dumps([{"folder": str(place), "new": new} for place, new in done]))
         return

@@ -104,7 +104,13 @@ DryRun = Annotated[
 ]
 Output = Annotated[Format, option("--format", panel=MACHINE, help="how to print results")]
 Paper = Annotated[bool, typer.Option(help="certified accuracy as in the paper: abstentions dropped, R > r")]
-BoardRoot = Annotated[Path | None, typer.Option(help="where published rows are kept (default: in the package)")]
+BoardRoot = Annotated[
+    Path | None,
+    typer.Option(help="boards and rows beside those of the suite and of $SUITE_BOARDS, else ./boards"),
+]
+OwnRoot = Annotated[
+    Path | None, typer.Option("--board-root", help="where it goes (default: $SUITE_BOARDS, else ./boards)")
+]
 RUNS = Path("runs")
 
 

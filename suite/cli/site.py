@@ -35,14 +35,14 @@ def build(
     """Build the site of all boards from published rows and kept runs: a page a board, a table and a row."""
     require("suite site build", "app", "plotly")
     from leaderboards.board import left_out
-    from leaderboards.published import PUBLISHED
+    from leaderboards.published import all_roots
     from leaderboards.render.site import MARK, write_site
     from leaderboards.render.site_page import NOWHERE
     from suite.boards.board import boards
     from suite.leftovers import beside, discard
     from suite.store.files import exchange
 
-    root = board_root or PUBLISHED
+    root = all_roots(board_root)
     for name, address in (("--url", url), ("--repository", repository)):
         if address and not address.startswith(("https://", "http://")):
             raise UserError(f"{name} takes an address that begins with https://, not '{address}'")

@@ -32,7 +32,13 @@ from suite.protocols.certify_margins import margin_claim, margins
 from suite.protocols.protocol import Column, Protocol, Record, Subject
 from suite.ranges import Draws, Images
 from suite.spec.sections import Frozen
-from suite.statistics.bounds import average_certified_radius, certified_accuracy, largest_radius, smallest_n
+from suite.statistics.bounds import (
+    average_certified_radius,
+    certified_accuracy,
+    largest_radius,
+    mean_p_a,
+    smallest_n,
+)
 
 if TYPE_CHECKING:
     from suite.protocols.protocol import Example
@@ -158,7 +164,13 @@ def metrics(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
     row |= vote_terms(sigma=sigma, n0=int(records["n0"].iloc[0]), n=c.n, alpha=c.alpha, noise=c.noise)
     if c.sampling == "adaptive":
         row["decided"] = [0.0, *(r for r in c.radii if r < largest_radius(c.n, c.alpha, sigma))]
-    return row | {"sampling": c.sampling, "precision": c.precision, "draws": float(records["draws"].mean())}
+    answered = (records["correct"] == 1) & (records["predict"] != -1)
+    return row | {
+        "p_a": mean_p_a(records["radius"], answered, sigma),
+        "sampling": c.sampling,
+        "precision": c.precision,
+        "draws": float(records["draws"].mean()),
+    }
 
 
 def certified_metrics(records: pd.DataFrame, radii: Iterable[float]) -> dict[str, Any]:
@@ -249,6 +261,11 @@ PROTOCOL = Protocol(
         Column(
             "acr", "acr", "ACR", "ACR", "pixels", ".4f",
             "average certified radius: mean of R where correct, 0 elsewhere", larger_is_better=True,
+        ),
+        Column(
+            "p_a", "p_a", "p_A", "mean p_A", "share", ".1f",
+            "mean lower bound p_A of the vote's probability where correct, 0 elsewhere; no few images of large "
+            "radii can lead it, as they can ACR (Sun et al. 2025)", larger_is_better=True,
         ),
         Column(
             "abstained", "abstained", "abst.", "abstained", "share", ".1f", "share of images abstained on",

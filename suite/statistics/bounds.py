@@ -82,6 +82,15 @@ def average_certified_radius(radius: ArrayLike, correct: ArrayLike) -> float:
     return float(np.mean(np.asarray(radius, float) * np.asarray(correct, bool)))
 
 
+def mean_p_a(radius: ArrayLike, correct: ArrayLike, sigma: float) -> float:
+    """The mean of p_A · [correct] over all images, p_A = Φ(R/σ) the bound of a certificate; abstentions are wrong.
+
+    No image counts for more than 1, whereas R is unbounded: why ACR can be led by few images (Sun et al., "Average
+    certified radius is a poor metric for randomized smoothing", 2025).
+    """
+    return float(np.mean(ndtr(np.asarray(radius, float) / sigma) * np.asarray(correct, bool)))
+
+
 def l_bound(v: ArrayLike, k: int, sigma: float) -> NDArray[np.float64]:
     """The radius σ√(π/2)·(v_(k) − v_(k+1)), v_(i) the i-th largest of v (..., K): "Adversarial Boot Camp", Theorem 3.
 

@@ -9,19 +9,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from suite.errors import MISFIT, UserError, first_line
 from suite.spec.sections import PROTOCOLS
 from suite.spec.shell_line import command
-from suite.statistics.bounds import largest_radius
+from suite.statistics.bounds import largest_radius, mean_p_a
 
 if TYPE_CHECKING:
     from suite.spec.run_spec import RunSpec
 
 Whole = Annotated[int, Field(ge=0, lt=2**63)]  # as tables can hold
-SCHEMA = 4
+SCHEMA = 5
 EARLIER = "earlier adaptive sampling"  # of results before schema 3: its rule gave some images up too soon
 
 
@@ -77,6 +78,7 @@ class Result(BaseModel):
     certified_accuracy: dict[str, FiniteFloat | None] = {}
     certified_accuracy_paper: dict[str, FiniteFloat | None] = {}
     acr: FiniteFloat | None = None
+    p_a: FiniteFloat | None = None
     abstained: FiniteFloat | None = None
     median_radius: FiniteFloat | None = None
     draws: FiniteFloat | None = None
@@ -145,6 +147,9 @@ def upgrade(content: dict[str, Any]) -> dict[str, Any]:
         largest = largest_radius(found["n"], found["alpha"], found["sigma"])
         decided = [0.0, *(r for r in map(float, found["certified_accuracy"]) if r < largest)]
         found |= {"sampling": EARLIER, "decided": decided}
+    if found.get("image_radii") and found.get("kind", "vote") == "vote" and found.get("sigma"):
+        radius = np.array(found["image_radii"], float)
+        found.setdefault("p_a", mean_p_a(np.nan_to_num(radius), radius >= 0, found["sigma"]))
     return found
 
 
