@@ -74,11 +74,11 @@ def only_place(places: Mapping[int, Place]) -> tuple[int | None, ...]:
     return tuple(own.pop() if len(own) == 1 else None for own in map(set, zip(*places.values(), strict=True)))
 
 
-def groups(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+def groups(frame: pd.DataFrame, *, wide: bool = False) -> Iterator[tuple[str, pd.DataFrame]]:
     """The comparable rows of a table, each group with its title and the radii that matter for it (`unimportant`).
 
-    Lines may have been left out of the table: ranks are those among all. A margin stands in every group of votes that
-    it compares with, and where none of these is left, in one of margins alone.
+    `wide` keeps all radii. Lines may have been left out of the table: ranks are those among all. A margin stands in
+    every group of votes that it compares with, and where none of these is left, in one of margins alone.
     """
     votes = frame[frame["kind"] == "vote"]
     shown = {number for own in votes["places"] for number in own}
@@ -94,7 +94,7 @@ def groups(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         else:
             group = own[[shown.isdisjoint(places) for places in own["places"]]]
         if len(group):
-            yield name, group.drop(columns=unimportant(group))
+            yield name, group if wide else group.drop(columns=unimportant(group))
 
 
 def unimportant(group: pd.DataFrame) -> list[str]:

@@ -14,6 +14,7 @@ import pytest
 from helpers.first import first_rows
 from helpers.rows import RECORDS, margin, result, store, summary
 from rich.console import Console
+from scipy.special import ndtri
 
 from leaderboards import board_results, envelopes, groups, load_board, rows, table
 from leaderboards.curves import row_curve, row_records, row_source, upper_envelope
@@ -62,6 +63,11 @@ def test_rows_that_are_not_comparable_stand_in_different_tables(tmp_path: Path) 
     text = console.export_text()
     assert text.count("randomized-smoothing cnn  vote vote  yes  ") == 3  # in 92 columns, nothing cut off
     assert "…" not in text
+    assert "p_A" not in text
+    wide = Console(width=200, record=True)
+    for block in leaderboard_tables(frame, paper_convention=False, wide=True):
+        wide.print(block)
+    assert {"p_A", "s/cert."} <= set(wide.export_text().split())
     assert text.index("n = 1000") < text.index("n = 500")  # a table of one row leads no other
 
 
@@ -315,8 +321,30 @@ def test_rows_are_sorted_by_what_is_asked_for(tmp_path: Path) -> None:
     of = lambda frame: frame[frame["sigma"] == 0.5].sort_values("rank")["method"].tolist()  # noqa: E731
     assert of(by_acr) == ["smoothadv", "randomized-smoothing"]
     assert of(by_radius) == ["randomized-smoothing", "smoothadv"]
-    with pytest.raises(UserError, match="acr, clean or a radius"):
+    with pytest.raises(UserError, match=r"there are: acr, p_a, clean, 0\.05"):
         table("cifar10", tmp_path, sort="0.3")
+
+
+def test_rows_sorted_by_p_a_are_compared_by_it(tmp_path: Path) -> None:
+    """At σ = 0.5 on all of CIFAR-10's images the row that leads by ACR without other data has few of large radii."""
+    frame = table("cifar10", tmp_path, sort="p_A")
+    own = frame[(frame["sigma"] == 0.5) & (frame["images"] == 10_000) & (frame["arch"] == "resnet110")]
+    leader = own[~own["variant"].str.contains("pre-trained|unlabelled")].sort_values("acr").iloc[-1]
+    plain = own[own["method"] == "randomized-smoothing"].sort_values("p_a").iloc[-1]
+    assert (leader["method"], round(leader["acr"], 3), round(plain["acr"], 3)) == ("acr-weakness", 0.760, 0.571)
+    assert plain["p_a"] > leader["p_a"]
+    assert leader["rank"] > plain["rank"]
+    assert own.sort_values("rank")["p_a"].is_monotonic_decreasing
+
+
+def test_p_a_is_the_bound_behind_each_radius(tmp_path: Path) -> None:
+    """R = σΦ⁻¹(p_A): of four images, two right with p_A = 0.9 and 0.6, one wrong, one abstained."""
+    radius = [0.25 * float(ndtri(p)) for p in (0.9, 0.6, 0.8)]
+    row = {**result(), "image_radii": [*radius[:2], -1.0, None], "images": 4}
+    row.pop("p_a")
+    store(tmp_path, {**row, "schema": 4})  # an earlier version's, which did not have it
+    [line] = table("digits", tmp_path).to_dict("records")
+    assert line["p_a"] == pytest.approx((0.9 + 0.6) / 4)
 
 
 def test_an_adaptive_row_says_what_it_decided_whatever_the_board_asks(

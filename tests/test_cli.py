@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.cli import Cli, tiny
+from helpers.cli import Cli, call, tiny
 from helpers.first import first_rows
 from helpers.known import records_file
 
 from suite import data as datasets
 from suite.cli.main import interrupt_again
+from suite.errors import UserError
 
 LIBRARIES = {"torch", "numpy", "pandas", "scipy", "mlflow", "optuna", "streamlit"}
 FEW = ("--epochs", "0.1", "--n", "20", "--images", "1", "--no-track")
@@ -71,7 +72,8 @@ def test_the_leaderboard_prints_and_exports(suite: Cli, finished: Path) -> None:
 
 
 @pytest.mark.slow
-def test_boards_are_written_filtered_and_sorted(suite: Cli, tmp_path: Path) -> None:
+def test_boards_are_written_filtered_and_sorted(suite: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leaderboards.published.PUBLISHED", tmp_path / "none")
     root = ["--board-root", str(first_rows(tmp_path))]
     board, file = ["leaderboard", "cifar10", "--runs", str(tmp_path), *root], tmp_path / "board.csv"
     for form in ("json", "csv", "markdown", "latex", "html"):
@@ -79,9 +81,9 @@ def test_boards_are_written_filtered_and_sorted(suite: Cli, tmp_path: Path) -> N
         assert "randomized-smoothing" in file.read_text()
     code, out, _ = suite(*board, "--sigma", "0.5", "--method", "smoothadv", "--sort", "0.25")
     assert (code, out.count("resnet110")) == (0, 1)
-    assert "\n2 smoothadv" in out  # second among all comparable rows
+    assert "\n 2 smoothadv" in out  # second among all comparable rows
     assert "smoothadv, stability; sigma: 0.1, 0.12" in suite.mistake(*board, "--method", "smothadv")
-    assert "acr, clean or a radius" in suite.mistake(*board, "--sort", "0.3")
+    assert "there are: acr, p_a, clean, 0.05" in suite.mistake(*board, "--sort", "0.3")
     assert "besides table" in suite.mistake(*board, "--out", str(file))
     assert "cannot be written" in suite.mistake(*board, "--format", "csv", "--out", str(tmp_path / "no" / "file"))
     (tmp_path / "mine").mkdir()
@@ -304,3 +306,19 @@ def test_an_interrupt_within_a_destructor_is_not_lost(capsys: pytest.CaptureFixt
     finally:
         sys.unraisablehook = before
         signal.signal(signal.SIGINT, handler)
+
+
+def test_ctrl_c_in_a_database_is_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver that is interrupted in the middle of a question may fail to clean up after it, with another error."""
+
+    def command(*arguments: object, **options: object) -> None:
+        try:
+            try:
+                raise KeyboardInterrupt
+            finally:
+                raise ValueError("can't change 'autocommit' now: connection in transaction status ACTIVE")
+        except ValueError as error:
+            raise UserError("cannot use the storage") from error
+
+    monkeypatch.setattr("suite.cli.main.app", command)
+    assert call("tune") == (130, "", "interrupted; the same command goes on from here\n")

@@ -61,7 +61,7 @@ def test_json_has_every_figure(runs: Path) -> None:
     text = export.to_json(export.document("digits", runs))
     assert "NaN" not in text
     content = json.loads(text)
-    assert content["schema"] == 4
+    assert content["schema"] == 5
     assert content["board"]["radii"] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     row, bad = content["rows"]
     assert (row["method"], row["arch"], row["seeds"], row["source"]) == ("randomized-smoothing", "cnn", [0, 1], "run")
@@ -75,6 +75,8 @@ def test_json_has_every_figure(runs: Path) -> None:
     assert row["lbound_audit"] == {"attacked": 2, "violations": 0}
     assert row["probit_audit"] == {"attacked": 2, "violations": 2}
     assert (row["lbound_radius"], row["probit_radius"], row["soft_radius"]) == (0.125, 0.375, None)
+    place = {"table": row["group"], "best": 1, "worst": 2}  # five images decide nothing
+    assert [row["ranks"], bad["ranks"]] == [[{**place, "rank": 1}], [{**place, "rank": 2}]]
     assert bad["method"] == HOSTILE
     assert set(bad["certified_accuracy_paper"].values()) == {None}
     assert bad["audit"] is None

@@ -46,7 +46,7 @@ ODD: list[Callable[[Tensor], Any]] = [
     lambda x: x.to_sparse(), lambda x: torch.empty_like(x, device="meta"), quantised, lambda x: x.long(),
     lambda x: x.to(torch.complex64), lambda x: x.bool(), lambda x: x.half(),
     lambda x: x.to(torch.float8_e5m2),
-    lambda x: x.double() * 1e300, lambda x: x * float("nan"), lambda x: x[..., :0], lambda x: x.flatten(),
+    lambda x: x.double() * 1e300, lambda x: x * float("nan"), lambda x: x.flatten()[:0], lambda x: x.flatten(),
     lambda x: x.unsqueeze(0), lambda x: x.sum(), lambda x: x.sum().expand(x.shape),
     lambda x: x.T if x.dim() == 2 else x,
     lambda x: x.numpy(), lambda x: x.tolist(), lambda x: str(x), lambda x: None, lambda x: 7, lambda x: {},

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.cli import call, succeed
-from helpers.logs import HEADER, log
+from helpers.logs import HEADER, counted, log
 from jsonschema import Draft202012Validator
 
 from leaderboards import load_board
@@ -35,12 +35,6 @@ GIVEN: dict[str, Any] = {
     "method": "mine", "citation": "A. Author. A Title. A Venue, 2021.", "arch": "cnn", "sigma": 0.25,
     "trained_sigma": None, "n0": 100, "n": 1_000, "alpha": 0.001, "top": 1, "note": None, "few": True,
 }  # fmt: skip
-
-
-def counted(path: Path, counts: list[int], n: int = 1_000, alpha: float = 0.001, sigma: float = 0.25) -> Path:
-    """A log as Cohen et al.'s code prints it, of these counts of votes."""
-    radii = certified_radius(counts, n, alpha, sigma)
-    return log(path, *(f"{i}\t3\t3\t{r:.3}\t1\t0:00:01.5" for i, r in enumerate(radii)))
 
 
 def chance(*printed: str, n: int) -> float:
@@ -380,8 +374,9 @@ def test_an_unknown_kind_and_an_entry_between_both_are_named(tmp_path: Path) -> 
         published_rows("cifar10", tmp_path)
 
 
-def test_imported_margins_stand_in_every_view(tmp_path: Path) -> None:
+def test_imported_margins_stand_in_every_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command line, beside a log of votes on the same images: in its table, in each format, as JSON's schema."""
+    monkeypatch.setattr("leaderboards.published.PUBLISHED", tmp_path / "none")
     board = ["--board", "cifar10", "--board-root", str(tmp_path / "boards"), "--few", "--citation", GIVEN["citation"]]
     line = ["import", str(margins(tmp_path / "liresnet.tsv")), "--method", "liresnet", "--arch", "liresnet"]
     said = call(*line, *board, "--kind", "margin", "--sigma", "0.25")

@@ -228,7 +228,10 @@ def test_addresses() -> None:
     assert slug(slug("A")) != slug("A")  # nobody takes another row's address
 
 
-def test_the_command_replaces_a_site_and_nothing_else(suite: Cli, root: Path, tmp_path: Path) -> None:
+def test_the_command_replaces_a_site_and_nothing_else(
+    suite: Cli, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leaderboards.published.PUBLISHED", tmp_path / "none")
     site = tmp_path / "site"
     command = ["site", "build", "--out", str(site), "--board-root", str(root)]
     code, out, err = suite(*command)

@@ -61,8 +61,10 @@ def references(frame: pd.DataFrame) -> list[tuple[str, ...]]:
     return others[["variant", "note", "citation"]].drop_duplicates().apply(tuple, axis=1).tolist()
 
 
-def visible(group: pd.DataFrame, *, compact: bool) -> dict[str, Column]:
+def visible(group: pd.DataFrame, *, compact: bool, sort: str = "") -> dict[str, Column]:
     """The metrics that a reader sees of a group: those that some row has, `compact` or all; by name in the table.
+
+    So is the metric that sorts the rows, by the key of its column.
 
     Draws are left out where their number was fixed, which the group's title says.
     """
@@ -70,7 +72,7 @@ def visible(group: pd.DataFrame, *, compact: bool) -> dict[str, Column]:
     return {
         name: column
         for name, column in table_columns(group).items()
-        if (column.compact or not compact)
+        if (column.compact or not compact or column.key == sort)
         and not (column.unit == "draws" and fixed)
         and has_values(group, name, column)
     }
@@ -88,11 +90,14 @@ def heading(name: str, column: Column) -> str:
     return " ".join(filter(None, (column.heading, radius_text(float(name.rpartition("r=")[2])))))
 
 
-def blocks(frame: pd.DataFrame) -> Iterator[Block]:
-    """The groups of a table, best row first, without columns that say nothing."""
+def blocks(frame: pd.DataFrame, *, wide: bool = False, sort: str = "") -> Iterator[Block]:
+    """The groups of a table, best row first, without columns that say nothing.
+
+    `wide` is with all metrics and radii; else they are those that a terminal has room for, and what `sort`s the rows.
+    """
     cited = references(frame)
-    for title, group in groups(frame):
-        metrics = visible(group, compact=True)
+    for title, group in groups(frame, wide=wide):
+        metrics = visible(group, compact=not wide, sort=sort)
         seeds, sources = any(s not in ([], [0]) for s in group["seeds"]), (group["source"] != "run").any()
         names = [n for n in NAMES if (n != "seeds" or seeds) and (n != "source" or sources)]
         lines = []

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from leaderboards.board import count_names, rows
+from leaderboards.board import count_names, rows, table
 from leaderboards.comparable import title
 from leaderboards.published import PUBLISHED
 from leaderboards.render.cells import blocks, remarks
@@ -43,8 +43,10 @@ def document(
     """The board in the form of `schema`: rows in the order of the table. Margins stand beside votes at every σ."""
     board = load_board(dataset, published)
     methods, sigmas = set(methods), set(sigmas)
+    frame = table(dataset, runs, "standard", published, sort=sort)
+    titles = dict(zip(frame.get("run_id", ()), ranks(frame), strict=True))
     found = [
-        row_json(row)
+        row_json(row, titles.get(row.run_id, []))
         for row in rows(dataset, runs, "standard", published, sort=sort)
         if (not methods or row.method in methods) and (not sigmas or row.sigma is None or row.sigma in sigmas)
     ]
@@ -52,8 +54,25 @@ def document(
     return {"schema": VERSION, "board": {"dataset": dataset, **about, "comparable": list(COMPARABLE)}, "rows": found}
 
 
-def row_json(row: Row) -> dict[str, Any]:
-    """A row as JSON values; a count as an object with its total."""
+def ranks(frame: pd.DataFrame) -> list[list[dict[str, Any]]]:
+    """For each line of a table its rank in each table of the board that it stands in, and the ranks it may have."""
+    if frame.empty:
+        return []
+    votes = frame[frame["kind"] == "vote"]
+    titles = {
+        next(iter(places)): title(row) for places, (_, row) in zip(votes["places"], votes.iterrows(), strict=True)
+    }
+    return [
+        [
+            {"table": titles.get(number, title(row)), "rank": place.rank, "best": place.best, "worst": place.worst}
+            for number, place in row["places"].items()
+        ]
+        for _, row in frame.iterrows()
+    ]
+
+
+def row_json(row: Row, places: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A row as JSON values, with its `ranks`; a count as an object with its total."""
     values: dict[str, Any] = {}
     intervals: dict[str, Any] = {}
     spread: dict[str, Any] = {}
@@ -70,7 +89,8 @@ def row_json(row: Row) -> dict[str, Any]:
         else:
             own = row.metrics[key]
             values[key], intervals[key], spread[key] = own.value, own.interval, own.spread
-    return {"group": title(row), **row.shared(), **values, "intervals": intervals, "spread": spread}
+    named = {"group": title(row), "ranks": list(places), **row.shared()}
+    return named | values | {"intervals": intervals, "spread": spread}
 
 
 def to_json(content: dict[str, Any]) -> str:
@@ -99,11 +119,11 @@ def defused(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
-def to_markdown(frame: pd.DataFrame, paper_convention: bool) -> str:
+def to_markdown(frame: pd.DataFrame, paper_convention: bool, *, wide: bool = False, sort: str = "") -> str:
     """A table for each group, then what columns and certificates say (GitHub's Markdown)."""
     headings: set[str] = set()
     parts = []
-    for group in blocks(frame):
+    for group in blocks(frame, wide=wide, sort=sort):
         headings |= set(group.headings)
         rule = ["---"] * group.names + ["---:"] * (len(group.headings) - group.names)
         lines = [group.headings, rule, *([text for text, _ in cells] for cells in group.lines)]
@@ -126,11 +146,11 @@ def markdown(text: str) -> str:
     )
 
 
-def to_latex(frame: pd.DataFrame, paper_convention: bool) -> str:
+def to_latex(frame: pd.DataFrame, paper_convention: bool, *, wide: bool = False, sort: str = "") -> str:
     """A tabular for each group, then remarks: needs booktabs, and XeLaTeX or LuaLaTeX for names beyond Latin."""
     headings: set[str] = set()
     parts = ["% \\usepackage{booktabs}"]
-    for group in blocks(frame):
+    for group in blocks(frame, wide=wide, sort=sort):
         headings |= set(group.headings)
         form = "l" * group.names + "r" * (len(group.headings) - group.names)
         head, *rows = (" & ".join(map(latex, line)) + r" \\" for line in (

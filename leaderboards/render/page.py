@@ -31,9 +31,12 @@ def to_html(
     convention: Convention = "standard",
     published: Roots = PUBLISHED,
     lines: Sequence[FieldLine] = (),
+    *,
+    wide: bool = False,
+    sort: str = "",
 ) -> str:
     """The page of a table, with the field's lines; the curves' records are read from the runs."""
-    groups = list(blocks(frame))
+    groups = list(blocks(frame, wide=wide, sort=sort))
     headings = {heading for group in groups for heading in group.headings}
     drawn = {f"group{n}": plots(group, runs, convention, published) for n, group in enumerate(groups)}
     text = remarks(frame, headings, convention == "paper")

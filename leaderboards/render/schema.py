@@ -9,10 +9,12 @@ from leaderboards.rows import SHARED
 from suite.protocols.protocol import Column, columns
 from suite.store.result import Result
 
-# 3 had no `reported` radii; 2 no `kind` and `holds`, and a sigma in every row; 1 `inference` where 2 has `deployed`
-VERSION = 4
+# 4 had no `ranks` and `p_a`; 3 no `reported` radii; 2 no `kind` and `holds`, and a sigma in every row; 1 `inference`
+# where 2 has `deployed`
+VERSION = 5
 TEXT = {"type": "string"}
 NUMBER = {"type": ["number", "null"]}
+RANK = {"type": "integer", "minimum": 1}
 DEVIATION = {"type": ["number", "null"], "minimum": 0}
 INTERVAL = {"oneOf": [{"type": "null"}, {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}]}
 DESCRIPTIONS = {
@@ -86,6 +88,12 @@ def row_schema(known: dict[str, Column]) -> dict[str, Any]:
     measured = {key: column for key, column in known.items() if not column.of}
     return closed({
         "group": {"description": "what the row shares with all rows whose certificates have the same terms", **TEXT},
+        "ranks": {
+            "description": "in each table of the board that the row stands in, and the best and the worst that it may "
+            "have there, at 95 % for all rows of the table at once",
+            "type": "array",
+            "items": closed({"table": TEXT} | dict.fromkeys(("rank", "best", "worst"), RANK)),
+        },
         **{name: field_schema(name, fields[name]) for name in SHARED},
         "seeds": {
             "description": "of the runs that the row is the mean over", "type": "array", "items": {"type": "integer"},

@@ -79,20 +79,25 @@ def field_blocks(lines: Sequence[FieldLine]) -> Iterator[Table | Text]:
         yield Text(found.title, style="bold")
         table = empty_table(found.headings, found.names)
         for cells in found.lines:
-            table.add_row(*(Text.assemble(text, (f" {small}" if small else "", "dim")) for text, small in cells))
+            table.add_row(*(Text.assemble(" ", text, (f" {small}" if small else "", "dim")) for text, small in cells))
         yield table
         yield from (Text(line, style="dim") for line in (found.note, *found.sources))
         yield Text()
 
 
-def leaderboard_tables(frame: pd.DataFrame, paper_convention: bool) -> Iterator[Table | Text]:
-    """One table for each group of comparable rows, then what the columns and the certificates say."""
+def leaderboard_tables(
+    frame: pd.DataFrame, paper_convention: bool, *, wide: bool = False, sort: str = ""
+) -> Iterator[Table | Text]:
+    """One table for each group of comparable rows, then what the columns and the certificates say.
+
+    `wide` and `sort` are as for `leaderboards.render.cells.blocks`.
+    """
     headings: set[str] = set()
-    for group in blocks(frame):
+    for group in blocks(frame, wide=wide, sort=sort):
         yield Text(group.title, style="bold")
         table = empty_table(group.headings, group.names)
         for cells in group.lines:
-            table.add_row(*(Text(text) for text, _ in cells))
+            table.add_row(*(Text(f" {text}") for text, _ in cells))
         yield table
         yield Text()
         headings |= set(group.headings)
@@ -101,10 +106,13 @@ def leaderboard_tables(frame: pd.DataFrame, paper_convention: bool) -> Iterator[
 
 
 def empty_table(headings: Sequence[str], names: int) -> Table:
-    """A table without lines; what comes after the first `names` columns stands on the right."""
-    table = Table(box=None, padding=(0, 1, 0, 0))
+    """A table without lines, whose cells begin with a space; what comes after `names` columns stands on the right.
+
+    (Rich's own padding takes it half as long again.)
+    """
+    table = Table(box=None, padding=0)
     for place, heading in enumerate(headings):
-        table.add_column(heading, no_wrap=True, justify="left" if place < names else "right")
+        table.add_column(f" {heading}", no_wrap=True, justify="left" if place < names else "right")
     return table
 
 

@@ -36,7 +36,8 @@ def leaderboard(
     paper_convention: Paper = False,
     published: Annotated[bool, typer.Option(help="published rows beside those of runs")] = True,
     board_root: BoardRoot = None,
-    sort: Annotated[str | None, typer.Option(help="acr, clean or a radius (default: the board's)")] = None,
+    sort: Annotated[str | None, typer.Option(help="acr, p_a, clean or a radius (default: the board's)")] = None,
+    wide: Annotated[bool, typer.Option("--wide", help="all metrics, at all radii of the board")] = False,
     method: Annotated[list[str] | None, typer.Option(help="only this method's rows; may be repeated")] = None,
     sigma: Annotated[list[float] | None, typer.Option(help="only votes at this noise, and margins; repeatable")] = None,
     format: Annotated[BoardFormat, typer.Option(help="how to print it; schema: of the JSON")] = BoardFormat.table,
@@ -72,6 +73,7 @@ def leaderboard(
         raise UserError(
             f"no finished run on '{dataset}' in {runs}; begin one: suite run --method heat --dataset {dataset}"
         )
+    columns: dict[str, Any] = {"wide": wide, "sort": (sort or "").lower()}
     known = frame
     frame = select_rows(frame, method=method or (), sigma=sigma or ())
     if frame.empty:
@@ -80,7 +82,11 @@ def leaderboard(
     if format is BoardFormat.table and file is None:
         recorded = [line for line in lines if line.source == "records"]
         typed = [line for line in lines if line.source != "records"]
-        for block in (*field_blocks(recorded), *leaderboard_tables(frame, paper_convention), *field_blocks(typed)):
+        for block in (
+            *field_blocks(recorded),
+            *leaderboard_tables(frame, paper_convention, **columns),
+            *field_blocks(typed),
+        ):
             out.print(block)
     elif format is BoardFormat.table:
         raise UserError("--out takes a --format besides table: json, csv, markdown, latex or html")
@@ -90,10 +96,10 @@ def leaderboard(
         require("--format html", "app", "plotly")
         from leaderboards.render.page import to_html
 
-        write(to_html(frame, dataset, runs, convention, root or (), lines), file)
+        write(to_html(frame, dataset, runs, convention, root or (), lines, **columns), file)
     else:
         form = export.to_markdown if format is BoardFormat.markdown else export.to_latex
-        write(form(frame, paper_convention), file)
+        write(form(frame, paper_convention, **columns), file)
 
 
 def write(text: str, file: Path | None) -> None:

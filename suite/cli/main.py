@@ -95,20 +95,28 @@ def main() -> None:
         if code == 130:  # Ctrl-C, as typer tells it
             raise KeyboardInterrupt
         sys.exit(code)
-    except UserError as error:
-        fail(str(error))
     except USAGE_ERROR as error:
         fail(f"{error.format_message()} (see 'suite --help')".replace("\n", " "))
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
-    except OSError as error:
+    except (KeyboardInterrupt, UserError, OSError) as error:
+        if comes_of_interrupt(error):
+            print("interrupted; the same command goes on from here", file=sys.stderr)
+            sys.exit(130)
+        if isinstance(error, UserError):
+            fail(str(error))
+        assert isinstance(error, OSError)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             where = error.filename or "writing to the runs folder"
             fail(
                 f"the disk is full ({where}): free some space and run the same command again; finished records are kept"
             )
         fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+
+
+def comes_of_interrupt(error: BaseException | None) -> bool:
+    """Whether it is Ctrl-C, or was raised while somebody cleaned up after it, as a database's driver does."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:

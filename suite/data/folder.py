@@ -12,13 +12,16 @@ import torch
 from suite.data.cache import Kept, recall
 from suite.data.dataset import Dataset
 from suite.data.decode import SIDE, DifferentSize, decode_all, is_grey, size_of
+from suite.data.image_folder import ImageFolder
 from suite.data.images import InMemory, Streamed, fingerprint
 from suite.data.layouts import Found, find, seen_in
+from suite.data.parquet import Parquet
 from suite.data.shards import places, snapshot
 from suite.errors import UserError
 from suite.progress import logger
 
 LONGEST_IN_MEMORY = 64  # pixels
+MOST_CLASSES = 100_000
 SAMPLE = 500  # images that the mean and standard deviation are computed from
 
 
@@ -83,7 +86,7 @@ def _prepare(found: Found) -> Kept:
     """The images if they stay in memory, and what else takes time to find out."""
     found.check()
     assert found.train is not None
-    classes = found.classes or tuple(map(str, range(int(found.train.labels.max()) + 1)))
+    classes = found.classes or tuple(map(str, range(_count_classes(found.train))))
     found.check_classes(len(classes))
     channels = 1 if all(map(is_grey, found.splits)) else 3
     train: InMemory | Streamed = Streamed(found.train, channels)
@@ -122,6 +125,18 @@ def _prepare(found: Found) -> Kept:
         "fingerprint": fingerprint(train, test),
     }
     return Kept(tensors, facts)
+
+
+def _count_classes(split: ImageFolder | Parquet) -> int:
+    """How many classes there are where nothing names them. UserError for more than any data set has."""
+    largest = int(split.labels.argmax())
+    count = int(split.labels[largest]) + 1
+    if count > MOST_CLASSES:
+        raise UserError(
+            f"{split.where(largest)} has the label {count - 1}: labels are the numbers 0 to K - 1 of K classes, where "
+            f"K is at most {MOST_CLASSES:,}"
+        )
+    return count
 
 
 def _remarks(labels: torch.Tensor, classes: tuple[str, ...], name: str) -> list[str]:

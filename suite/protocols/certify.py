@@ -265,7 +265,7 @@ PROTOCOL = Protocol(
         Column(
             "p_a", "p_a", "p_A", "mean p_A", "share", ".1f",
             "mean lower bound p_A of the vote's probability where correct, 0 elsewhere; no few images of large "
-            "radii can lead it, as they can ACR (Sun et al. 2025)", larger_is_better=True,
+            "radii can lead it, as they can ACR (Sun et al. 2025)", larger_is_better=True, compact=False,
         ),
         Column(
             "abstained", "abstained", "abst.", "abstained", "share", ".1f", "share of images abstained on",
