@@ -69,10 +69,13 @@ def fault_of(result: Result) -> str:
     """What is wrong with the metrics that boards show; empty where nothing is."""
     if result.image_radii and len(result.image_radii) != result.images:
         return f"image_radii: {len(result.image_radii)} of {result.images} images"
+    own = vars(result) | (result.model_extra or {})
     for column in columns().values():
         for path in filter(None, (column.path, column.of, *(column.interval or ()))):
             first, *rest = path.split(".")
-            value = getattr(result, first, None)
+            if first not in own:
+                continue
+            value = own[first]
             for name in rest:
                 if not isinstance(value, Mapping | None):
                     return f"{path}: {first} is no table of metrics"

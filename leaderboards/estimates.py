@@ -35,6 +35,14 @@ def hits_and_counted(
     return radius > r, ~np.isnan(radius)
 
 
+def counts(radius: NDArray[np.float64], curve: str, radii: Sequence[float]) -> tuple[NDArray[np.int64], int]:
+    """How many of N images are certified at each radius (R,), and how many count; as `hits_and_counted` has them."""
+    known = np.sort(radius[~np.isnan(radius)])
+    standard = curve == CURVES["standard"]
+    below = np.searchsorted(known, radii, "left" if standard else "right")
+    return len(known) - below, len(radius if standard else known)
+
+
 def gains(radius: NDArray[np.float64]) -> NDArray[np.float64]:
     """What each image adds to the ACR: R where it is classified correctly, 0 elsewhere; `radius` as above."""
     return np.nan_to_num(radius, nan=-1).clip(0)
@@ -66,13 +74,17 @@ def certificate_intervals(
         radius = np.array([result.image_radii for result in results], float)  # (S, N)
         curves = {}
         for curve in CURVES.values():
-            _, low, high = averaged_share(*hits_and_counted(radius, curve, radii))
+            if len(results) == 1:
+                found, total = counts(radius[0], curve, radii)
+                low, high = intervals.wilson(found / max(total, 1), total or np.nan, 0.95)
+            else:
+                _, low, high = averaged_share(*hits_and_counted(radius, curve, radii))
             curves[curve] = dict(zip(names, map(pair, low, high), strict=True))
         _, low, high = averaged_share(np.isnan(radius), np.ones_like(radius))
-        found = {"abstained": pair(low, high), "acr": mean_interval(gains(radius).mean(0))}
+        means = {"abstained": pair(low, high), "acr": mean_interval(gains(radius).mean(0))}
         if sigma := results[0].kind == "vote" and results[0].sigma:
-            found["p_a"] = mean_interval(p_as(radius, sigma).mean(0))
-        return found, curves
+            means["p_a"] = mean_interval(p_as(radius, sigma).mean(0))
+        return means, curves
     first = results[0]
     if len(results) > 1 or first.read != "log":
         return {}, {}

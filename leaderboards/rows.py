@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from leaderboards.estimates import CURVES, Interval, bounds_of, certificate_intervals, hits_and_counted, mean_and_spread
+from leaderboards.estimates import CURVES, Interval, bounds_of, certificate_intervals, counts, mean_and_spread
 from suite.protocols.protocol import Column, columns
 from suite.spec.sections import PROTOCOLS
 from suite.statistics.bounds import largest_radius
@@ -207,10 +207,9 @@ def curve_values(results: Sequence[Result], column: Column, radii: Sequence[floa
     found: dict[str, list[float | None]] = {str(r): [] for r in radii}
     for result in results:
         if result.image_radii and column.key in CURVES.values():
-            hits, counted = hits_and_counted(np.array(result.image_radii, float), column.key, radii)
-            total = counted.sum(-1)
+            hits, total = counts(np.array(result.image_radii, float), column.key, radii)
             known = [bool(total) and is_decided(result, r) for r in radii]
-            values = [float(hit.sum() / total) if is_known else None for hit, is_known in zip(hits, known, strict=True)]
+            values = [float(hit / total) if is_known else None for hit, is_known in zip(hits, known, strict=True)]
         else:
             own = by_radius(result, column)
             values = [own.get(str(r)) for r in radii]

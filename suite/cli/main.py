@@ -7,7 +7,7 @@ import sys
 import threading
 from _thread import interrupt_main
 from collections.abc import Callable, Collection
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -101,9 +101,8 @@ def main() -> None:
         if comes_of_interrupt(error):
             print("interrupted; the same command goes on from here", file=sys.stderr)
             sys.exit(130)
-        if isinstance(error, UserError):
+        if isinstance(error, KeyboardInterrupt | UserError):
             fail(str(error))
-        assert isinstance(error, OSError)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             where = error.filename or "writing to the runs folder"
             fail(
@@ -132,6 +131,6 @@ def interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
         sys.__unraisablehook__(unraisable)
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     print(f"suite: {visible(message)}", file=sys.stderr)
     sys.exit(2)

@@ -112,8 +112,6 @@ def averaged_share(
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = hits.sum(-1) / counted.sum(-1)
         p = shares.mean(-1)
-        if hits.shape[-2] == 1:
-            return p, *wilson(p, counted.sum((-2, -1)), level)
         rest = (hits - shares[..., None] * counted) / counted.mean(-1)[..., None]
         variance = (rest.mean(-2) ** 2).mean(-1)
         least = counted.sum(-1).mean(-1)

@@ -23,9 +23,10 @@ def rank_ranges(z: ArrayLike, level: float = 0.95) -> list[tuple[int, int]]:
     scores: NDArray[np.float64] = np.nan_to_num(np.asarray(z, float))
     first, second = np.triu_indices(len(scores), 1)
     p = 2 * ndtr(-np.abs(scores[first, second]))
-    order = np.argsort(p)
+    low = np.flatnonzero(p <= 1 - level)  # no other is ever refused
+    order = low[np.argsort(p[low])]
     refused = np.zeros(len(p), bool)
-    refused[order] = np.cumprod(p[order] <= (1 - level) / np.arange(len(p), 0, -1)).astype(bool)
+    refused[order] = np.cumprod(p[order] <= (1 - level) / (len(p) - np.arange(len(order)))).astype(bool)
     differs = np.zeros(scores.shape, bool)
     differs[first, second] = differs[second, first] = refused
     better, worse = (differs & (scores < 0)).sum(axis=1), (differs & (scores > 0)).sum(axis=1)

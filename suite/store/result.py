@@ -89,9 +89,10 @@ class Result(BaseModel):
 
     def metric(self, path: str) -> float | None:
         """The number at a dotted place; None where there is none."""
-        value: Any = self
-        for name in path.split("."):
-            value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+        first, *inner = path.split(".")
+        value = vars(self).get(first, (self.model_extra or {}).get(first))
+        for name in inner:
+            value = value.get(name) if isinstance(value, Mapping) else None
         return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
     def __hash__(self) -> int:
