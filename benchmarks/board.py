@@ -1,7 +1,7 @@
 """How long a board takes to appear from a store of many runs, and how much memory.
 
-Makes a store of runs on CIFAR-10 in a temporary folder (random radii; the records are one file, linked). Then, twice in
-a process of its own: a cold table, all of it as a terminal shows it, the table again, once more after a run has changed,
+Makes a store of runs on CIFAR-10 in a temporary folder (random radii; records are one file, linked). Then, twice in a
+process of its own: a cold table, all of it as a terminal shows it, the table again, once more after a run has changed,
 and the curves of six rows; in seconds of CPU, without imports, whose time is said apart.
 
     python benchmarks/board.py [--runs 2000] [--seeds 1] [--images 500]
