@@ -1,0 +1,73 @@
+"""The three lines above a board: what is measured, what the order is, and what can be said of the best row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from leaderboards.field import FieldLine
+from leaderboards.orders import orders
+from leaderboards.render.cells import percent
+from suite.boards.board import Board, radius_text
+from suite.protocols.protocol import columns
+from suite.statistics.bounds import Convention
+
+MEASURED = (
+    "Measured: how many of the test images are classified correctly, and provably so for every change of ℓ2 norm ≤ r "
+    "(pixels in [0,1])."
+)
+DROPPED = " Images that a row abstains on are left out, and R > r, as in the paper."
+
+
+def measured(convention: Convention) -> str:
+    return MEASURED + (DROPPED if convention == "paper" else "")
+
+
+def order_line(board: Board, order: str) -> str:
+    return f"Order: {orders(board)[order]}, best first; rows in one table compare, rows in different tables do not."
+
+
+def best_line(group: pd.DataFrame) -> str:
+    """What is certain of the first row of a group of comparable rows, all of it."""
+    if group.empty or group["best_rank"].isna().all():
+        return "Best: not known; no rows compare here."
+    first = group.sort_values("rank").iloc[0]
+    within = int(first["worst_rank"])
+    if len(group) == 1:
+        said = f"Best: {first['method']}, the only row of its table"
+    elif within > 1:
+        said = f"Best: {first['method']}; ranks 1–{within} of {len(group)} are within noise"
+    else:
+        said = f"Best: {first['method']}, ahead of all {len(group) - 1} others beyond noise"
+    return f"{said}{doubt(first)}."
+
+
+def doubt(row: Any) -> str:
+    """What a reader has to know of a row whose certificates are not of what it deploys."""
+    if pd.isna(row["holds"]) or row["holds"]:
+        return ""
+    broken = counted(row)
+    return f"; its certificates do not hold for the single pass that it deploys{f' ({broken})' if broken else ''}"
+
+
+def counted(row: Any) -> str:
+    """`broken 19 of 80`: the certificates that an attack inside of their radii violated; empty where none was tried."""
+    audit = columns().get("audit")
+    if audit is None or pd.isna(row.get("audit.attacked")) or not row["audit.attacked"]:
+        return ""
+    return f"broken {row['audit.violations']:.0f} of {row['audit.attacked']:.0f}"
+
+
+def field_best(lines: list[FieldLine], order: str) -> str:
+    """What can be said of the first of the field's lines, which chose the σ after the fact."""
+    chosen = "chosen over σ after the fact, so without ranks"
+    if not lines:
+        return "Best: not known."
+    first = lines[0]
+    if order == "acr":
+        return f"Best: {first.method} certifies most over the radii shown; {chosen}."
+    if order == "clean":
+        return f"Best: {first.method}, {percent(first.clean)} % of clean images; {chosen}."
+    best = first.at.get(float(order))
+    return f"Best at r = {radius_text(float(order))}: {first.method}, {percent(best and best.share)} %; {chosen}."
