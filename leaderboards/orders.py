@@ -26,12 +26,18 @@ def usual(board: Board) -> str:
 
 
 def ranked_field(lines: Sequence[FieldLine], order: str) -> list[FieldLine]:
-    """The field's lines, best first by their clean accuracy or at a radius; ACR has no best over σ, so as they are."""
+    """The field's lines, those of a test set best first by their clean accuracy or at a radius.
+
+    ACR has no best over σ, so by it they stay as they are; so does what was typed.
+    """
+    recorded = [line for line in lines if line.source == "records"]
+    typed = [line for line in lines if line.source != "records"]
     if order == "acr":
-        return list(lines)
+        return [*recorded, *typed]
 
-    def key(line: FieldLine) -> tuple[bool, float]:
-        best = line.clean if order == "clean" else (found := line.at.get(float(order))) and found.share
-        return best is None, -(best or 0.0)
+    def key(line: FieldLine) -> tuple[str, bool, float]:
+        best = line.at.get(float(order)) if order != "clean" else None
+        share = line.clean if order == "clean" else best and best.share
+        return line.data, share is None, -(share or 0.0)
 
-    return sorted(lines, key=lambda line: (line.data, *key(line)))
+    return [*sorted(recorded, key=key), *typed]

@@ -10,13 +10,16 @@ from typing import Any
 
 import pandas as pd
 
+from leaderboards.comparable import groups
+from leaderboards.estimates import CURVES
 from leaderboards.headline import counted
 from leaderboards.render.cells import RANKS, Cell, count_text, heading, metric_cell, rank_text, visible
 from leaderboards.render.field import FieldTable
 from leaderboards.render.presets import in_preset, is_guarantee
 from leaderboards.render.schema import DESCRIPTIONS
 from suite.boards.board import radius_text
-from suite.protocols.protocol import Column
+from suite.protocols.protocol import Column, columns
+from suite.statistics.bounds import Convention
 
 HOLDS, FAILS, UNKNOWN = "✓ ", "✗ ", "not known"
 
@@ -24,7 +27,8 @@ HOLDS, FAILS, UNKNOWN = "✓ ", "✗ ", "not known"
 @dataclass(frozen=True)
 class Heading:
     """A column of a page's table: what stands above it, what it means, how a number is printed ("" for text), how wide
-    it is in pixels, and whether it stays when the others scroll. `chips` are the texts that a cell may be made of."""
+    it is in pixels, and whether it stays when the others scroll. `chips` are the texts that a cell may be made of, and
+    `link` what a cell shows of the address that it is: a pattern with a group."""
 
     name: str
     help: str
@@ -32,6 +36,7 @@ class Heading:
     width: int = 0
     pinned: bool = False
     chips: tuple[str, ...] = ()
+    link: str = ""
 
 
 NAMES = {
@@ -49,7 +54,7 @@ BEFORE = ("#", "method", "kind", "holds")
 
 
 def interactive_table(
-    group: pd.DataFrame, preset: str = "certified", intervals: bool = False
+    group: pd.DataFrame, preset: str = "certified", intervals: bool = False, convention: Convention = "standard"
 ) -> tuple[pd.DataFrame, list[Heading]]:
     """A group of comparable rows, a line each, and its columns: shares in percent, counts as 19/80.
 
@@ -69,7 +74,9 @@ def interactive_table(
         "source": group["whose"].tolist(),
         "date": group["date"].tolist(),
     }
-    metrics = {n: c for n, c in visible(group, compact=False).items() if in_preset(c, preset)}
+    of_radii = columns()[CURVES[convention]]
+    metrics = {n: of_radii if n.startswith("r=") else c for n, c in visible(group, compact=False).items()}
+    metrics = {n: c for n, c in metrics.items() if in_preset(c, preset)}
     ordered = sorted(metrics.items(), key=lambda metric: not is_guarantee(metric[1]))  # stable: else as protocols have them
     values: dict[str, list[Any]] = {}
     headings = [about(name, names[name]) for name in BEFORE]
@@ -116,7 +123,7 @@ def about(name: str, values: list[Any]) -> Heading:
     if name != "holds":
         return found
     chips = tuple(dict.fromkeys(chip for own in values for chip in own))
-    width = 190 if any(len(own) > 1 for own in values) else 96
+    width = 190 if any(len(own) > 1 for own in values) else 100
     return Heading(found.name, found.help, width=width, chips=chips)
 
 
@@ -143,7 +150,7 @@ def field_table(found: FieldTable) -> tuple[pd.DataFrame, list[Heading]]:
 def field_heading(name: str, values: list[Any], is_name: bool) -> Heading:
     if name == "holds":
         chips = tuple(dict.fromkeys(chip for own in values for chip in own))
-        return Heading(name, DESCRIPTIONS["holds"], width=130, chips=chips)
+        return Heading(name, DESCRIPTIONS["holds"], width=125 if any(FAILS in chip for chip in chips) else 96, chips=chips)
     if name in NAMES:
         return NAMES[name]
     help = {
@@ -152,4 +159,13 @@ def field_heading(name: str, values: list[Any], is_name: bool) -> Heading:
         "images": "how many test images are certified",
         "clean": "accuracy on clean images, the best of the method's rows, in %",
     }.get(name, f"the most images certified at r = {name}, in %; in brackets the σ of that row")
-    return Heading(name, help, width=max(60, min(170, 18 + 8 * max([len(name), *map(len, values)]))))
+    return Heading(name, help, width=max(60, min(170, 16 + 7 * max([len(name), *map(len, values)]))))
+
+
+def explained(frame: pd.DataFrame, convention: Convention = "standard") -> pd.DataFrame:
+    """What each column of a board's tables says, a line each, as the help above it does."""
+    found: dict[str, str] = {}
+    for _, group in groups(frame):
+        for shown in interactive_table(group, "all", convention=convention)[1]:
+            found.setdefault(shown.name, shown.help)
+    return pd.DataFrame(found.items(), columns=["column", "what it says"])
