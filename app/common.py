@@ -119,7 +119,9 @@ def column_of(heading: Heading) -> Any:
     width = min(heading.width, NARROW.get(heading.name, heading.width)) if is_phone() else heading.width
     about: dict[str, Any] = {"help": heading.help, "width": width or None, "pinned": heading.pinned or None}
     if heading.chips:
-        colours = [next((c for begins, c in CHIPS.items() if chip.startswith(begins)), "#E5E5E5") for chip in heading.chips]
+        colours = [
+            next((c for begins, c in CHIPS.items() if chip.startswith(begins)), "#E5E5E5") for chip in heading.chips
+        ]
         return st.column_config.MultiselectColumn(options=list(heading.chips), color=colours, **about)
     if heading.link:
         return st.column_config.LinkColumn(display_text=heading.link, **about)
@@ -137,31 +139,42 @@ def show_table(
     frame: pd.DataFrame, name: str, headings: Sequence[Heading] = (), csv: Callable[[], str] | None = None, **more: Any
 ) -> None:
     """A table that a reader sorts, and its CSV in full."""
-    height = {"height": min(len(frame) + 1, 11) * 35 + 3} if "height" not in more else {}
+    settings: dict[str, Any] = {"height": min(len(frame) + 1, 11) * 35 + 3} | more
     st.dataframe(
         frame, hide_index=True, column_config=column_config(headings), key=f"table {name}", placeholder="–",
-        alt=f"Table: {name}, {len(frame)} rows", **height, **more,
+        alt=f"Table: {name}, {len(frame)} rows", **settings,
     )  # fmt: skip
     whole = csv or (lambda: frame.map(defused).to_csv(index=False))
     download("Table as CSV", whole, f"{file_name(name)}.csv", "text/csv")
 
 
 def show_plot(figure: go.Figure, name: str, alt: str) -> None:
-    """A plot and what it can be saved as: an image by the camera above it, its numbers, a page that needs no network."""
+    """A plot and what it is saved as: an image by the camera above it, its numbers, a page that needs no network."""
     file = file_name(name)
     image = {"format": st.session_state.get(IMAGES, "PNG").lower(), "filename": file, "scale": 2}
     config = {"displaylogo": False, "displayModeBar": True, "toImageButtonOptions": image}
     config["modeBarButtons"] = [["toImage", "zoom2d", "resetScale2d"]]
     st.plotly_chart(figure, key=f"plot {name}", config=config, alt=alt)
     with st.container(horizontal=True):
-        download("Plot as CSV", lambda: plot_csv(figure).map(defused).to_csv(index=False), f"{file}-plot.csv", "text/csv")
-        download("Plot as HTML", lambda: figure.to_html(include_plotlyjs=True, config=config), f"{file}.html", "text/html")
+        download(
+            "Plot as CSV", lambda: plot_csv(figure).map(defused).to_csv(index=False), f"{file}-plot.csv", "text/csv"
+        )
+        download(
+            "Plot as HTML", lambda: figure.to_html(include_plotlyjs=True, config=config), f"{file}.html", "text/html"
+        )
 
 
 def download(label: str, content: Callable[[], str], file: str, kind: str) -> None:
     """A button for a file that is made when it is asked for."""
     st.download_button(
-        label, content, file, kind, key=f"download {file}", on_click="ignore", type="tertiary", icon=":material/download:"
+        label,
+        content,
+        file,
+        kind,
+        key=f"download {file}",
+        on_click="ignore",
+        type="tertiary",
+        icon=":material/download:",
     )
 
 

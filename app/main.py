@@ -23,7 +23,9 @@ PAGES = {
     "about": "About",
 }
 
-home = st.Page("views/leaderboard.py", title=PAGES["leaderboard"], url_path="home", default=True)  # at / and /leaderboard
+home = st.Page(
+    "views/leaderboard.py", title=PAGES["leaderboard"], url_path="home", default=True
+)  # at / and /leaderboard
 others = [st.Page(f"views/{name}.py", title=title, url_path=name) for name, title in PAGES.items()]
 page = st.navigation([home, *others], position="hidden")
 st.html(STYLE)

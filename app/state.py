@@ -79,7 +79,7 @@ def own_control(name: str, value: Any, told: Callable[[Any], str | list[str]] = 
     st.session_state[key] = value
 
     def write() -> None:
-        go(**{name: told(st.session_state[key])})
+        go(None, **{name: told(st.session_state[key])})
 
     return {"key": key, "on_change": write}
 
@@ -94,5 +94,7 @@ def pick(label: str, name: str, options: Mapping[str, str], **more: Any) -> str 
     if not options:
         return None
     found = wanted if wanted in options else next(iter(options))
-    told: str = st.selectbox(label, list(options), format_func=lambda id: options[id], **own_control(name, found), **more)
+    told: str = st.selectbox(
+        label, list(options), format_func=lambda id: options[id], **own_control(name, found), **more
+    )
     return told

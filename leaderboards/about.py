@@ -54,7 +54,9 @@ def code_address() -> str:
     except PackageNotFoundError:
         urls = []
     places = [url.partition(", ")[2] for url in urls]
-    return places[0] if places else f"{PACKAGE} {installed()}, MIT licence; this copy does not say where it is published."
+    return (
+        places[0] if places else f"{PACKAGE} {installed()}, MIT licence; this copy does not say where it is published."
+    )
 
 
 def counts(frame: pd.DataFrame) -> str:

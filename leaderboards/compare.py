@@ -41,7 +41,7 @@ class Pair:
 def paired(a: pd.DataFrame, b: pd.DataFrame) -> Pair:
     """Two rows' records, as `leaderboards.curves.row_records` gives them, on the images that all of their runs have."""
     sides = [by_image(records) for records in (a, b)]
-    both = sides[0].join(sides[1], how="inner", lsuffix="_a", rsuffix="_b").sort_index()
+    both = pd.concat(sides, axis=1, join="inner", keys=["a", "b"]).sort_index()
     first = sides[0].shape[1]
     values = both.to_numpy(float).T
     return Pair(both.index.to_frame(index=False), values[:first], values[first:])
@@ -75,10 +75,9 @@ def outcomes(pair: Pair, r: float, convention: Convention = "standard") -> pd.Se
     that a row abstains on. A row of several seeds certifies an image where at least half of them do."""
     a, b = (np.nan_to_num(own).mean(axis=0) >= 0.5 for own in certified_shares(pair, r, convention))
     names = np.select([a & b, a, b], OUTCOMES[:3], OUTCOMES[3])
-    counts = np.ones(len(names), bool)
-    if convention == "paper":
-        counts = ~(np.isnan(pair.a).any(axis=0) | np.isnan(pair.b).any(axis=0))
-    return pd.Series(names, index=pair.images.index, dtype="str")[counts]
+    found = pd.Series(names, index=pair.images.index, dtype="str")
+    abstained = np.isnan(pair.a).any(axis=0) | np.isnan(pair.b).any(axis=0)
+    return found[np.flatnonzero(~abstained)] if convention == "paper" else found
 
 
 def difference(
@@ -107,7 +106,7 @@ def decided_by_all(rows: Iterable[Decided]) -> list[float]:
 
 def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> pd.DataFrame:
     """The settings of two rows that differ, a line each: setting, A, B; nested ones by their dotted name."""
-    sides = [pd.json_normalize(dict(own)).iloc[0].to_dict() if own else {} for own in (a, b)]
+    sides = [pd.json_normalize(dict(own)).to_dict("records")[0] if own else {} for own in (a, b)]
     lines = [
         (name, *(str(side.get(name, "–")) for side in sides))
         for name in dict.fromkeys([*sides[0], *sides[1]])

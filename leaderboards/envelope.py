@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from leaderboards.board import table_rows
@@ -66,12 +67,16 @@ def envelope(
     curves = {s: curve(own, convention, largest=largest, decided=decided) for s, own in sources.items()}
     columns = ("accuracy", "low", "high")
     sides = {
-        name: pd.concat({s: own.set_index("radius")[name] for s, own in curves.items()}, axis=1).sort_index().fillna(0.0)
+        name: pd.concat({s: own.set_index("radius")[name] for s, own in curves.items()}, axis=1)
+        .sort_index()
+        .fillna(0.0)
         for name in columns
     }
     chosen = sides["accuracy"].idxmax(axis=1)
-    lines = [
-        (r, *(sides[name].at[r, sigma] for name in columns), sigma if sides["accuracy"].at[r, sigma] > 0 else None)
-        for r, sigma in chosen.items()
-    ]
-    return pd.DataFrame(lines, columns=["radius", *columns, "sigma"]).astype({"sigma": float})
+    nothing = sides["accuracy"].max(axis=1) <= 0
+    own = {
+        name: side.to_numpy()[np.arange(len(side)), side.columns.get_indexer(pd.Index(chosen))]
+        for name, side in sides.items()
+    }
+    sigma = chosen.astype(float).mask(nothing)
+    return pd.DataFrame({"radius": chosen.index, **own, "sigma": sigma.to_numpy()}).astype(float)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -34,13 +35,28 @@ def best_line(group: pd.DataFrame) -> str:
         return "Best: not known; no rows compare here."
     first = group.sort_values("rank").iloc[0]
     within = int(first["worst_rank"])
+    said = (
+        f"Best at σ = {first['sigma']:g}: {first['method']}" if first["kind"] == "vote" else f"Best: {first['method']}"
+    )
     if len(group) == 1:
-        said = f"Best: {first['method']}, the only row of its table"
+        said += ", the only row of its table"
     elif within > 1:
-        said = f"Best: {first['method']}; ranks 1–{within} of {len(group)} are within noise"
+        said += f"; ranks 1–{within} of {len(group)} are within noise"
     else:
-        said = f"Best: {first['method']}, ahead of all {len(group) - 1} others beyond noise"
+        said += f", ahead of all {len(group) - 1} others beyond noise"
     return f"{said}{doubt(first)}."
+
+
+def first_table(found: Mapping[str, pd.DataFrame], order: str) -> str:
+    """The title of the table that a board shows first: its first one, or by a radius the one that certifies most there.
+
+    Of tables on the first one's images; a table at a small σ certifies nothing at a large radius.
+    """
+    titles = list(found)
+    name = f"r={order}"
+    alike = [title for title in titles if (found[title]["data"] == found[titles[0]]["data"].iloc[0]).all()]
+    reached = {title: found[title][name].max() for title in alike if name in found[title]}
+    return max(reached, key=lambda title: reached[title], default=titles[0])
 
 
 def doubt(row: Any) -> str:
@@ -61,13 +77,21 @@ def counted(row: Any) -> str:
 
 def field_best(lines: list[FieldLine], order: str) -> str:
     """What can be said of the first of the field's lines, which chose the σ after the fact."""
-    chosen = "chosen over σ after the fact, so without ranks"
     if not lines:
         return "Best: not known."
     first = lines[0]
+    held = {
+        True: "its certificates hold for what it deploys",
+        False: "its certificates do not hold for what it deploys",
+    }
+    chosen = "; ".join(
+        [*([held[first.holds]] if first.holds is not None else []), "σ chosen after the fact, so no ranks"]
+    )
     if order == "acr":
         return f"Best: {first.method} certifies most over the radii shown; {chosen}."
     if order == "clean":
         return f"Best: {first.method}, {percent(first.clean)} % of clean images; {chosen}."
     best = first.at.get(float(order))
-    return f"Best at r = {radius_text(float(order))}: {first.method}, {percent(best and best.share)} %; {chosen}."
+    return (
+        f"Best at r = {radius_text(float(order))}: {first.method}, {percent(best.share if best else None)} %; {chosen}."
+    )

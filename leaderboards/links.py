@@ -62,7 +62,7 @@ class View:
         return View(board, self.convention, columns=self.columns, intervals=self.intervals)
 
     def cleared(self) -> View:
-        return replace(self, search="", **dict.fromkeys(FILTERS, ()))
+        return replace(self, search="", method=(), arch=(), kind=(), source=(), sigma=())
 
 
 def read_view(query: Mapping[str, Sequence[str]], boards: Collection[str]) -> tuple[View, list[str]]:

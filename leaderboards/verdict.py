@@ -39,6 +39,10 @@ class At:
         return "A" if self.low > 0 else "B" if self.high < 0 else ""
 
     @property
+    def verdict(self) -> str:
+        return f"{self.ahead} ahead" if self.ahead else "undecided"
+
+    @property
     def text(self) -> str:
         """`12.4 ± 5.1 points`, as it is read of whichever is ahead."""
         return f"{100 * abs(self.difference):.1f} ± {50 * (self.high - self.low):.1f} points"
@@ -55,9 +59,7 @@ def paired_verdict(pair: Pair, radii: Sequence[float], convention: Convention = 
     """At each radius, on the images of both; radii at which a seed counts none are left out."""
     level = 1 - (1 - LEVEL) / max(len(radii), 1)
     sides = {r: certified_shares(pair, r, convention) for r in radii}
-    return [
-        At(r, *mean_difference(*both, level, shares=True)) for r, both in sides.items() if every_seed_counts(both)
-    ]
+    return [At(r, *mean_difference(*both, level, shares=True)) for r, both in sides.items() if every_seed_counts(both)]
 
 
 def unpaired_verdict(a: Row, b: Row, radii: Sequence[float], convention: Convention = "standard") -> list[At]:

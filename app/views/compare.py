@@ -1,4 +1,4 @@
-"""Two rows of a board, over all of their seeds: which certifies more at each radius, and by how much more than chance."""
+"""Two rows of a board, over all of their seeds: which certifies more at each radius, beyond what chance explains."""
 
 from __future__ import annotations
 
@@ -34,7 +34,21 @@ from suite.errors import UserError
 from suite.store.read import read_run
 
 THUMBNAILS = 12
-TERMS = ("kind", "deployed", "arch", "variant", "data", "sigma", "top", "images", "every", "n0", "n", "alpha", "sampling")
+TERMS = (
+    "kind",
+    "deployed",
+    "arch",
+    "variant",
+    "data",
+    "sigma",
+    "top",
+    "images",
+    "every",
+    "n0",
+    "n",
+    "alpha",
+    "sampling",
+)
 
 
 def pick_rows(view: View, found: dict[str, Row]) -> tuple[str, str]:
@@ -66,7 +80,8 @@ def pair_of(a: Row, b: Row) -> Pair | None:
         return paired(common.records(a), common.records(b))
     except UserError as error:
         st.text(
-            f"{error}. Until then the two are compared by their figures, which leaves a difference less certain than it is."
+            f"{error}. Until then the two are compared by their figures, which leaves a difference less certain "
+            "than it is."
         )
         return None
 
@@ -76,15 +91,20 @@ def show_verdict(verdict: list[At], pair: Pair | None, a: Row, b: Row) -> None:
     st.header("Verdict", anchor="verdict")
     st.markdown(f"**{plain(sentence(verdict))}**")
     seeds = " and ".join(f"{len(row.runs)} seed{'s' * (len(row.runs) > 1)}" for row in (a, b))
-    of = f"on the {len(pair.images)} images of both, image by image" if pair else "from their figures, not image by image"
+    of = (
+        f"on the {len(pair.images)} images of both, image by image"
+        if pair
+        else "from their figures, not image by image"
+    )
     st.text(f"Certified accuracy of A minus that of B, {of}; {seeds}. Intervals: 95 % for all radii at once.")
     lines = [
-        (radius_text(at.radius), 100 * at.difference, 100 * at.low, 100 * at.high, f"{at.ahead} ahead" if at.ahead else "undecided")
+        (radius_text(at.radius), 100 * at.difference, 100 * at.low, 100 * at.high, at.verdict)
         for at in verdict
     ]  # fmt: skip
     names = ["r", "A − B, points", "from", "to", "verdict"]
     headings = [
-        Heading("r", "the radius, pixels in [0,1]"), Heading(names[1], "certified accuracy of A minus that of B", "%+.1f"),
+        Heading("r", "the radius, pixels in [0,1]"),
+        Heading(names[1], "certified accuracy of A minus that of B", "%+.1f"),
         Heading("from", "the interval's lower end, for all radii at once", "%+.1f"),
         Heading("to", "its upper end", "%+.1f"), Heading("verdict", "ahead: the interval does not contain 0"),
     ]  # fmt: skip
@@ -128,7 +148,9 @@ def show_images_apart(pair: Pair, view: View, a: Row, b: Row) -> None:
 
 
 def show_thumbnails(apart: pd.DataFrame, a: Row, b: Row) -> None:
-    if not st.toggle("Show the images", **state.own_control("images", state.own("images") == "on", lambda on: "on" * on)):
+    if not st.toggle(
+        "Show the images", **state.own_control("images", state.own("images") == "on", lambda on: "on" * on)
+    ):
         return
     own = next((row for row in (a, b) if row.source == "run"), None)
     if own is None:
@@ -162,7 +184,9 @@ def show_curves(view: View, a: Row, b: Row, pair: Pair | None) -> None:
 
 view = state.view()
 st.title(plain(f"Compare two rows of {load_board(view.board).title}"), anchor=False)
-found = {id: row for id, row in common.board_rows(view.board, view.convention).items() if not row.source.startswith("paper")}
+found = {
+    id: row for id, row in common.board_rows(view.board, view.convention).items() if not row.source.startswith("paper")
+}
 if len(found) < 2:
     st.info(f"{plain(view.board)} has fewer than two rows to compare. `suite run` makes one.")
     st.stop()

@@ -17,7 +17,7 @@ from leaderboards.compare import decided_by_all
 from leaderboards.curves import ATTACKS, attack_curve
 from leaderboards.envelope import envelope, envelope_groups
 from leaderboards.field import FieldLine, field
-from leaderboards.headline import best_line, field_best, measured, order_line
+from leaderboards.headline import best_line, field_best, first_table, measured, order_line
 from leaderboards.links import COLUMNS, CONVENTIONS, FILTERS, View, search, ticked, unknown
 from leaderboards.orders import orders, ranked_field, short, usual
 from leaderboards.render.export import to_csv
@@ -56,13 +56,19 @@ def controls(view: View) -> None:
             **state.control("order", view.order or usual(board), lambda key: "" if key == usual(board) else key),
         )  # fmt: skip
         st.text_input(
-            "Search", placeholder="method, network, citation", width=260, type="search", **state.control("search", view.search)
+            "Search",
+            placeholder="method, network, citation",
+            width=260,
+            type="search",
+            **state.control("search", view.search),
         )
 
 
 def options(view: View, frame: pd.DataFrame, hidden: int) -> None:
     """Filters, which say how many rows they hide, and how abstentions count."""
-    name = f"Filters ({view.filtered}): {hidden} of {len(frame)} rows hidden" if view.filtered else "Filters and options"
+    name = (
+        f"Filters ({view.filtered}): {hidden} of {len(frame)} rows hidden" if view.filtered else "Filters and options"
+    )
     with st.expander(name, expanded=bool(view.filtered)):
         for place, (field, label) in zip(st.columns(len(FILTERS)), FILTERS.items(), strict=True):
             values = [f"{v:g}" if field == "sigma" else str(v) for v in sorted(frame[COLUMNS[field]].dropna().unique())]
@@ -71,8 +77,8 @@ def options(view: View, frame: pd.DataFrame, hidden: int) -> None:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             st.segmented_control(
                 "Abstentions", list(CONVENTIONS), format_func=lambda key: CONVENTIONS[key], required=True,
-                help="Count as wrong: certified at r if correct and R ≥ r (Cohen et al.). Dropped: abstentions leave the "
-                "denominator, and R > r (the paper's Figure 1).", **state.control("convention", view.convention),
+                help="Count as wrong: certified at r if correct and R ≥ r (Cohen et al.). Dropped: abstentions leave "
+                "the denominator, and R > r (the paper's Figure 1).", **state.control("convention", view.convention),
             )  # fmt: skip
             st.segmented_control(
                 "The camera above a plot saves", ["PNG", "SVG"], default="PNG", required=True, key=IMAGES,
@@ -91,7 +97,9 @@ def show_field(view: View, lines: list[FieldLine]) -> None:
         more = {}
         if own[0].source == "records":
             st.markdown(plain(field_best(own, view.order or usual(load_board(view.board)))))
-            more = tick(found.title, [tuple(dict.fromkeys(best.run_id for best in line.at.values())) for line in own], view)
+            more = tick(
+                found.title, [tuple(dict.fromkeys(best.run_id for best in line.at.values())) for line in own], view
+            )
         show_table(frame, f"{view.board} {found.title}", headings, height=min(len(frame) + 1, 8) * 35 + 3, **more)
         st.caption(plain(found.note))
         with st.expander("Sources"):
@@ -119,7 +127,7 @@ def show_rows(view: View, found: dict[str, pd.DataFrame], lines: dict[str, pd.Se
     marks = {slug(title): title for title in found}
     if view.table and view.table not in marks:
         st.warning("The link asks for a table that is not here, or whose rows are filtered out; this is the first one.")
-    mark = view.table if view.table in marks else next(iter(marks))
+    mark = view.table if view.table in marks else slug(first_table(found, view.order))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox(
             f"Table, one of {len(marks)}", list(marks), width=640,
@@ -158,8 +166,15 @@ def what_it_says(group: pd.DataFrame) -> None:
     """What the table's certificates say, a sentence for all; a row's own words are in its drawer."""
     claims = group["claim"].fillna("").replace("", None).dropna().unique()
     doubtful = (group["holds"] == False).sum()  # noqa: E712 - not known is neither
-    said = f"{doubtful} of {len(group)} rows deploy a single pass, which their certificates do not hold for. " if doubtful else ""
-    more = "Open a row for what its own certificate says." if len(claims) > 1 else f"Certificates: {next(iter(claims), '')}"
+    pass_only = (
+        f"Rows that deploy a single pass, which their certificates do not hold for: {doubtful} of {len(group)}. "
+    )
+    said = pass_only if doubtful else ""
+    more = (
+        "Open a row for what its own certificate says."
+        if len(claims) > 1
+        else f"Certificates: {next(iter(claims), 'not said')}."
+    )
     st.text(f"{said}{more}")
 
 
@@ -185,15 +200,21 @@ def show_curves(view: View, title: str, group: pd.DataFrame, lines: dict[str, pd
             if pd.notna(row["pgd"]) or pd.notna(row["ddn"]):
                 attacked[label] = attack_curve(common.records(row, "attack"))
     st.header("Curves", anchor="curves")
-    st.markdown("Of the ticked rows." if lines else f"Of the first {len(chosen)} rows of the table; tick others.")
+    st.markdown("Of the ticked rows." if lines else "Of the first rows of the table; tick others.")
     methods = {called[row["run_id"]]: row["method"] for row in chosen}
-    plot = certified_accuracy_plot(curves, at, methods=methods, banded=list(curves) if lines else [], said=said, limits=limits)
-    show_plot(plot, f"certified accuracy {view.board} {title}", f"Certified accuracy against radius of {', '.join(curves)}")
+    plot = certified_accuracy_plot(
+        curves, at, methods=methods, banded=list(curves) if lines else [], said=said, limits=limits
+    )
+    show_plot(
+        plot, f"certified accuracy {view.board} {title}", f"Certified accuracy against radius of {', '.join(curves)}"
+    )
     attacks = [attack for attack in ATTACKS if any(attack in curve for curve in attacked.values())]
     for attack in attacks:
         with st.expander(f"Under attack: {ATTACKS[attack]}"):
             own = {label: curve for label, curve in attacked.items() if attack in curve}
-            show_plot(attack_plot(own, attack), f"{attack} {view.board} {title}", f"Share of images attacked by {attack}")
+            show_plot(
+                attack_plot(own, attack), f"{attack} {view.board} {title}", f"Share of images attacked by {attack}"
+            )
 
 
 def show_envelopes(view: View, kept: pd.DataFrame) -> None:
@@ -230,10 +251,8 @@ st.title(plain(f"Certified ℓ2 robustness on {board.title}"), anchor=False)
 for line in unknown(view, frame):
     st.warning(plain(line))
 found = dict(groups(frame)) if len(frame) else {}
-first = found[next(iter(found))] if found else pd.DataFrame()
-st.markdown("  \n".join(plain(line) for line in (
-    measured(view.convention), order_line(board, order), best_line(first) if found else "Best: no rows yet.",
-)))  # fmt: skip
+best = best_line(found[first_table(found, order)]) if found else "Best: no rows yet."
+st.markdown("  \n".join(map(plain, (measured(view.convention), order_line(board, order), best))))
 with st.container(horizontal=True, key="links"):
     for label, page in LINKS.items():
         st.page_link(page, label=label, query_params=state.params(view))

@@ -1,4 +1,4 @@
-"""The plots and tables of "Adversarial Boot Camp": the published values, those of runs, and whether they bear it out."""
+"""The plots and tables of "Adversarial Boot Camp": its values, those of runs, and whether these bear it out."""
 
 from __future__ import annotations
 
@@ -82,9 +82,8 @@ def show_item(name: str) -> None:
         x, y = ("ℓ2 radius", "certified, %") if item.kind == "certified" else ("ℓ2 distance", "attacked, %")
         if lines or len(given):
             show_plot(paper_plot(given, lines, x, y), name, f"{name} of the paper and of this store")
-        st.caption("Diamonds: read off the paper's plot, ± the bars. Abstentions dropped, R > r, as in the paper. Bands: "
-                   "95 % intervals." if item.kind == "certified" else
-                   "Diamonds: read off the paper's plot, ± the bars.")  # fmt: skip
+        certified = " Abstentions dropped, R > r, as in the paper. Bands: 95 % intervals."
+        st.caption("Diamonds: read off the paper's plot, ± the bars." + certified * (item.kind == "certified"))
     elif len(table):
         columns = [column for column in map(str, table) if column not in ("row", "source")]
         column = state.pick("Drawn", "drawn", {c: c for c in columns}) if len(columns) > 1 else columns[0]

@@ -56,12 +56,16 @@ def show_numbers(row: Any) -> None:
     dataset = row["dataset"]
     view = state.view() if state.view().board == dataset else state.view().on(dataset)
     with st.container(horizontal=True):
-        st.page_link("views/leaderboard.py", label="Its row on the board", query_params=state.params(view, row=row["run_id"]))
+        st.page_link(
+            "views/leaderboard.py", label="Its row on the board", query_params=state.params(view, row=row["run_id"])
+        )
         st.page_link("views/compare.py", label="Compare it", query_params=state.params(view, a=row["run_id"]))
     if row["command"]:
         st.code(row["command"], language=None, wrap_lines=True)
     with st.expander("All numbers, with 95 % intervals"):
-        st.table(pd.DataFrame(metric_lines(row), columns=["metric", "value", "95 %"]), hide_index=True, border="horizontal")
+        st.table(
+            pd.DataFrame(metric_lines(row), columns=["metric", "value", "95 %"]), hide_index=True, border="horizontal"
+        )
     with st.expander("On what terms"):
         st.table(pd.DataFrame(setting_lines(row), columns=["setting", "value"]), hide_index=True, border="horizontal")
 
@@ -86,7 +90,7 @@ def show_records(run: Run, folder: Path) -> None:
         return
     with warn_user():
         found = read_records(records_file(folder, protocol))
-        claims = found["claim"].dropna().unique() if "claim" in found else []
+        claims = list(found["claim"].dropna().unique()) if "claim" in found else []
         flat = found.drop(columns="claim", errors="ignore") if len(claims) == 1 else found
         if len(claims) == 1:
             st.text(f"Each says: {claims[0]}.")
@@ -179,7 +183,9 @@ else:
         else:
             show_numbers(row)
             if not records_file(folder, "certify").exists() and not list(folder.glob("certify*.xz")):
-                st.warning(plain(f"The certify records of {folder.name} are gone; they may have been deleted or moved."))
+                st.warning(
+                    plain(f"The certify records of {folder.name} are gone; they may have been deleted or moved.")
+                )
 if {"epoch", "loss", "lr"} <= set(run.history):
     st.header("Training", anchor="training")
     show_plot(training_plot(run.history), f"training {folder.name}", "Loss and learning rate against epochs")

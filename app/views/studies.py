@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pandas as pd
@@ -22,11 +23,11 @@ LINK = Heading("run", "the run of the trial, which opens on its page", link=r".*
 def with_links(trials: pd.DataFrame, runs: Path, query: list[tuple[str, str]]) -> pd.DataFrame:
     """A study's trials, with an address in the place of each run that is in the store."""
 
-    def address(run: object) -> object:
-        name = Path(str(run)).name
-        return f"run?{urlencode([*query, ('run', name)])}" if pd.notna(run) and (runs / "studies" / name).is_dir() else None
+    def address(run: Any) -> str | None:
+        there = isinstance(run, str) and (runs / "studies" / run).is_dir()
+        return f"run?{urlencode([*query, ('run', run)])}" if there else None
 
-    return trials.assign(run=[address(run) for run in trials["run"]]) if "run" in trials else trials
+    return trials.assign(run=trials["run"].map(address)) if "run" in trials else trials
 
 
 def show_studies(url: str) -> None:
@@ -52,7 +53,9 @@ def show_studies(url: str) -> None:
         st.code(run_line(study, trial), language=None, wrap_lines=True)
     view = state.view()
     view = view if view.board == definition.dataset else view.on(definition.dataset)
-    st.page_link("views/leaderboard.py", label=f"The board of {plain(definition.dataset)}", query_params=state.params(view))
+    st.page_link(
+        "views/leaderboard.py", label=f"The board of {plain(definition.dataset)}", query_params=state.params(view)
+    )
     st.header("Trials", anchor="trials")
     trials = with_links(tabulate_trials(study), places().runs, state.params(view))
     show_table(trials, f"trials of {study.study_name}", [LINK])

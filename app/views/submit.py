@@ -30,12 +30,13 @@ st.header("A run of the suite", anchor="run")
 st.markdown("Of any method, or of your own network: its settings, environment and a record for each image; no weights.")
 for run in own[:1] or ["RUN"]:
     st.code(f"suite submit {legible(run)} --checkout PATH_OF_YOUR_CLONE", language=None, wrap_lines=True)
-st.text(
-    f"{len(own)} of your runs are on this board; one of several seeds is submitted with all of them."
-    if own else f"None of your runs is on this board yet. One begins with: suite run --method heat --dataset {view.board}"
-)  # fmt: skip
+begin = f"None of your runs is on this board yet. Begin one: suite run --method heat --dataset {view.board}"
+here = f"{len(own)} of your runs are on this board; one of several seeds is submitted with all of them."
+st.text(here if own else begin)
 st.header("A log of your paper", anchor="log")
-st.markdown("In Cohen et al.'s layout: idx, label, predict, radius, correct. The log itself stays where you publish it.")
+st.markdown(
+    "In Cohen et al.'s layout: idx, label, predict, radius, correct. The log itself stays where you publish it."
+)
 st.code(
     f"suite submit log.tsv --checkout PATH_OF_YOUR_CLONE --board {view.board} --method METHOD --arch ARCH --sigma 0.25 "
     '--citation "Authors. Title. Venue, year."',
@@ -46,4 +47,6 @@ st.markdown("\n".join(f"- {line}" for line in CHECKED))
 st.header("What is not", anchor="not-checked")
 st.markdown(NOT_CHECKED)
 st.header("Licence", anchor="licence")
-st.markdown("A row's files come under the repository's licence (MIT). A log keeps its own; name it in the pull request.")
+st.markdown(
+    "A row's files come under the repository's licence (MIT). A log keeps its own; name it in the pull request."
+)

@@ -152,8 +152,8 @@ def item_values(item: Item, row: Result, records: Records, places: list[float]) 
 
 
 def row_line(item: Item, rows: Sequence[Result], records: Records) -> pd.DataFrame:
-    """The curve of runs that differ in the seed alone for an item of kind certified or attacked: at, percent; of what is
-    certified also low and high, the 95 % interval."""
+    """The curve of runs that differ in the seed alone for an item of kind certified or attacked: at, percent; where
+    it is certified also low and high, the 95 % interval."""
     lines = pd.concat([records(row, item.protocol).assign(run=row.run_id) for row in rows], ignore_index=True)
     if item.kind == "certified":
         line = curve(lines, "paper", decided=rows[0].decided)

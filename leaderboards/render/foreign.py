@@ -29,5 +29,7 @@ def plain(text: object) -> str:
 
 def legible_frame(frame: pd.DataFrame) -> pd.DataFrame:
     """A table whose texts are legible."""
-    texts = [name for name in frame if frame[name].dtype == object or pd.api.types.is_string_dtype(frame[name])]
+    texts = [
+        name for name in map(str, frame) if frame[name].dtype == object or pd.api.types.is_string_dtype(frame[name])
+    ]
     return frame.assign(**{name: frame[name].map(lambda v: legible(v) if isinstance(v, str) else v) for name in texts})

@@ -1,6 +1,6 @@
 """A board as a page shows it where a reader sorts and ticks rows: the certificate first, then a preset's columns.
 
-Headings, units and help are those of the terminal and the exports (`leaderboards.render.cells`, the protocols' columns).
+Headings, units and help are those of the terminal and the exports: of `leaderboards.render.cells`, of the protocols.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ NAMES = {
     "arch": Heading("arch", "the network's architecture", width=100),
     "variant": Heading("variant", DESCRIPTIONS["variant"], width=170),
     "seeds": Heading("seeds", "of the runs that the row is the mean over", width=60),
-    "source": Heading("source", "yours: a run in your store; the suite: a run that comes with it; else whose log", width=150),
+    "source": Heading("source", "yours: of your store; the suite: comes with it; else whose log", width=150),
     "date": Heading("date", "when the run was made, or the log published", width=95),
 }  # fmt: skip
 BEFORE = ("#", "method", "kind", "holds")
@@ -77,7 +77,9 @@ def interactive_table(
     of_radii = columns()[CURVES[convention]]
     metrics = {n: of_radii if n.startswith("r=") else c for n, c in visible(group, compact=False).items()}
     metrics = {n: c for n, c in metrics.items() if in_preset(c, preset)}
-    ordered = sorted(metrics.items(), key=lambda metric: not is_guarantee(metric[1]))  # stable: else as protocols have them
+    ordered = sorted(
+        metrics.items(), key=lambda metric: not is_guarantee(metric[1])
+    )  # stable: else as protocols have them
     values: dict[str, list[Any]] = {}
     headings = [about(name, names[name]) for name in BEFORE]
     for name, column in ordered:
@@ -150,7 +152,9 @@ def field_table(found: FieldTable) -> tuple[pd.DataFrame, list[Heading]]:
 def field_heading(name: str, values: list[Any], is_name: bool) -> Heading:
     if name == "holds":
         chips = tuple(dict.fromkeys(chip for own in values for chip in own))
-        return Heading(name, DESCRIPTIONS["holds"], width=125 if any(FAILS in chip for chip in chips) else 96, chips=chips)
+        return Heading(
+            name, DESCRIPTIONS["holds"], width=125 if any(FAILS in chip for chip in chips) else 96, chips=chips
+        )
     if name in NAMES:
         return NAMES[name]
     help = {

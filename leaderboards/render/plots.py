@@ -79,7 +79,14 @@ def certified_accuracy_plot(
         marks = pd.Series((at or {}).get(name, {}), dtype=float)
         line = pd.concat([curve.set_index("radius")["accuracy"], marks])
         line = line[~line.index.duplicated()].sort_index()
-        _line(figure, style, name, line.index, 100 * line, hover=hover_texts(line.index, curve, (said or {}).get(name, "")))
+        _line(
+            figure,
+            style,
+            name,
+            line.index,
+            100 * line,
+            hover=hover_texts(line.index, curve, (said or {}).get(name, "")),
+        )
         if len(marks):
             figure.add_scatter(
                 x=list(marks.index), y=list(100 * marks), mode="markers", showlegend=False, legendgroup=name,
@@ -98,7 +105,7 @@ def hover_texts(radii: Iterable[float], curve: pd.DataFrame, said: str) -> list[
     known = curve.drop_duplicates("radius").set_index("radius")
     found = []
     for r in radii:
-        own = known.loc[r] if r in known.index else {}
+        own: Any = known.loc[r] if r in known.index else {}
         interval = f"{100 * own['low']:.1f}–{100 * own['high']:.1f}" if pd.notna(own.get("low")) else ""
         chosen = f"σ = {own['sigma']:g}" if pd.notna(own.get("sigma")) else ""
         more = ", ".join(filter(None, (interval, chosen, said)))
@@ -202,7 +209,7 @@ def fit_page(figure: go.Figure) -> go.Figure:
 
 
 def plot_csv(figure: go.Figure) -> pd.DataFrame:
-    """The lines and points of a plot as they are drawn: line, x, y; bands, and marks of a line's own points, left out."""
+    """The lines and points of a plot as they are drawn: line, x, y; without bands and the marks of a line's points."""
     lines = [
         pd.DataFrame({"line": html.unescape(trace.name or ""), "x": list(trace.x), "y": list(trace.y)})
         for trace in figure.data

@@ -21,7 +21,11 @@ def metric_lines(row: Any) -> Iterator[tuple[str, str, str]]:
     for name, column in table_columns(row.index).items():
         if has(row, name, column):
             text, bounds = metric_cell(row, name, column)
-            at = f"certified at r = {heading(name, column)}" if column.key.startswith("certified_") else heading(name, column)
+            at = (
+                f"certified at r = {heading(name, column)}"
+                if column.key.startswith("certified_")
+                else heading(name, column)
+            )
             yield at, f"{text} %" if column.unit == "share" else text, bounds
 
 
