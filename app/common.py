@@ -1,10 +1,10 @@
-"""What the pages share: where the data lie, how other people's text is shown, records read once, and downloads."""
+"""What the pages share: where the data lie, boards and records read once, tables, plots and downloads."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,20 +14,27 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from leaderboards import curves
+from leaderboards import curves, rows, table
 from leaderboards.cache import read_results
 from leaderboards.curves import Recorded, row_records, row_source
+from leaderboards.links import BOARD
 from leaderboards.published import PUBLISHED
 from leaderboards.published.figures import Figures
-from leaderboards.published.kept import records_file, run_folder
+from leaderboards.published.kept import KEPT, records_file, run_folder
 from leaderboards.render.export import defused
+from leaderboards.render.foreign import legible_frame, plain
+from leaderboards.render.interactive import FAILS, HOLDS, Heading
+from leaderboards.render.plots import plot_csv
+from leaderboards.rows import Row
+from leaderboards.whose import tell_whose
 from suite.boards.board import boards
 from suite.errors import UserError
 from suite.statistics.bounds import Convention
 
-BIND: Any = {"bind": "query-params"}  # a widget's value is in the URL, under its key
-CONVENTIONS: dict[str, Convention] = {"count as wrong": "standard", "dropped (the paper's)": "paper"}
-PICKED = 6  # rows whose curves are drawn unless a reader picks others
+IMAGES = "camera"  # where a session keeps whether the camera above a plot saves PNG or SVG
+PICKED = 6  # rows whose curves are drawn unless a reader ticks others
+NARROW = {"#": 42, "method": 92, "kind": 50, "holds": 84}  # on a phone, so that a certified accuracy stands beside them
+CHIPS = {HOLDS.strip(): "#CFE6F5", FAILS.strip(): "#FBD9C3", "broken 0": "#CFE6F5", "broken": "#FBD9C3"}  # fmt: skip
 
 
 class Places(NamedTuple):
@@ -43,9 +50,15 @@ def places() -> Places:
     return Places(Path(runs or "runs"), Path(data) if data else None, storage or None)
 
 
-def plain(text: object) -> str:
-    """Text as it is, where Streamlit would read Markdown: no links, no HTML, no mathematics, no colours."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(str(text).split()))
+def without_paths(text: object) -> str:
+    """A message without the folders that only whoever serves the pages knows."""
+    runs, data, _ = places()
+    shown = str(text)
+    for folder, name in ((runs, "runs"), (data, "data"), (PUBLISHED, "published")):
+        if folder is not None:
+            for path in {str(folder.absolute()), str(folder.resolve()), str(folder)} - {name, "."}:
+                shown = shown.replace(path, name)
+    return shown
 
 
 @contextmanager
@@ -54,65 +67,119 @@ def warn_user() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        st.warning(plain(error))
+        st.warning(plain(without_paths(error)))
     except OSError as error:
-        st.warning(plain(f"cannot read {error.filename}: {error.strerror}; it may have been moved or deleted"))
+        said = f"cannot read {error.filename}: {error.strerror}; it may have been moved or deleted"
+        st.warning(plain(without_paths(said)))
 
 
-def convention_control(key: str) -> Convention:
-    explanation = (
-        "Count as wrong: certified at r if correct and R ≥ r (Cohen et al.). Dropped: abstentions leave the "
-        "denominator, and R > r (the paper's Figure 1)."
-    )
-    chosen = st.segmented_control(
-        "Abstentions", list(CONVENTIONS), default="count as wrong", required=True, key=key, help=explanation, **BIND
-    )
-    return CONVENTIONS[chosen]
+def read_boards(runs: Path) -> list[str]:
+    """The boards, the usual one first; with a warning of damaged results."""
+    results, damaged = read_results(runs)
+    if damaged:
+        st.warning(plain(without_paths("Left out: " + "; ".join(damaged[:3]) + (" …" if len(damaged) > 3 else ""))))
+    return [BOARD, *sorted({*boards(PUBLISHED), *(result.dataset for result in results)} - {BOARD})]
 
 
-def board_and_convention(board_key: str, convention_key: str) -> tuple[str, Convention]:
-    """The two controls that a page of rows begins with."""
-    left, right = st.columns(2)
-    with left:
-        board = st.selectbox("Board", board_names(places().runs), key=board_key, **BIND)
-    with right:
-        return board, convention_control(convention_key)
+def stamp(runs: Path) -> tuple[int, int, int]:
+    """What changes with the results of a store and with published rows: how many, when the last, how large."""
+    files = [*runs.glob("[!.]*/result.json"), *PUBLISHED.glob("*/*.toml"), *PUBLISHED.glob(f"{KEPT}/*/result.json")]
+    found = [file.stat() for file in files if file.exists()]
+    return len(found), max((own.st_mtime_ns for own in found), default=0), sum(own.st_size for own in found)
 
 
-def show_table(frame: pd.DataFrame, name: str, config: dict[str, Any] | None = None) -> None:
+def board_table(board: str, convention: Convention, order: str) -> pd.DataFrame:
+    """A board's table as `leaderboards.table` gives it, with whose each row is; not to be changed."""
+    runs = places().runs
+    return _table(board, runs, convention, order, stamp(runs))
+
+
+def board_rows(board: str, convention: Convention) -> dict[str, Row]:
+    """The rows of a board by run id, in order; not to be changed."""
+    runs = places().runs
+    return _rows(board, runs, convention, stamp(runs))
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _table(board: str, runs: Path, convention: Convention, order: str, stamp: tuple[int, ...]) -> pd.DataFrame:
+    return legible_frame(tell_whose(table(board, runs, convention, sort=order or None), runs))
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _rows(board: str, runs: Path, convention: Convention, stamp: tuple[int, ...]) -> dict[str, Row]:
+    return {row.run_id: row for row in rows(board, runs, convention)}
+
+
+def column_config(headings: Sequence[Heading]) -> dict[str, Any]:
+    """Streamlit's words for what a table's columns are."""
+    return {heading.name: column_of(heading) for heading in headings}
+
+
+def column_of(heading: Heading) -> Any:
+    width = min(heading.width, NARROW.get(heading.name, heading.width)) if is_phone() else heading.width
+    about: dict[str, Any] = {"help": heading.help, "width": width or None, "pinned": heading.pinned or None}
+    if heading.chips:
+        colours = [
+            next((c for begins, c in CHIPS.items() if chip.startswith(begins)), "#E5E5E5") for chip in heading.chips
+        ]
+        return st.column_config.MultiselectColumn(options=list(heading.chips), color=colours, **about)
+    if heading.link:
+        return st.column_config.LinkColumn(display_text=heading.link, **about)
+    if heading.form:
+        return st.column_config.NumberColumn(format=heading.form, **about)
+    return st.column_config.TextColumn(**about)
+
+
+def is_phone() -> bool:
+    """Whether a browser says that it is a phone's."""
+    return "Mobi" in str(st.context.headers.get("User-Agent", ""))
+
+
+def show_table(
+    frame: pd.DataFrame, name: str, headings: Sequence[Heading] = (), csv: Callable[[], str] | None = None, **more: Any
+) -> None:
     """A table that a reader sorts, and its CSV in full."""
-    st.dataframe(frame, hide_index=True, column_config=config, key=f"table {name}", placeholder="–")
-    download("Table as CSV", lambda: frame.map(defused).to_csv(index=False), f"{file_name(name)}.csv", "text/csv")
+    settings: dict[str, Any] = {"height": min(len(frame) + 1, 11) * 35 + 3} | more
+    st.dataframe(
+        frame, hide_index=True, column_config=column_config(headings), key=f"table {name}", placeholder="–",
+        alt=f"Table: {name}, {len(frame)} rows", **settings,
+    )  # fmt: skip
+    whole = csv or (lambda: frame.map(defused).to_csv(index=False))
+    download("Table as CSV", whole, f"{file_name(name)}.csv", "text/csv")
 
 
 def show_plot(figure: go.Figure, name: str, alt: str) -> None:
-    """A plot, its PNG by the camera above it, and its HTML page, which needs no network."""
+    """A plot and what it is saved as: an image by the camera above it, its numbers, a page that needs no network."""
     file = file_name(name)
-    image = {"format": "png", "filename": file, "scale": 2}
+    image = {"format": st.session_state.get(IMAGES, "PNG").lower(), "filename": file, "scale": 2}
     config = {"displaylogo": False, "displayModeBar": True, "toImageButtonOptions": image}
     config["modeBarButtons"] = [["toImage", "zoom2d", "resetScale2d"]]
     st.plotly_chart(figure, key=f"plot {name}", config=config, alt=alt)
-    download("Plot as HTML", lambda: figure.to_html(include_plotlyjs=True), f"{file}.html", "text/html")
+    with st.container(horizontal=True):
+        download(
+            "Plot as CSV", lambda: plot_csv(figure).map(defused).to_csv(index=False), f"{file}-plot.csv", "text/csv"
+        )
+        download(
+            "Plot as HTML", lambda: figure.to_html(include_plotlyjs=True, config=config), f"{file}.html", "text/html"
+        )
 
 
 def download(label: str, content: Callable[[], str], file: str, kind: str) -> None:
     """A button for a file that is made when it is asked for."""
-    st.download_button(label, content, file, kind, key=f"download {file}", on_click="ignore", type="tertiary")
+    st.download_button(
+        label,
+        content,
+        file,
+        kind,
+        key=f"download {file}",
+        on_click="ignore",
+        type="tertiary",
+        icon=":material/download:",
+    )
 
 
 def file_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-")
-
-
-def board_names(runs: Path) -> list[str]:
-    """The boards, those with most finished runs in the store first; with a warning of damaged results."""
-    results, damaged = read_results(runs)
-    counts = {name: 0 for name in ("cifar10", *boards())}
-    for result in results:
-        counts[result.dataset] = counts.get(result.dataset, 0) + 1
-    if damaged:
-        st.warning(plain("Left out: " + "; ".join(damaged[:3]) + (" …" if len(damaged) > 3 else "")))
-    return sorted(counts, key=lambda name: -counts[name])
 
 
 @dataclass(frozen=True)
@@ -158,7 +225,7 @@ def curve_source(row: Recorded) -> pd.DataFrame | Figures:
     return row_source(row, places().runs) if row.source == "published" else records(row)
 
 
-@st.cache_data(show_spinner=False, max_entries=64)
+@st.cache_data(show_spinner=False, max_entries=16)
 def _records(row: Source, protocol: str, runs: Path, stamp: list[int]) -> pd.DataFrame:
     found = row_records(row, runs, protocol=protocol)
     if found.empty:

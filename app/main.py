@@ -4,25 +4,45 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.common import places, plain
+from app import state
+from app.common import places, read_boards, without_paths
+from app.style import STYLE
+from leaderboards.links import read_view
+from leaderboards.render.foreign import legible, plain
+from suite.boards.board import load_board
 from suite.errors import UserError
 from suite.store.read import check_store
 
-st.set_page_config(page_title="Certified ℓ2 robustness", layout="wide")
-page = st.navigation(
-    [
-        st.Page("views/leaderboard.py", title="Leaderboard", url_path="leaderboard", default=True),
-        st.Page("views/compare.py", title="Compare", url_path="compare"),
-        st.Page("views/run.py", title="Run", url_path="run"),
-        st.Page("views/paper.py", title="Paper", url_path="paper"),
-        st.Page("views/studies.py", title="Studies", url_path="studies"),
-    ],
-    position="top",
-)
+PAGES = {
+    "leaderboard": "Leaderboard",
+    "compare": "Compare",
+    "run": "Run",
+    "paper": "Paper",
+    "studies": "Studies",
+    "submit": "Submit a row",
+    "about": "About",
+}
+
+home = st.Page(
+    "views/leaderboard.py", title=PAGES["leaderboard"], url_path="home", default=True
+)  # at / and /leaderboard
+others = [st.Page(f"views/{name}.py", title=title, url_path=name) for name, title in PAGES.items()]
+page = st.navigation([home, *others], position="hidden")
+st.html(STYLE)
 try:
     check_store(places().runs)
+    st.session_state["boards"] = read_boards(places().runs)
+    view, said = read_view(state.query(), state.board_names())
+    title = load_board(view.board).title
+    name = f"{title}: certified ℓ2 robustness" if page.title == PAGES["leaderboard"] else f"{page.title}, {title}"
+    st.set_page_config(page_title=legible(name), layout="wide")
+    with st.container(horizontal=True, key="navigation"):
+        for other in (home, *others[1:]):
+            st.page_link(other, label=other.title, query_params=state.params(view))
+    for line in said:
+        st.warning(plain(line))
     page.run()
 except UserError as error:
-    st.error(plain(error))
+    st.error(plain(without_paths(error)))
 except OSError as error:
-    st.error(plain(f"cannot read {error.filename}: {error.strerror}"))
+    st.error(plain(without_paths(f"cannot read {error.filename}: {error.strerror}")))

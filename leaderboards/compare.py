@@ -1,69 +1,100 @@
-"""Two rows of a board on the images that both were certified on: what one certifies and the other does not."""
+"""Two rows of a board on the images that both were certified on, over all of their seeds: what one certifies and the
+other does not."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from leaderboards.estimates import CURVES, hits_and_counted
 from leaderboards.rows import Decided, is_decided
+from suite.protocols.certify import image_radii
 from suite.statistics.bounds import Convention
-from suite.statistics.intervals import paired_interval
+from suite.statistics.intervals import mean_difference
 
 OUTCOMES = ("both", "only A", "only B", "neither")
 PAIRED = "images are paired by index and label, and the pixels may not be the same"
 
 
-def shared_images(a: pd.DataFrame, b: pd.DataFrame, convention: Convention = "standard") -> pd.DataFrame:
-    """The images that both rows' records have under the same idx and label, a line each.
+@dataclass(frozen=True)
+class Pair:
+    """The images that two rows' records have under the same idx and label, a line each, in order.
 
-    Records are as `leaderboards.curves.row_records` gives them. Columns: idx, label and, for each row, radius_a (0
-    where it abstained), predict_a (−1: abstained), correct_a (bool). In the paper's convention, which leaves
-    abstentions out, only those that neither row abstains on.
+    `a` and `b` are their radii, (seeds, N) each: R where the answer is right, −1 where wrong, NaN where abstained.
     """
-    columns = ["idx", "label", "radius", "predict", "correct"]
-    both = a[columns].merge(b[columns], on=["idx", "label"], suffixes=("_a", "_b"))
-    both = both.astype({"correct_a": bool, "correct_b": bool})
-    if convention == "paper":
-        both = both[(both["predict_a"] != -1) & (both["predict_b"] != -1)]
-    return both.sort_values("idx", ignore_index=True)
+
+    images: pd.DataFrame
+    a: NDArray[np.float64]
+    b: NDArray[np.float64]
+
+    @property
+    def largest(self) -> float:
+        """The largest radius of an image that is classified correctly."""
+        return max(float(np.nanmax(own, initial=0.0)) for own in (self.a, self.b))
 
 
-def certified(shared: pd.DataFrame, row: str, r: float, convention: Convention = "standard") -> pd.Series[bool]:
-    """Whether row "a" or "b" certifies each image at radius r: correct and R ≥ r, in the paper's convention R > r."""
-    radius = shared[f"radius_{row}"]
-    reaches = radius >= r if convention == "standard" else radius > r
-    return reaches & shared[f"correct_{row}"] & (shared[f"predict_{row}"] != -1)
+def paired(a: pd.DataFrame, b: pd.DataFrame) -> Pair:
+    """Two rows' records, as `leaderboards.curves.row_records` gives them, on the images that all of their runs have."""
+    sides = [by_image(records) for records in (a, b)]
+    both = pd.concat(sides, axis=1, join="inner", keys=["a", "b"]).sort_index()
+    first = sides[0].shape[1]
+    values = both.to_numpy(float).T
+    return Pair(both.index.to_frame(index=False), values[:first], values[first:])
 
 
-def outcomes(shared: pd.DataFrame, r: float, convention: Convention = "standard") -> pd.Series[str]:
-    """Which of the rows certifies each image at radius r: one of OUTCOMES."""
-    a, b = certified(shared, "a", r, convention), certified(shared, "b", r, convention)
+def by_image(records: pd.DataFrame) -> pd.DataFrame:
+    """The radii of a row's runs, a column each, by idx and label; images that not all of the runs have are left out."""
+    runs = [own for _, own in records.groupby("run")] if "run" in records else [records]
+    columns = [pd.Series(image_radii(own), pd.MultiIndex.from_frame(own[["idx", "label"]])) for own in runs]
+    return pd.concat(columns, axis=1, join="inner", keys=map(str, range(len(columns))))
+
+
+def certified_shares(
+    pair: Pair, r: float, convention: Convention = "standard"
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Whether each seed of A, and of B, certifies each image at radius r: 1, 0, or NaN where it does not count."""
+    found = []
+    for radius in (pair.a, pair.b):
+        hits, counted = hits_and_counted(radius, CURVES[convention], [r])
+        found.append(np.where(counted, hits[0].astype(float), np.nan))
+    return found[0], found[1]
+
+
+def every_seed_counts(sides: Iterable[NDArray[np.float64]]) -> bool:
+    """Whether each seed of both rows has an image that counts: a share of none is not known."""
+    return all(side.size and (~np.isnan(side)).any(axis=1).all() for side in sides)
+
+
+def outcomes(pair: Pair, r: float, convention: Convention = "standard") -> pd.Series[str]:
+    """Which of the rows certifies each image at radius r, one of OUTCOMES; in the paper's convention none of an image
+    that a row abstains on. A row of several seeds certifies an image where at least half of them do."""
+    a, b = (np.nan_to_num(own).mean(axis=0) >= 0.5 for own in certified_shares(pair, r, convention))
     names = np.select([a & b, a, b], OUTCOMES[:3], OUTCOMES[3])
-    return pd.Series(names, index=shared.index, dtype="str")
+    found = pd.Series(names, index=pair.images.index, dtype="str")
+    abstained = np.isnan(pair.a).any(axis=0) | np.isnan(pair.b).any(axis=0)
+    return found[np.flatnonzero(~abstained)] if convention == "paper" else found
 
 
 def difference(
-    shared: pd.DataFrame, convention: Convention = "standard", points: int = 101, at: Sequence[float] = ()
+    pair: Pair, convention: Convention = "standard", points: int = 101, at: Sequence[float] = ()
 ) -> pd.DataFrame:
     """Certified accuracy of A minus that of B on an even grid of radii from 0 to just above the largest one, or `at`
     given ones: those of `decided_by_all` where sampling was adaptive.
 
-    Columns: radius, difference, and low and high, the paired 95 % interval for a finite test set; no lines where no
-    image is shared.
+    Columns: radius, difference, and low and high, the paired 95 % interval for a finite test set, for these seeds
+    (`mean_difference`); no lines where no image is shared, or where a seed counts none.
     """
-    if shared.empty:
-        return pd.DataFrame(columns=["radius", "difference", "low", "high"], dtype=float)
-    largest = max(shared["radius_a"].max(), shared["radius_b"].max())
     lines = []
-    for r in at or np.linspace(0, 1.02 * max(largest, 1e-9), points):
-        counts = outcomes(shared, r, convention).value_counts()
-        only_a, only_b = int(counts.get("only A", 0)), int(counts.get("only B", 0))
-        low, high = paired_interval(only_a, only_b, len(shared))
-        lines.append({"radius": r, "difference": (only_a - only_b) / len(shared), "low": low, "high": high})
-    return pd.DataFrame(lines)
+    for r in at or np.linspace(0, 1.02 * max(pair.largest, 1e-9), points):
+        sides = certified_shares(pair, float(r), convention)
+        if every_seed_counts(sides):
+            lines.append((r, *mean_difference(*sides, shares=True)))
+    return pd.DataFrame(lines, columns=["radius", "difference", "low", "high"], dtype=float)
 
 
 def decided_by_all(rows: Iterable[Decided]) -> list[float]:
@@ -71,6 +102,17 @@ def decided_by_all(rows: Iterable[Decided]) -> list[float]:
     rows = list(rows)
     some = {r for row in rows for r in row.decided or ()}
     return sorted(r for r in some if all(is_decided(row, r) for row in rows))
+
+
+def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> pd.DataFrame:
+    """The settings of two rows that differ, a line each: setting, A, B; nested ones by their dotted name."""
+    sides = [pd.json_normalize(dict(own)).to_dict("records")[0] if own else {} for own in (a, b)]
+    lines = [
+        (name, *(str(side.get(name, "–")) for side in sides))
+        for name in dict.fromkeys([*sides[0], *sides[1]])
+        if str(sides[0].get(name, "–")) != str(sides[1].get(name, "–"))
+    ]
+    return pd.DataFrame(lines, columns=["setting", "A", "B"])
 
 
 def same_images(a: str, b: str, specs: Sequence[Mapping[str, Any] | None] = (None, None)) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import html
 import json
 import os
+import re
 import shutil
 import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pandas as pd
 import pytest
@@ -19,27 +20,34 @@ from helpers.first import first_rows
 from helpers.rows import margin, result, store
 from markdown_it import MarkdownIt
 
-from app.common import plain
 from leaderboards import groups, table
 from leaderboards.board import over_sigma, select_rows
 from leaderboards.curves import curve
+from leaderboards.envelope import envelope, envelope_groups
 from leaderboards.published.kept import records_file
+from leaderboards.render.cells import blocks
+from leaderboards.render.foreign import plain
+from leaderboards.render.interactive import NAMES, interactive_table
 from leaderboards.render.labels import labels, shorten
 from leaderboards.render.plots import (
     attack_plot,
     certified_accuracy_plot,
+    line_styles,
     paper_plot,
-    style,
+    plot_csv,
     training_plot,
     votes_plot,
 )
-from leaderboards.render.wide import HELP, count_line, wide_table
+from leaderboards.render.presets import PRESETS
+from leaderboards.render.row import metric_lines, setting_lines
+from leaderboards.render.site_page import slug
+from leaderboards.whose import tell_whose
 from suite import RunSpec, run
 from suite.cli import main as cli
 from suite.pipeline import Machine
 
 PAGE = Path(__file__).parents[1] / "app" / "main.py"
-VIEWS = ("leaderboard", "compare", "run", "paper", "studies")
+VIEWS = ("leaderboard", "compare", "run", "paper", "studies", "submit", "about")
 HOSTILE = (
     "<script>alert(1)</script>",
     "[x](javascript:alert(1))",
@@ -63,6 +71,7 @@ def test_a_curve_is_the_share_of_correct_radii() -> None:
 def test_figures_show_their_numbers_and_names_as_text() -> None:
     history = pd.DataFrame({"epoch": [1, 2], "loss": [0.5, 0.25], "lr": [0.1, 0.0]})
     assert [list(trace.y) for trace in training_plot(history).data] == [[0.5, 0.25], [0.1, 0.0]]
+    assert plot_csv(training_plot(history)).to_numpy().tolist()[:2] == [["loss", 1, 0.5], ["loss", 2, 0.25]]
     [bars] = votes_plot({2: 10, 0: 90}, ("cat", "dog", "<b>"), label=0).data
     assert (list(bars.x), list(bars.y)) == ([10, 90], ["&lt;b&gt;", "cat"])
     distance = pd.DataFrame({"distance": [0.0, 1.0], "pgd": [0.0, 0.5], "ddn": [0.25, 1.0]})
@@ -74,8 +83,55 @@ def test_figures_show_their_numbers_and_names_as_text() -> None:
     assert (points.error_y.array[0], points.marker.color) == (1.0, line.line.color)
 
 
-def test_forty_lines_are_told_apart() -> None:
-    assert len({(style(i)["color"], style(i)["dash"]) for i in range(42)}) == 42
+def test_lines_are_told_apart_and_a_method_keeps_its_colour() -> None:
+    styles = line_styles(["heat", "madry", "heat", "smoothadv", "heat"])
+    assert len({(style["color"], style["dash"]) for style in styles}) == 5
+    assert {styles[i]["color"] for i in (0, 2, 4)} == {line_styles(["x", "heat"])[1]["color"]}
+    six = ["baseline", "randomized-smoothing", "smoothadv", "heat", "madry", "madry-heat"]
+    assert len({style["color"] for style in line_styles(six)}) == 6  # the paper's methods have one each
+
+
+def test_a_hover_has_the_interval_and_what_holds_of_all() -> None:
+    drawn = pd.DataFrame({"radius": [0.0, 0.5], "accuracy": [0.5, 0.25], "low": [0.4, 0.2], "high": [0.6, 0.3]})
+    figure = certified_accuracy_plot(
+        {"heat, <b>": drawn.assign(sigma=[0.12, 0.5])}, banded=[], said={"heat, <b>": "n = 100"}, limits={"limit": 0.7}
+    )
+    [line] = figure.data
+    assert line.hovertemplate == "%{y:.1f} %%{customdata[0]}"
+    assert [text for [text] in line.customdata] == [" (40.0–60.0, σ = 0.12, n = 100)", " (20.0–30.0, σ = 0.5, n = 100)"]
+    [limit], [said] = figure.layout.shapes, figure.layout.annotations
+    assert (limit.x0, said.text) == (0.7, "limit")
+    assert figure.layout.template.layout.hovermode == "x unified"
+    assert plot_csv(figure).to_numpy().tolist() == [["heat, <b>", 0.0, 50.0], ["heat, <b>", 0.5, 25.0]]
+
+
+def test_an_envelope_takes_the_best_sigma_at_each_radius_and_leaves_nothing_out(tmp_path: Path) -> None:
+    small = pd.DataFrame({"idx": range(4), "label": 1, "radius": [0.2, 0.2, 0.2, 0.1], "correct": 1, "predict": 1})
+    large = small.assign(radius=[0.8, 0.8, 0.0, 0.0], predict=[1, 1, -1, -1], correct=[1, 1, 0, 0])
+    drawn = envelope({0.25: small, 1.0: large})
+    at = drawn.set_index(drawn["radius"].round(3))
+    assert at.loc[0.0, ["accuracy", "sigma"]].tolist() == [1.0, 0.25]
+    assert at[at.index > 0.25].iloc[0][["accuracy", "sigma"]].tolist() == [0.5, 1.0]
+    assert at.iloc[-1]["accuracy"] == 0
+    assert pd.isna(at.iloc[-1]["sigma"])
+    first = drawn.iloc[0]
+    assert (first["low"], first["high"]) == pytest.approx(wilson_of(4, 4))
+    frame = table("cifar10", tmp_path)
+    found = envelope_groups(frame)
+    votes = frame[(frame["read"] == "log") & (frame["kind"] == "vote")]
+    for group in found:
+        assert all(len(by_sigma) > 1 for by_sigma in group.by_sigma.values())
+    [whole] = [group for group in found if "10000 images" in group.title]
+    own = votes[(votes["images"] == 10_000) & (votes["data"] == "CIFAR-10")]
+    names = own[["method", "arch", "variant"]].drop_duplicates()
+    assert len(whole.by_sigma) + len(whole.single) == len(names)
+
+
+def wilson_of(hits: int, total: int) -> tuple[float, float]:
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(hits, total, method="wilson")
+    return float(low), float(high)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -122,34 +178,78 @@ def test_the_published_board_as_a_reader_sees_it(tmp_path: Path) -> None:
     """Cohen et al.'s figures, from their own log."""
     frame = table("cifar10", tmp_path, published=first_rows(tmp_path))
     cohen = select_rows(frame, method=["randomized-smoothing"], sigma=[0.5], source=["published"])
-    shown = wide_table(cohen).iloc[0]
-    assert (round(shown["r 0.25"], 2), round(shown["r 0.5"], 2)) == (54.91, 42.79)
+    shown = shown_rows(cohen).iloc[0]
+    assert (round(shown["0.25"], 2), round(shown["0.5"], 2)) == (54.91, 42.79)
     assert select_rows(frame, method=[]).equals(frame)
-    assert count_line(cohen.iloc[0]) == ""
-    audited = {"method": "m", "arch": "a", "source": "run", "seeds": [0], "lbound_audit.attacked": 0}
-    counted = pd.Series(audited | {"audit.attacked": 7, "audit.violations": 1})
-    assert count_line(counted) == "m, a, seed 0: audit: 1 violations of 7 attacked"
+
+
+def shown_rows(group: pd.DataFrame, preset: str = "all", **more: Any) -> pd.DataFrame:
+    return interactive_table(tell_whose(group, Path("nowhere")), preset, **more)[0]
+
+
+def test_certificates_come_first_and_every_column_has_its_help(tmp_path: Path) -> None:
+    for _, group in groups(tell_whose(table("cifar10", tmp_path), tmp_path)):
+        for preset in PRESETS:
+            shown, headings = interactive_table(group, preset)
+            names = [heading.name for heading in headings]
+            assert list(shown) == names
+            assert names[:4] == ["#", "method", "kind", "holds"]
+            assert [heading.pinned for heading in headings[:4]] == [True, True, False, False]
+            assert all(heading.help for heading in headings)
+            if preset in ("certified", "all"):
+                assert names[4][:1].isdigit()
+                assert names.index("ACR") < names.index("arch")
+                if "clean" in names:
+                    assert names.index("clean") > names.index("ACR")
+    assert {"audit", "s/image"}.isdisjoint(interactive_table(group, "certified")[0])
+    assert "s/image" in interactive_table(group, "cost")[0]
+    assert "audit" in interactive_table(group, "empirical")[0]
+
+
+def test_headings_units_and_help_are_those_of_the_terminal(tmp_path: Path) -> None:
+    frame = tell_whose(table("cifar10", tmp_path), tmp_path)
+    for block, (_, group) in zip(blocks(frame), groups(frame), strict=True):
+        shown, headings = interactive_table(group, "all")
+        metrics = block.headings[block.names :]
+        assert set(metrics) <= set(shown)
+        by_name = {heading.name: heading for heading in headings}
+        for place, name in enumerate(metrics, start=block.names):
+            for own, line in zip(shown[name], block.lines, strict=True):
+                printed = line[place][0].partition(" ±")[0]
+                form = by_name[name].form
+                assert (form % own if form and pd.notna(own) else own if isinstance(own, str) else "–") == printed
+        said = interactive_table(group, "all", intervals=True)[0]
+        place = block.headings.index("ACR")
+        assert said["ACR"].tolist() == [f"{line[place][0]} ({line[place][1]})" if line[place][1] else line[place][0]
+                                        for line in block.lines]  # fmt: skip
 
 
 def test_a_row_shows_its_audit_and_the_command_that_makes_it_again(tmp_path: Path) -> None:
     """Of the rows that come with the suite; a published one has no audit."""
     frame = table("cifar10", tmp_path)
-    own = wide_table(select_rows(frame, method=["heat"], sigma=[0.1], source=["run"])).iloc[0]
+    heat = select_rows(frame, method=["heat"], sigma=[0.1], source=["run"], arch=["resnet8"])
+    own = shown_rows(heat).iloc[0]
     assert own["audit"] == "19/80"
-    assert own["command"].startswith("suite run --method heat --dataset cifar10 --profile quick")
-    assert "audit" not in wide_table(select_rows(frame, source=["published"]))
+    assert own["holds"] == ["✗ pass", "broken 19 of 80"]
+    assert heat.iloc[0]["command"].startswith("suite run --method heat --dataset cifar10 --profile quick")
+    assert "audit" not in shown_rows(select_rows(frame, source=["published"]))
+    lines = {name: (value, bounds) for name, value, bounds in metric_lines(heat.iloc[0])}
+    assert lines["certified at r = 0.05"] == ("61.6 %", "57.3–65.8")
+    assert lines["audit"] == ("19/80", "")
+    settings = dict(setting_lines(heat.iloc[0]))
+    assert (settings["deployed"], settings["σ"], settings["kind"]) == ("pass", "0.1", "vote")
 
 
 def test_the_table_says_what_is_certified_and_what_is_deployed(tmp_path: Path) -> None:
     store(tmp_path, result(), result("baseline"), margin())
     [(_, group)] = groups(table("digits", tmp_path, published=None))
-    shown = wide_table(group).set_index("method")[["kind", "deployed", "holds"]]
-    assert shown.loc["lipschitz"].tolist() == ["margin", "pass", "yes"]
-    assert shown.loc["randomized-smoothing"].tolist() == ["vote", "vote of 100 passes", "yes"]
-    assert shown.loc["baseline"].tolist() == ["vote", "pass", "no"]
-    assert HELP["holds"].endswith("a vote's radius is not guaranteed of a single pass")
-    plotted = wide_table(table("cifar10", tmp_path, "paper").query("read == 'plot'"))
-    assert set(plotted).isdisjoint({"deployed", "holds"})
+    shown = shown_rows(group).set_index("method")[["kind", "holds"]]
+    assert shown.loc["lipschitz"].tolist() == ["margin", ["✓ pass"]]
+    assert shown.loc["randomized-smoothing"].tolist() == ["vote", ["✓ vote"]]
+    assert shown.loc["baseline"].tolist() == ["vote", ["✗ pass"]]
+    assert "a vote's radius is not guaranteed of a single pass" in NAMES["holds"].help
+    plotted = shown_rows(table("cifar10", tmp_path, "paper").query("read == 'plot'"), convention="paper")
+    assert plotted["holds"].map(tuple).unique().tolist() == [("not known",)]
 
 
 def test_the_envelope_takes_one_row_at_each_sigma(tmp_path: Path) -> None:
@@ -198,29 +298,95 @@ def selected(app: Any, label: str) -> Any:
     return next(box.value for box in app.selectbox if box.label == label)
 
 
+def having(app: Any, column: str) -> pd.DataFrame:
+    """The page's first table with such a column."""
+    found: pd.DataFrame = next(shown.value for shown in app.dataframe if column in shown.value)
+    return found
+
+
+def text_of(app: Any) -> str:
+    return " ".join(element.value for element in (*app.text, *app.markdown, *app.caption)).replace("\\", "")
+
+
 @pytest.mark.slow
 def test_the_board_of_a_store(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = Pages(runs, monkeypatch)("leaderboard")
-    assert selected(app, "Board") == "digits"  # the one with a run
-    assert app.dataframe[0].value["method"].tolist() == ["heat"]
+    pages = Pages(runs, monkeypatch)
+    assert selected(pages("leaderboard"), "Board") == "cifar10"  # whatever is in the store
+    app = pages("leaderboard", board="digits", columns="all")
+    shown = having(app, "ACR")
+    assert shown["method"].tolist() == ["heat"]
     result = json.loads(next(runs.glob("heat-*/result.json")).read_text())
-    assert app.dataframe[0].value["ACR"].tolist() == [result["acr"]]
-    assert app.dataframe[0].value["PGD"].tolist() == [result["attack"]["pgd"]["median"]]
-    assert "not guaranteed of the single pass" in " ".join(caption.value for caption in app.caption)
-    cifar = Pages(runs, monkeypatch)("leaderboard", board="cifar10", method="randomized-smoothing", sigma="0.5")
-    assert set(cifar.dataframe[0].value["method"]) == {"randomized-smoothing"}
-    assert "Cohen" in " ".join(text.value for text in cifar.text)
+    assert shown["ACR"].tolist() == [result["acr"]]
+    assert shown["PGD"].tolist() == [result["attack"]["pgd"]["median"]]
+    assert shown["source"].tolist() == ["yours"]
+    assert "Best at σ = 0.25: heat, the only row of its table; its certificates do not hold" in text_of(app)
+    cifar = pages("leaderboard", board="cifar10", method="randomized-smoothing", sigma="0.5")
+    assert set(having(cifar, "ACR")["method"]) == {"randomized-smoothing"}
+    [box] = [box for box in cifar.expander if box.label.startswith("Filters (2): ")]
+    hidden, total = map(int, re.findall(r"\d+", box.label)[1:])
+    frame = table("cifar10", runs)
+    assert (total, hidden) == (
+        len(frame),
+        len(frame) - len(select_rows(frame, method=["randomized-smoothing"], sigma=[0.5])),
+    )
+    assert box.proto.expanded
+
+
+def test_a_ticked_row_is_drawn_with_its_band_compared_and_opened(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = Pages(runs, monkeypatch)
+    name = next(runs.glob("heat-*")).name
+    plain_plot = json.loads(pages("leaderboard", board="digits").get("plotly_chart")[0].proto.spec)
+    ticked = pages("leaderboard", board="digits", rows=name)
+    plot = json.loads(ticked.get("plotly_chart")[0].proto.spec)
+    bands = [[trace for trace in drawn["data"] if trace.get("fill") == "toself"] for drawn in (plain_plot, plot)]
+    assert [len(own) for own in bands] == [0, 1]
+    assert any(button.label == "Open heat, cnn, seed 0".replace(",", "\\,") for button in ticked.button)
+    assert len([shape for shape in plot["layout"]["shapes"] if shape["type"] == "line"]) == 1  # the limit of n and α
+    opened = pages("leaderboard", board="digits", row=name)
+    result = json.loads((runs / name / "result.json").read_text())
+    assert result["command"] in [code.value for code in opened.code]
+    assert f"The certificate: {result['claim']}" in text_of(opened)
+    lines = {line[0]: line[1] for shown in opened.table for line in shown.value.to_numpy().tolist()}
+    assert lines["ACR"] == f"{result['acr']:.4f}"
+    assert lines["run_id"] == name
+    assert "The link asks for the row gone" in said(pages("leaderboard", board="digits", row="gone"))
+
+
+def test_what_a_link_asks_for_and_is_not_here_is_said(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = Pages(runs, monkeypatch)
+    asked = {"board": "nosuch", "rows": "gone", "method": "nope", "table": "x"}
+    warned = said(pages("leaderboard", **asked))
+    for part in ("board nosuch", "the row gone", "method nope"):
+        assert f"The link asks for {part}" in warned
+    assert "asks for a table that is not here" in said(pages("leaderboard", table="x"))
+    assert "asks for the row zzz" in said(pages("compare", a="zzz"))
+    assert "asks for zzz" in said(pages("paper", item="zzz"))
+    assert "asks for the run zzz" in said(pages("paper", item="Figure 1a", beside="zzz"))
 
 
 def test_a_run_and_its_image(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = next(runs.glob("heat-*")).name
-    app = Pages(runs, monkeypatch)("run", run=name, protocol="attack", images="true", image="3")
+    app = Pages(runs, monkeypatch)("run", run=name, protocol="attack", images="on", image="3")
     assert selected(app, "Run") == name
-    assert len(app.dataframe[1].value) == 10
-    texts = " ".join(text.value for text in app.text)
+    assert len(having(app, "idx")) == 10
+    numbers = {metric.label: metric.value for metric in app.metric}
+    result = json.loads((runs / name / "result.json").read_text())
+    assert numbers["ACR"] == f"{result['acr']:.4f}"
+    assert numbers["certificate"] == "✗ pass"
     record = json.loads(records_file(runs / name, "accuracy").read_text().splitlines()[3])
-    assert f"clean: {record['label']}; one pass says {record['predict']}" in texts
-    assert "Certificate: " in texts
+    assert f"clean: {record['label']}; one pass says {record['predict']}" in text_of(app)
+    assert "Certificate: " in text_of(app)
+    assert "baseline-digits-cnn-seed0" in text_of(app)  # what heat was trained from
+
+
+def test_images_keep_the_test_split_alone(runs: Path) -> None:
+    from app.images import without_training
+    from suite.data import load
+
+    data = load("digits")
+    kept = without_training(data)
+    assert (len(kept.train), len(kept.test)) == (0, len(data.test))
+    assert len(data.train)
 
 
 def test_an_unfinished_run_shows_what_is_there(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,18 +404,20 @@ def test_without_checkpoint_or_records_a_page_says_so_and_shows_the_rest(
     shutil.copytree(runs, store)
     folder = next(store.glob("heat-*"))
     (folder / "model.safetensors").unlink()
-    app = Pages(store, monkeypatch)("run", run=folder.name, images="true")
-    assert "no checkpoint at" in said(app)
-    assert app.dataframe[0].value["metric"].str.contains("acr").any()
+    app = Pages(store, monkeypatch)("run", run=folder.name, images="on")
+    assert "the run's weights are not" in text_of(app)
+    assert str(store) not in text_of(app) + said(app)
+    assert app.metric
     records_file(folder, "certify").unlink()
     (folder / "environment.json").write_text("{")
     app = Pages(store, monkeypatch)("run", run=folder.name)
     assert "environment.json" in said(app)
+    assert "certify records" in said(app)
     board = Pages(store, monkeypatch)("leaderboard", board="digits")
     assert "certify records" in said(board)
-    assert board.dataframe[0].value["method"].tolist() == ["heat"]
+    assert having(board, "ACR")["method"].tolist() == ["heat"]
     app = Pages(store, monkeypatch)("run", run="deleted-run")
-    assert "no run deleted-run" in said(app)
+    assert "asks for deleted-run, which is not here" in said(app)
 
 
 def test_two_rows_on_their_images(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,12 +428,42 @@ def test_two_rows_on_their_images(runs: Path, tmp_path: Path, monkeypatch: pytes
     lines = [json.loads(line) for line in records_file(other, "certify").read_text().splitlines()]
     changed = [line | {"radius": 0.0, "predict": -1, "correct": 0} for line in lines[:4]] + lines[4:]
     records_file(other, "certify").write_text("".join(json.dumps(line) + "\n" for line in changed))
-    app = Pages(store, monkeypatch)("compare", **{"rows-of": "digits", "a": folder.name, "b": "other-run", "r": "0.01"})
-    counts = dict(zip(app.dataframe[0].value["certified by"], app.dataframe[0].value["images"], strict=True))
+    result = json.loads((other / "result.json").read_text())
+    (other / "result.json").write_text(json.dumps(result | {"recipe": "other"}))
+    app = Pages(store, monkeypatch)("compare", board="digits", a=folder.name, b="other-run", r="0.01")
+    shown = having(app, "certified by")
+    counts = dict(zip(shown["certified by"], shown["images"], strict=True))
     right = [line["correct"] and line["radius"] >= 0.01 for line in lines]
     known = {"both": sum(right[4:]), "only A": sum(right[:4]), "only B": 0, "neither": len(right) - sum(right)}
     assert counts == known
-    assert app.dataframe[1].value["idx"].tolist() == [line["idx"] for line, had in zip(lines[:4], right[:4], strict=True) if had]  # noqa: E501  # fmt: skip
+    had = [line["idx"] for line, was in zip(lines[:4], right[:4], strict=True) if was]
+    assert having(app, "certified_by")["idx"].tolist() == had
+    verdicts = having(app, "verdict")
+    assert set(verdicts["verdict"]) <= {"undecided", "A ahead"}
+    assert "Undecided at every radius" in text_of(app)  # of 30 images four are too few
+    assert "on the 30 images of both, image by image; 1 seed and 1 seed" in text_of(app)
+
+
+def test_rows_of_several_seeds_are_compared_over_all_of_them(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(runs, store)
+    folder = next(store.glob("heat-*"))
+    shutil.copytree(folder, other := store / "second")
+    result = json.loads((other / "result.json").read_text())
+    (other / "result.json").write_text(json.dumps(result | {"seed": 1}))
+    shutil.copytree(folder, third := store / "third")
+    (third / "result.json").write_text(json.dumps(result | {"recipe": "other", "method": "madry"}))
+    app = Pages(store, monkeypatch)("compare", board="digits")  # ranks 1 and 2
+    assert "on the 30 images of both, image by image; 2 seeds and 1 seed" in text_of(app).replace(
+        "1 seed and 2 seeds", "2 seeds and 1 seed"
+    )
+    app = Pages(store, monkeypatch)("compare", board="digits", a="second", b="third")  # a row by its other seed
+    assert "2 seeds and 1 seed" in text_of(app)
+    assert not said(app)
+    assert set(having(app, "A − B, points")["A − B, points"]) == {0.0}
+    assert "Nothing but the records." in text_of(app)  # their specs are the same
 
 
 @pytest.fixture(scope="module")
@@ -286,50 +484,48 @@ def test_margins_and_votes_on_the_pages(both: Path, monkeypatch: pytest.MonkeyPa
         "Digits: σ = 0.25, top-1, 12 images, n = 50, α = 0.001",
         "Digits: σ = 0.1, top-1, 12 images, n = 50, α = 0.001",
     ]
-    marks = {
-        f"curves-{hashlib.sha256(f'{title}; margins have no noise'.encode()).hexdigest()[:4]}": "true"
-        for title in titles
-    }
-    app = pages("leaderboard", board="digits", **marks, envelope="true")
-    tables = [table.value.set_index("method") for table in app.dataframe]
-    assert [sorted(shown.index) for shown in tables] == [["baseline", "lipschitz"]] * 2
-    assert [shown.loc["lipschitz", "holds"] for shown in tables] == ["yes"] * 2
-    assert [shown.loc["baseline", "holds"] for shown in tables] == ["no", "yes"]
-    drawn = [chart for chart in app.get("plotly_chart") if "lipschitz" in chart.proto.spec]
-    assert len(drawn) == 2  # and none of the envelope
+    for title, held in zip(titles, (["✗ pass"], ["✓ vote"]), strict=True):
+        app = pages("leaderboard", board="digits", table=slug(f"{title}; margins have no noise"))
+        shown = having(app, "#").set_index("method")
+        assert sorted(shown.index) == ["baseline", "lipschitz"]
+        assert shown.loc["lipschitz", "holds"] == ["✓ pass"]
+        assert shown.loc["baseline", "holds"] == held
+        assert any("lipschitz" in chart.proto.spec for chart in app.get("plotly_chart"))
+        assert not said(app)
     app = pages("leaderboard", board="digits", kind="margin")
-    [shown] = app.dataframe
-    assert shown.value["kind"].tolist() == ["margin"]
-    assert [heading.value for heading in app.subheader] == [plain("Digits: top-1, 12 images, no noise")]
+    assert having(app, "#")["kind"].tolist() == ["margin"]
+    [box] = [box for box in app.selectbox if box.label == "Table, one of 1"]
+    assert box.options == ["Digits: top-1, 12 images, no noise (1 rows)"]
     app = pages("leaderboard", board="digits", sigma="0.1")
-    [shown] = app.dataframe
-    assert sorted(shown.value["method"]) == ["baseline", "lipschitz"]
+    assert sorted(having(app, "#")["method"]) == ["baseline", "lipschitz"]
 
 
 def test_a_margin_is_compared_with_a_vote(both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = (next(both.glob(name)).name for name in ("lipschitz-*", "baseline-*0.25*"))
-    app = Pages(both, monkeypatch)("compare", **{"rows-of": "digits", "a": a, "b": b, "r": "0.01"})
+    app = Pages(both, monkeypatch)("compare", board="digits", a=a, b=b, r="0.01")
     assert not said(app)
-    captions = " ".join(caption.value for caption in app.caption).replace("\\", "")
-    assert "They differ in kind: margin and vote." in captions
-    assert "They differ in sigma: – and 0.25." in captions
-    assert app.dataframe[0].value["images"].sum() == 12
+    differing = having(app, "setting").set_index("setting")
+    assert differing.loc["kind"].tolist() == ["margin", "vote"]
+    assert differing.loc["sigma"].tolist() == ["None", "0.25"]
+    assert having(app, "images")["images"].sum() == 12
 
 
 def test_an_image_of_a_run_without_noise(both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = next(both.glob("lipschitz-*")).name
-    app = Pages(both, monkeypatch)("run", run=name, images="true", image="3")
+    app = Pages(both, monkeypatch)("run", run=name, images="on", image="3")
     assert not said(app)
-    texts = " ".join(text.value for text in app.text)
+    texts = text_of(app)
     assert "one pass says" in texts
     assert "σ =" not in texts
-    assert "This run has no noise" in " ".join(caption.value for caption in app.caption)
+    assert "This run has no noise" in texts
 
 
 @pytest.mark.slow
 def test_the_papers_items(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = Pages(runs, monkeypatch)("paper", item="Figure 1a")
-    shown = app.dataframe[0].value
+    verdicts = having(app, "verdict").set_index("the paper states")
+    assert verdicts.loc["certified accuracy at 0.1, heat above smoothadv", "verdict"] == "borne out"
+    shown = having(app, "source")
     assert shown[shown["source"].str.startswith("the paper")].set_index("row").loc["heat", "0.1"] == 82.0
     own = shown[shown["source"] == "measured"].set_index("row")
     assert len(own) == 4  # runs that come with the suite
@@ -361,7 +557,13 @@ def test_studies_locked_ones_and_a_file_that_is_none(tmp_path: Path, monkeypatch
     app = pages("studies")
     assert selected(app, "Study") == HOSTILE[0]
     assert app.dataframe[0].value["finished"].tolist() == [2]
-    assert app.dataframe[1].value["lr"].between(1e-3, 1e-1).all()
+    trials = app.dataframe[1].value
+    assert trials["lr"].between(1e-3, 1e-1).all()
+    asked = dict(parse_qsl(urlsplit(trials["run"].iloc[0]).query))
+    assert asked["board"] == "digits"
+    opened = pages("run", run=asked["run"])
+    assert selected(opened, "Run") == asked["run"]
+    assert not said(opened)
     assert "suite run --method heat" in app.code[0].value
     with sqlite3.connect(tmp_path / "studies.db") as writer:
         writer.execute("BEGIN EXCLUSIVE")
@@ -375,13 +577,11 @@ def test_studies_locked_ones_and_a_file_that_is_none(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize("view", VIEWS)
 def test_an_empty_store_says_what_to_do(view: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = Pages(tmp_path / "nothing", monkeypatch)(view)
-    if view in ("run", "paper"):  # what comes with the suite
-        assert not said(app)
-        assert app.dataframe
-    elif view == "studies":
+    if view == "studies":
         assert "suite tune --method heat" in said(app)
     else:
-        assert selected(app, "Board") == "cifar10"  # published rows are there from the start
+        assert not said(app)
+        assert app.dataframe or "suite run --method heat" in text_of(app)  # what comes with the suite
     assert not os.path.exists(tmp_path / "nothing")
 
 

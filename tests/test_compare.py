@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from helpers.shared import SHARED
 
-from leaderboards.compare import decided_by_all, difference, outcomes, same_images, shared_images
+from leaderboards.compare import decided_by_all, difference, outcomes, paired, same_images
 from leaderboards.curves import curve
 from leaderboards.published.fetch import fetch_log, published_records
 from suite.statistics.bounds import certified_accuracy
@@ -28,20 +28,19 @@ B = row((0, 3, 0.3, 3, 1), (1, 4, 0.6, 4, 1), (2, 5, 0.1, 5, 1), (3, 6, 0.2, 6, 
 
 
 def test_outcomes_at_a_radius() -> None:
-    shared = shared_images(A, B)
-    assert shared["idx"].tolist() == [0, 1, 2, 3]
+    shared = paired(A, B)
+    assert shared.images["idx"].tolist() == [0, 1, 2, 3]
     assert outcomes(shared, 0.0).tolist() == ["both", "both", "only B", "only B"]
     assert outcomes(shared, 0.3).tolist() == ["both", "only B", "neither", "neither"]
     assert outcomes(shared, 0.4).tolist() == ["only A", "only B", "neither", "neither"]
-    assert outcomes(shared, 0.3, "paper").tolist() == ["only A", "only B", "neither", "neither"]  # R > r
-    assert shared_images(A, B, "paper")["idx"].tolist() == [0, 1, 2]  # A abstains on 3
+    assert outcomes(shared, 0.3, "paper").to_dict() == {0: "only A", 1: "only B", 2: "neither"}  # R > r; A abstains on 3
 
 
 def test_an_image_of_another_label_is_not_shared() -> None:
     other = B.assign(label=[3, 0, 5, 6, 1])
-    assert shared_images(A, other)["idx"].tolist() == [0, 2, 3]
-    assert shared_images(A, B.assign(label=9)).empty
-    assert difference(shared_images(A, B.assign(label=9))).empty
+    assert paired(A, other).images["idx"].tolist() == [0, 2, 3]
+    assert paired(A, B.assign(label=9)).images.empty
+    assert difference(paired(A, B.assign(label=9))).empty
 
 
 @pytest.mark.skipif(not LOGS.is_dir(), reason="the published logs do not lie beside this checkout (../shared)")
@@ -53,12 +52,12 @@ def test_the_difference_is_that_of_the_two_certified_accuracies_on_published_log
     for name, file in names.items():
         fetch_log(f"cifar10/{name}", source=LOGS / f"{file}.tsv")
     logs = [published_records(f"cifar10/{name}") for name in names]
-    shared = shared_images(*logs)
+    shared = paired(*logs)
     drawn = difference(shared, points=12)
     for line in drawn.to_dict("records"):
         a, b = (
             certified_accuracy(own["radius"], own["correct"], own["predict"] == -1, line["radius"])
-            for own in (log[log["idx"].isin(shared["idx"])] for log in logs)
+            for own in (log[log["idx"].isin(shared.images["idx"])] for log in logs)
         )
         assert line["difference"] == pytest.approx(a - b, abs=1e-12)
         assert line["low"] <= line["difference"] <= line["high"]
@@ -85,9 +84,9 @@ def test_a_radius_that_is_certified_counts_at_itself_but_not_by_the_papers_conve
     records = row((0, 3, 0.5, 3, 1), (1, 4, 0.25, 4, 1), (2, 5, 0.0, -1, 0), (3, 6, 0.5, 1, 0))
     assert curve(records, points=3, largest=0.5)["accuracy"].tolist() == [1 / 2, 1 / 2, 1 / 4]
     assert curve(records, "paper", points=3, largest=0.5)["accuracy"].tolist() == [2 / 3, 1 / 3, 0]
-    both = shared_images(records, records)
+    both = paired(records, records)
     assert outcomes(both, 0.25).tolist() == ["both", "both", "neither", "neither"]
-    assert outcomes(both, 0.25, "paper").tolist() == ["both", "neither", "neither", "neither"]
+    assert outcomes(both, 0.25, "paper").to_dict() == {0: "both", 1: "neither", 3: "neither"}  # it abstains on 2
 
 
 def test_what_may_not_be_the_same_pixels_is_said() -> None:
@@ -109,5 +108,5 @@ def test_adaptive_records_are_compared_where_they_decided() -> None:
     assert decided_by_all([adaptive, finer]) == [0, 0.1]
     assert decided_by_all([adaptive, finer.model_copy(update={"decided": [0.0, 0.1, 0.3]})]) == [0, 0.1, 0.3]
     assert curve(A, decided=adaptive.decided)["radius"].tolist() == [0, 0.05, 0.1]
-    drawn = difference(shared_images(A, B), at=decided_by_all([adaptive, fixed]))
+    drawn = difference(paired(A, B), at=decided_by_all([adaptive, fixed]))
     assert drawn["radius"].tolist() == [0, 0.05, 0.1]

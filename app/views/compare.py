@@ -1,85 +1,206 @@
-"""Two rows of a board, image by image: where their certificates differ, and by how much more than chance explains."""
+"""Two rows of a board, over all of their seeds: which certifies more at each radius, beyond what chance explains."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from app import common
-from app.common import BIND, places, plain, show_plot, show_table, warn_user
-from leaderboards import board_results
-from leaderboards.compare import OUTCOMES, decided_by_all, difference, outcomes, same_images, shared_images
+from app import common, state
+from app.common import places, show_plot, show_table, warn_user
+from leaderboards import groups
+from leaderboards.compare import (
+    OUTCOMES,
+    Pair,
+    decided_by_all,
+    difference,
+    differing,
+    outcomes,
+    paired,
+    same_images,
+)
+from leaderboards.links import View, ticked
 from leaderboards.published import PUBLISHED
 from leaderboards.published.kept import run_folder
+from leaderboards.render.foreign import plain
+from leaderboards.render.interactive import Heading
 from leaderboards.render.labels import labels
 from leaderboards.render.plots import certified_accuracy_plot, difference_plot
-from leaderboards.render.wide import value_text
-from leaderboards.rows import board_rows
-from suite.store import read as browse
+from leaderboards.rows import Row
+from leaderboards.verdict import At, paired_verdict, radii_of_both, sentence, unpaired_verdict
+from suite.boards.board import load_board, radius_text
+from suite.errors import UserError
+from suite.store.read import read_run
 
 THUMBNAILS = 12
+TERMS = (
+    "kind",
+    "deployed",
+    "arch",
+    "variant",
+    "data",
+    "sigma",
+    "top",
+    "images",
+    "every",
+    "n0",
+    "n",
+    "alpha",
+    "sampling",
+)
 
-st.title("Compare two rows", anchor=False)
-runs = places().runs
-board, convention = common.board_and_convention("rows-of", "rule")
-found = {result.run_id: row for result in board_results(board, runs) for row in board_rows([result], ())}
-if len(found) < 2:
-    st.info(f"{plain(board)} has fewer than two rows to compare. `suite run` makes one.")
-    st.stop()
-names = list(found)
-picked = [st.selectbox(f"Row {letter}", names, i, key=letter.lower(), **BIND) for i, letter in enumerate("AB")]
-a, b = (found[name] for name in picked)
-called = labels([a, b], full=True)
-for letter, name in zip("AB", picked, strict=True):
-    st.text(f"{letter}: {called[name]}")
-with warn_user():
-    own = common.records(a), common.records(b)
-    shared, at = shared_images(*own, convention), decided_by_all((a, b))
-    specs = [
-        browse.read_run(run_folder(name, runs, PUBLISHED)).spec if found[name].source == "run" else None
-        for name in picked
-    ]
-    doubt = same_images(a.data, b.data, specs)
-    if doubt:
+
+def pick_rows(view: View, found: dict[str, Row]) -> tuple[str, str]:
+    """Rows A and B: those that the URL names, else the ticked ones, else ranks 1 and 2 of the first table."""
+    frame = common.board_table(view.board, view.convention, view.order)
+    usual = [row["run_id"] for row in ticked(frame, view)]
+    for _, group in groups(frame):
+        usual += [run for run in group["run_id"] if run not in usual]
+        if len(usual) > 1:
+            break
+    names = {run: row_name for run, row_name in labels(found.values(), full=True).items()}
+    by_run = {run: id for id, row in found.items() for run in (id, *row.runs)}
+    picked = []
+    with st.container(horizontal=True, key="pair"):
+        for letter, other in zip("ab", usual, strict=False):
+            asked = state.own(letter)
+            if asked and asked not in by_run:
+                st.warning(plain(f"The link asks for the row {asked}, which is not on {view.board}."))
+            id = by_run.get(asked, other if other not in picked else usual[0])
+            picked.append(st.selectbox(
+                f"Row {letter.upper()}", list(names), format_func=lambda id: names[id], **state.own_control(letter, id)
+            ))  # fmt: skip
+    return picked[0], picked[1]
+
+
+def pair_of(a: Row, b: Row) -> Pair | None:
+    """The rows' records image by image; None, and why, where those of one are not here."""
+    try:
+        return paired(common.records(a), common.records(b))
+    except UserError as error:
+        st.text(
+            f"{error}. Until then the two are compared by their figures, which leaves a difference less certain "
+            "than it is."
+        )
+        return None
+
+
+def show_verdict(verdict: list[At], pair: Pair | None, a: Row, b: Row) -> None:
+    """What can be said of the two, in a sentence and a radius a line."""
+    st.header("Verdict", anchor="verdict")
+    st.markdown(f"**{plain(sentence(verdict))}**")
+    seeds = " and ".join(f"{len(row.runs)} seed{'s' * (len(row.runs) > 1)}" for row in (a, b))
+    of = (
+        f"on the {len(pair.images)} images of both, image by image"
+        if pair
+        else "from their figures, not image by image"
+    )
+    st.text(f"Certified accuracy of A minus that of B, {of}; {seeds}. Intervals: 95 % for all radii at once.")
+    lines = [
+        (radius_text(at.radius), 100 * at.difference, 100 * at.low, 100 * at.high, at.verdict)
+        for at in verdict
+    ]  # fmt: skip
+    names = ["r", "A − B, points", "from", "to", "verdict"]
+    headings = [
+        Heading("r", "the radius, pixels in [0,1]"),
+        Heading(names[1], "certified accuracy of A minus that of B", "%+.1f"),
+        Heading("from", "the interval's lower end, for all radii at once", "%+.1f"),
+        Heading("to", "its upper end", "%+.1f"), Heading("verdict", "ahead: the interval does not contain 0"),
+    ]  # fmt: skip
+    show_table(pd.DataFrame(lines, columns=names), "verdict per radius", headings)
+
+
+def show_settings(a: Row, b: Row) -> None:
+    """The settings that differ."""
+    st.header("What differs", anchor="settings")
+    specs = []
+    for row in (a, b):
+        spec = read_run(run_folder(row.run_id, places().runs, PUBLISHED)).spec if row.source == "run" else None
+        specs.append({name: getattr(row, name) for name in TERMS} | {"method": row.method} | (spec or {}))
+    found = differing(*specs)
+    if found.empty:
+        st.text("Nothing but the records.")
+    else:
+        show_table(found, "settings that differ")
+    prints = [spec if row.source == "run" else None for spec, row in zip(specs, (a, b), strict=True)]
+    if doubt := same_images(a.data, b.data, prints):
         st.warning(plain(doubt))
-    if shared.empty:
-        st.info("The two rows have no image in common: nothing can be paired.")
-        st.stop()
-    for what in ("kind", "deployed", "n", "alpha", "sigma", "top"):
-        values = [getattr(row, what) for row in (a, b)]
-        if values[0] != values[1]:
-            st.caption(plain(f"They differ in {what}: {' and '.join(map(value_text, values))}."))
-    largest = float(max(shared["radius_a"].max(), shared["radius_b"].max()))
-    curves = {f"{letter}: {found[name].method}, {found[name].arch}": common.curve(found[name], convention)
-              for letter, name in zip("AB", picked, strict=True)}  # fmt: skip
-    st.subheader("Certified accuracy of each, on all of its own images", anchor=False)
-    show_plot(certified_accuracy_plot(curves), "curves of A and B", "Certified accuracy of A and of B")
-    st.subheader(f"A − B on the {len(shared)} images of both", anchor=False)
-    gap = difference(shared, convention, at=at)
-    show_plot(difference_plot(gap), "difference of A and B", "Certified accuracy of A minus that of B")
-    st.caption("The band is the paired 95 % interval for a finite test set (Bonett and Price 2012).")
 
-    r = st.number_input("At radius", 0.0, None, round(largest / 2, 2), 0.05, key="r", **BIND)
-    which = outcomes(shared, r, convention)
+
+def show_images_apart(pair: Pair, view: View, a: Row, b: Row) -> None:
+    """How often the rows agree at a radius, and the images on which they do not."""
+    st.header("Image by image", anchor="images")
+    asked = state.own("r")
+    start = float(asked) if asked.replace(".", "", 1).isdigit() else round(pair.largest / 2, 2)
+    control = state.own_control("r", start, lambda value: f"{value:g}")
+    r = st.number_input("At radius", 0.0, None, step=0.05, width=160, **control)
+    which = outcomes(pair, r, view.convention)
     counts = which.value_counts().reindex(list(OUTCOMES), fill_value=0)
-    table = pd.DataFrame({"certified by": OUTCOMES, "images": counts, "%": 100 * counts / len(shared)})
-    show_table(table, f"agreement at {r:g}", {"%": st.column_config.NumberColumn(format="%.1f")})
-
+    table = pd.DataFrame({"certified by": OUTCOMES, "images": counts, "%": 100 * counts / max(len(which), 1)})
+    show_table(table, "agreement", [Heading("%", "of the images that count", "%.1f")])
+    apart = pair.images.assign(certified_by=which)[which.reindex(pair.images.index).isin(["only A", "only B"])]
+    apart = apart.reset_index(drop=True)
     st.subheader("Images that one certifies and the other does not", anchor=False)
-    apart = shared.assign(certified_by=which)[which.isin(["only A", "only B"])].reset_index(drop=True)
-    columns = ["idx", "label", "certified_by", "radius_a", "radius_b", "predict_a", "predict_b"]
-    show_table(apart[columns], "images apart")
-    if len(apart) and st.toggle("Show the images", key="thumbnails", **BIND):
-        from app.images import data_of, show_image  # imports torch, which the rest of the page does without
-        from suite.viewer import picture
+    show_table(apart, "images apart")
+    if len(apart):
+        show_thumbnails(apart, a, b)
 
-        own_run = next((name for name in picked if found[name].source == "run"), None)
-        if own_run is None:
-            st.info("Published logs come without images; compare with a run of this store to see them.")
-        else:
-            data = data_of(run_folder(own_run, runs, PUBLISHED), places().data_root)
-            st.caption(f"The first {min(THUMBNAILS, len(apart))} of {len(apart)}.")
-            with st.container(horizontal=True):
-                for line in apart[:THUMBNAILS].to_dict("records"):
-                    caption = f"{line['idx']}: {data.classes[line['label']]}, {line['certified_by']}"
-                    show_image(picture(data, line["idx"]), caption, 110)
+
+def show_thumbnails(apart: pd.DataFrame, a: Row, b: Row) -> None:
+    if not st.toggle(
+        "Show the images", **state.own_control("images", state.own("images") == "on", lambda on: "on" * on)
+    ):
+        return
+    own = next((row for row in (a, b) if row.source == "run"), None)
+    if own is None:
+        st.info("Published logs come without images; compare with a run to see them.")
+        return
+    from app.images import data_of, show_image  # imports torch, which the rest of the page does without
+    from suite.viewer import picture
+
+    data = data_of(run_folder(own.run_id, places().runs, PUBLISHED), places().data_root)
+    st.text(f"The first {min(THUMBNAILS, len(apart))} of {len(apart)}.")
+    with st.container(horizontal=True):
+        for line in apart[:THUMBNAILS].to_dict("records"):
+            caption = f"{line['idx']}: {data.classes[line['label']]}, {line['certified_by']}"
+            show_image(picture(data, line["idx"]), caption, 110)
+
+
+def show_curves(view: View, a: Row, b: Row, pair: Pair | None) -> None:
+    st.header("Curves", anchor="curves")
+    curves: dict[str, Any] = {}
+    for letter, row in zip("AB", (a, b), strict=True):
+        with warn_user():
+            curves[f"{letter}: {row.method}, {row.arch}"] = common.curve(row, view.convention)
+    methods = {name: row.method for name, row in zip(curves, (a, b), strict=False)}
+    st.markdown("Each on all of its own images.")
+    show_plot(certified_accuracy_plot(curves, methods=methods), "curves of A and B", "Certified accuracy of A and of B")
+    if pair is not None and len(pair.images):
+        st.markdown(f"A − B on the {len(pair.images)} images of both, with the paired 95 % interval at each radius.")
+        gap = difference(pair, view.convention, at=decided_by_all((a, b)))
+        show_plot(difference_plot(gap), "difference of A and B", "Certified accuracy of A minus that of B")
+
+
+view = state.view()
+st.title(plain(f"Compare two rows of {load_board(view.board).title}"), anchor=False)
+found = {
+    id: row for id, row in common.board_rows(view.board, view.convention).items() if not row.source.startswith("paper")
+}
+if len(found) < 2:
+    st.info(f"{plain(view.board)} has fewer than two rows to compare. `suite run` makes one.")
+    st.stop()
+with warn_user():
+    names = pick_rows(view, found)
+    a, b = (found[name] for name in names)
+    pair = pair_of(a, b)
+    if pair is not None and pair.images.empty:
+        st.info("The two rows have no image in common: nothing can be paired.")
+        pair = None
+    shown = [r for r in radii_of_both(a, b, view.convention) if not (at := decided_by_all((a, b))) or r in at]
+    verdict = paired_verdict(pair, shown, view.convention) if pair else unpaired_verdict(a, b, shown, view.convention)
+    show_verdict(verdict, pair, a, b)
+    show_settings(a, b)
+    show_curves(view, a, b, pair)
+    if pair is not None:
+        show_images_apart(pair, view, a, b)

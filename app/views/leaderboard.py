@@ -1,152 +1,277 @@
-"""The board of a data set: a table for each group of comparable rows, and the curves of the rows that one picks."""
+"""The board of a data set: what is measured, the field at a glance, a table of rows that compare, and their curves."""
 
 from __future__ import annotations
 
-import hashlib
+from itertools import groupby
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from app import common
-from app.common import BIND, PICKED, places, plain, show_plot, show_table, warn_user
-from leaderboards import groups, table
-from leaderboards.board import over_sigma, select_rows, table_rows
+from app import common, state
+from app.common import IMAGES, PICKED, places, show_plot, show_table, warn_user
+from app.drawer import open_drawer
+from leaderboards import groups
+from leaderboards.board import select_rows, table_rows
 from leaderboards.compare import decided_by_all
-from leaderboards.curves import ATTACKS, attack_curve, upper_envelope
+from leaderboards.curves import ATTACKS, attack_curve
+from leaderboards.envelope import envelope, envelope_groups
 from leaderboards.field import FieldLine, field
-from leaderboards.render.field import field_frame, field_tables
+from leaderboards.headline import best_line, field_best, first_table, measured, order_line
+from leaderboards.links import COLUMNS, CONVENTIONS, FILTERS, View, search, ticked, unknown
+from leaderboards.orders import orders, ranked_field, short, usual
+from leaderboards.render.export import to_csv
+from leaderboards.render.field import field_tables, table_of
+from leaderboards.render.foreign import plain
+from leaderboards.render.interactive import field_table, interactive_table
 from leaderboards.render.labels import labels
 from leaderboards.render.plots import attack_plot, certified_accuracy_plot
-from leaderboards.render.wide import HELP, count_line, formats, wide_table
-from suite.statistics.bounds import Convention
+from leaderboards.render.presets import PRESETS
+from leaderboards.render.site_page import slug
+from suite.boards.board import load_board
+from suite.statistics.bounds import largest_radius
 
-WIDTHS: dict[str, int] = {"method": 160, "command": 240}
-FORMATS = {name: st.column_config.TextColumn(width=WIDTHS.get(name), help=HELP.get(name)) for name in (*HELP, "method")}
+LINKS = {
+    "How to read a row": "views/about.py",
+    "Submit a row": "views/submit.py",
+    "The paper": "views/paper.py",
+    "Code": "views/about.py",
+    "Cite": "views/about.py",
+}
 
 
-def show_group(title: str, group: pd.DataFrame, convention: Convention, first: bool) -> None:
-    """A table, and below it, where they are asked for, the curves of picked rows."""
-    st.subheader(plain(title), anchor=False)
-    name = f"{board} {title}"
-    numbers = {heading: st.column_config.NumberColumn(format=form, help=help) for heading, form, help in formats(group)}
-    show_table(wide_table(group), name, FORMATS | numbers)
-    certificate_captions(group)
-    recorded = group[~group["source"].str.startswith("paper")]
-    if recorded.empty:
-        return
-    mark = hashlib.sha256(title.encode()).hexdigest()[:4]
-    if not st.toggle("Curves", value=first, key=f"curves-{mark}", **BIND):
-        return
-    lines = table_rows(recorded)
-    called = labels(lines)
-    picked = st.multiselect(
-        "Rows in the plot", list(called.values()), list(called.values())[:PICKED], key=f"rows-{mark}", **BIND
+def controls(view: View) -> None:
+    """What board, by what it is ranked, and what is searched for."""
+    board = load_board(view.board)
+    with st.container(horizontal=True, key="controls", vertical_alignment="bottom"):
+        st.selectbox(
+            "Board", state.board_names(), width=180, key="view board", on_change=lambda: state.go(
+                view.on(st.session_state["view board"]), row=None, a=None, b=None
+            ),
+        )  # fmt: skip
+        names = list(orders(board))
+        st.selectbox(
+            "Rank by", names, format_func=short, width=150,
+            help="what orders the rows of each table, and what their ranks are of",
+            **state.control("order", view.order or usual(board), lambda key: "" if key == usual(board) else key),
+        )  # fmt: skip
+        st.text_input(
+            "Search",
+            placeholder="method, network, citation",
+            width=260,
+            type="search",
+            **state.control("search", view.search),
+        )
+
+
+def options(view: View, frame: pd.DataFrame, hidden: int) -> None:
+    """Filters, which say how many rows they hide, and how abstentions count."""
+    name = (
+        f"Filters ({view.filtered}): {hidden} of {len(frame)} rows hidden" if view.filtered else "Filters and options"
     )
-    found: dict[str, Any] = {called[row.run_id]: row for row in lines}
-    curves, at, attacked = {}, {}, {}
-    for label in picked:
-        row = found[label]
-        with warn_user():
-            curves[label] = common.curve(row, convention)
-            at[label] = {float(c[2:]): row[c] for c in row.index if c.startswith("r=") and pd.notna(row[c])}
-            if pd.notna(row.pgd) or pd.notna(row.ddn):
-                attacked[label] = attack_curve(common.records(row, "attack"))
-    alt = f"Certified accuracy against radius of {', '.join(picked)}; {title}"
-    show_plot(certified_accuracy_plot(curves, at), f"certified accuracy {name}", alt)
-    if attacked:
-        attacks = [attack for attack in ATTACKS if any(attack in curve for curve in attacked.values())]
-        for place, attack in zip(st.columns(len(attacks)), attacks, strict=True):
-            with place:
-                figure = attack_plot({label: curve for label, curve in attacked.items() if attack in curve}, attack)
-                show_plot(figure, f"{attack} {name}", f"Share of images attacked by {attack} against distance")
-    links(picked, found)
+    with st.expander(name, expanded=bool(view.filtered)):
+        for place, (field, label) in zip(st.columns(len(FILTERS)), FILTERS.items(), strict=True):
+            values = [f"{v:g}" if field == "sigma" else str(v) for v in sorted(frame[COLUMNS[field]].dropna().unique())]
+            chosen = [value for value in getattr(view, field) if value in values]
+            place.multiselect(label, values, placeholder="all", **state.control(field, chosen, tuple))
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            st.segmented_control(
+                "Abstentions", list(CONVENTIONS), format_func=lambda key: CONVENTIONS[key], required=True,
+                help="Count as wrong: certified at r if correct and R ≥ r (Cohen et al.). Dropped: abstentions leave "
+                "the denominator, and R > r (the paper's Figure 1).", **state.control("convention", view.convention),
+            )  # fmt: skip
+            st.segmented_control(
+                "The camera above a plot saves", ["PNG", "SVG"], default="PNG", required=True, key=IMAGES,
+                persist_state="session",
+            )  # fmt: skip
+            if view.filtered:
+                st.button("Clear the filters", on_click=lambda: state.go(view.cleared()))
 
 
-def links(picked: list[str], found: dict[str, Any]) -> None:
-    """To the picked runs' pages, and to the comparison of the first two rows."""
-    own = [label for label in picked if found[label].source == "run"]
-    with st.container(horizontal=True):
-        if len(picked) > 1:
-            query = {"rows-of": board, "a": found[picked[0]].run_id, "b": found[picked[1]].run_id}
-            st.page_link("views/compare.py", label="Compare the first two", query_params=query)
-        for label in own:
-            query = {"run": found[label].run_id}
-            st.page_link("views/run.py", label=f"Open {plain(label)}", query_params=query)
-
-
-def show_field(lines: list[FieldLine]) -> None:
-    """The field's tables, and where their lines are from."""
-    for found in field_tables(lines):
-        st.subheader(plain(found.title), anchor=False)
-        show_table(field_frame(found), f"{board} {found.title}")
+def show_field(view: View, lines: list[FieldLine]) -> None:
+    """The field's tables, whose lines stand for the rows they chose, and where they are from."""
+    parts = [list(own) for _, own in groupby(lines, key=table_of)]
+    for own, found in zip(parts, field_tables(lines), strict=True):
+        st.header(plain(found.title), anchor=slug(found.title))
+        frame, headings = field_table(found)
+        more = {}
+        if own[0].source == "records":
+            st.markdown(plain(field_best(own, view.order or usual(load_board(view.board)))))
+            more = tick(
+                found.title, [tuple(dict.fromkeys(best.run_id for best in line.at.values())) for line in own], view
+            )
+        show_table(frame, f"{view.board} {found.title}", headings, height=min(len(frame) + 1, 8) * 35 + 3, **more)
         st.caption(plain(found.note))
         with st.expander("Sources"):
             st.text("\n".join(found.sources))
 
 
-def envelopes(frame: pd.DataFrame) -> None:
-    """The best certified accuracy over σ of each method and architecture that has several."""
-    found = {}
-    for name, by_sigma in over_sigma(frame).items():
-        with warn_user():
-            own = {sigma: common.curve_source(row) for sigma, row in by_sigma.items()}
-            found[name] = upper_envelope(own, convention, decided_by_all(by_sigma.values()))
-    if not found:
-        st.info("No method and architecture here has rows at several σ that are alike in all else.")
-        return
-    show_plot(certified_accuracy_plot(found), f"envelope {board}", f"Upper envelope over σ of {', '.join(found)}")
-    st.caption(
-        "At each radius the best of the method's σ (at each σ its first row), chosen on the test images after the "
-        "fact. No single classifier reaches this curve: compare it with other envelopes only."
+def tick(name: str, ids: list[tuple[str, ...]], view: View) -> dict[str, Any]:
+    """What a table takes whose lines are ticked: those of which the URL names every row, and how it names them."""
+    key = f"table {view.board} {name}"
+    here = {run for own in ids for run in own}
+    ticked = [place for place, own in enumerate(ids) if own and set(own) <= set(view.rows)]
+    st.session_state[key] = {"selection": {"rows": ticked, "columns": [], "cells": []}}
+
+    def write() -> None:
+        now = [run for place in st.session_state[key]["selection"]["rows"] for run in ids[place]]
+        kept = [run for run in view.rows if run not in here or run in now]
+        state.change(rows=tuple(dict.fromkeys([*kept, *now])))
+
+    return {"on_select": write, "selection_mode": "multi-row"}
+
+
+def show_rows(view: View, found: dict[str, pd.DataFrame], lines: dict[str, pd.Series[Any]]) -> None:
+    """The table of comparable rows that is chosen, what is ticked, and the curves."""
+    st.header("Rows that compare", anchor="rows")
+    marks = {slug(title): title for title in found}
+    if view.table and view.table not in marks:
+        st.warning("The link asks for a table that is not here, or whose rows are filtered out; this is the first one.")
+    mark = view.table if view.table in marks else slug(first_table(found, view.order))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.selectbox(
+            f"Table, one of {len(marks)}", list(marks), width=640,
+            format_func=lambda mark: f"{marks[mark]} ({len(found[marks[mark]])} rows)", **state.control("table", mark),
+        )  # fmt: skip
+        st.segmented_control("Columns", PRESETS, required=True, **state.control("columns", view.columns))
+        st.toggle("Intervals, 95 %", **state.control("intervals", view.intervals))
+    title = marks[mark]
+    group = found[title]
+    frame, headings = interactive_table(group, view.columns, view.intervals, view.convention)
+    name = f"{view.board} {title}"
+    more = tick(title, [(run,) for run in group["run_id"]], view)
+    show_table(frame, name, headings, lambda: to_csv(group.drop(columns="whose")), **more)
+    bar(view, lines)
+    what_it_says(group)
+    show_curves(view, title, group, lines)
+
+
+def bar(view: View, lines: dict[str, pd.Series[Any]]) -> None:
+    """What can be done with ticked rows."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if not lines:
+            st.markdown("Tick rows to draw their bands, compare them or open them.")
+        else:
+            st.markdown(f"{len(lines)} ticked:")
+            st.button("Clear", on_click=lambda: state.change(rows=()))
+        a, b = [*lines, None, None][:2]
+        label = "Compare the ticked rows" if b else "Compare ranks 1 and 2"
+        st.page_link("views/compare.py", label=label, query_params=state.params(a=a if b else None, b=b))
+        called = labels(lines.values())
+        for run in list(lines)[:PICKED]:
+            st.button(f"Open {plain(called[run])}", key=f"open {run}", on_click=lambda run=run: state.go(row=run))
+
+
+def what_it_says(group: pd.DataFrame) -> None:
+    """What the table's certificates say, a sentence for all; a row's own words are in its drawer."""
+    claims = group["claim"].fillna("").replace("", None).dropna().unique()
+    doubtful = (group["holds"] == False).sum()  # noqa: E712 - not known is neither
+    pass_only = (
+        f"Rows that deploy a single pass, which their certificates do not hold for: {doubtful} of {len(group)}. "
     )
+    said = pass_only if doubtful else ""
+    more = (
+        "Open a row for what its own certificate says."
+        if len(claims) > 1
+        else f"Certificates: {next(iter(claims), 'not said')}."
+    )
+    st.text(f"{said}{more}")
 
 
-def certificate_captions(group: pd.DataFrame) -> None:
-    """What each certificate of a group says, and what an attack inside of it found."""
-    for claim, rows in group[group["claim"].fillna("") != ""].groupby("claim", sort=False):
-        st.caption(plain(f"{', '.join(rows['method'].unique())}: {claim}."))
-    for row in table_rows(group):
-        if counts := count_line(row):
-            st.caption(plain(f"{counts}."))
+def show_curves(view: View, title: str, group: pd.DataFrame, lines: dict[str, pd.Series[Any]]) -> None:
+    """The curves of the table's first rows, or of those that are ticked, which have bands."""
+    recorded = table_rows(group[~group["source"].str.startswith("paper")])
+    chosen = list(lines.values()) or recorded[:PICKED]
+    chosen = [row for row in chosen if not row["source"].startswith("paper")]
+    if not chosen:
+        return
+    called = labels(chosen, full=len({row["sigma"] for row in chosen}) > 1)
+    curves, at, said, attacked, limits = {}, {}, {}, {}, {}
+    for row in chosen:
+        label = called[row["run_id"]]
+        with warn_user():
+            curves[label] = common.curve(row, view.convention)
+            at[label] = {float(c[2:]): row[c] for c in row.index if str(c).startswith("r=") and pd.notna(row[c])}
+            n = "margin" if row["kind"] == "margin" else f"n = {row['n']}"
+            said[label] = f"{n}, {row['images']} images"
+            if row["kind"] == "vote":
+                terms = f"limit of n = {row['n']}, α = {row['alpha']:g}, σ = {row['sigma']:g}"
+                limits[terms] = largest_radius(int(row["n"]), float(row["alpha"]), float(row["sigma"]))
+            if pd.notna(row["pgd"]) or pd.notna(row["ddn"]):
+                attacked[label] = attack_curve(common.records(row, "attack"))
+    st.header("Curves", anchor="curves")
+    st.markdown("Of the ticked rows." if lines else "Of the first rows of the table; tick others.")
+    methods = {called[row["run_id"]]: row["method"] for row in chosen}
+    plot = certified_accuracy_plot(
+        curves, at, methods=methods, banded=list(curves) if lines else [], said=said, limits=limits
+    )
+    show_plot(
+        plot, f"certified accuracy {view.board} {title}", f"Certified accuracy against radius of {', '.join(curves)}"
+    )
+    attacks = [attack for attack in ATTACKS if any(attack in curve for curve in attacked.values())]
+    for attack in attacks:
+        with st.expander(f"Under attack: {ATTACKS[attack]}"):
+            own = {label: curve for label, curve in attacked.items() if attack in curve}
+            show_plot(
+                attack_plot(own, attack), f"{attack} {view.board} {title}", f"Share of images attacked by {attack}"
+            )
 
 
-def references(frame: pd.DataFrame) -> None:
-    """Where published rows come from."""
-    cited = frame[frame["citation"].fillna("") != ""]
-    if len(cited):
-        st.subheader("Where published rows come from", anchor=False)
-    for citation, rows in cited.groupby("citation", sort=False):
-        notes = "; ".join(note for note in rows["note"].unique() if note)
-        st.text(f"{', '.join(rows['method'].unique())}: {citation}" + (f" ({notes})" if notes else ""))
+def show_envelopes(view: View, kept: pd.DataFrame) -> None:
+    """For each group that compares but for σ, each method's best over σ."""
+    found = envelope_groups(kept)
+    if not found:
+        return
+    st.header("Best over σ, as curves", anchor="envelope")
+    shown = st.toggle("Draw them", key="envelopes")
+    st.caption(
+        "At each radius the best of a method's σ, chosen on the test images after the fact; the hover says which. No "
+        "single classifier reaches this curve: compare it with other envelopes only. The band is that of the σ chosen."
+    )
+    for group in found if shown else ():
+        st.subheader(plain(group.title), anchor=False)
+        curves, methods = {}, {}
+        for name, by_sigma in group.by_sigma.items():
+            with warn_user():
+                sources = {sigma: common.curve_source(row) for sigma, row in by_sigma.items()}
+                curves[name] = envelope(sources, view.convention, decided_by_all(by_sigma.values()))
+                methods[name] = next(iter(by_sigma.values()))["method"]
+        plot = certified_accuracy_plot(curves, methods=methods, banded=list(curves)[:PICKED])
+        show_plot(plot, f"envelope {group.title}", f"Best certified accuracy over σ of {', '.join(curves)}")
+        if group.single:
+            st.text(f"Not drawn, at one σ only: {'; '.join(group.single)}.")
 
 
-st.title("Certified ℓ2 robustness", anchor=False)
-runs = places().runs
-board, convention = common.board_and_convention("board", "abstentions")
-frame = table(board, runs, convention)
+view = state.view()
+st.session_state["view board"] = view.board
+board = load_board(view.board)
+order = view.order or usual(board)
+frame = common.board_table(view.board, view.convention, view.order)
+st.title(plain(f"Certified ℓ2 robustness on {board.title}"), anchor=False)
+for line in unknown(view, frame):
+    st.warning(plain(line))
+found = dict(groups(frame)) if len(frame) else {}
+best = best_line(found[first_table(found, order)]) if found else "Best: no rows yet."
+st.markdown("  \n".join(map(plain, (measured(view.convention), order_line(board, order), best))))
+with st.container(horizontal=True, key="links"):
+    for label, page in LINKS.items():
+        st.page_link(page, label=label, query_params=state.params(view))
+controls(view)
 if frame.empty:
     st.info(
-        f"No finished run on {plain(board)} in {plain(runs)}. Begin one: `suite run --method heat --dataset digits`, "
-        "or any other data set and method."
+        f"No finished run on {plain(view.board)} in {plain(places().runs)}. Begin one: "
+        f"`suite run --method heat --dataset {view.board}`, or any other data set and method."
     )
     st.stop()
-with st.expander("Filters"):
-    chosen = {}
-    names = {"method": "Method", "arch": "Architecture", "kind": "Kind", "source": "Source", "sigma": "σ"}
-    for place, (column, name) in zip(st.columns(len(names)), names.items(), strict=True):
-        values = sorted(frame[column].dropna().unique().tolist())
-        chosen[column] = place.multiselect(name, values, key=column, placeholder="all", **BIND)
-kept = select_rows(frame, **chosen)
+kept = search(select_rows(frame, **view.filters), view.search)
+options(view, frame, len(frame) - len(kept))
 if kept.empty:
-    st.info("No row passes the filters; take one away.")
+    st.info("No row passes the filters.")
     st.stop()
-lines = [] if any(chosen.values()) else field(board, runs, convention)
-show_field([line for line in lines if line.source == "records"])
-own_first = sorted(groups(kept), key=lambda named: not (named[1]["source"] == "run").any())
-for number, (title, group) in enumerate(own_first):
-    show_group(title, group, convention, first=not number)
-if kept["sigma"].nunique() > 1 and st.toggle("Upper envelope over σ", key="envelope", **BIND):
-    envelopes(kept)
-show_field([line for line in lines if line.source != "records"])
-references(kept)
+typed_and_recorded = [] if view.filtered else ranked_field(field(view.board, places().runs, view.convention), order)
+show_field(view, [line for line in typed_and_recorded if line.source == "records"])
+ticked_lines = {row["run_id"]: row for row in ticked(frame, view)}
+show_rows(view, dict(groups(kept)), ticked_lines)
+show_envelopes(view, kept)
+show_field(view, [line for line in typed_and_recorded if line.source != "records"])
+open_drawer(frame)

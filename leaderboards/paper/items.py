@@ -152,11 +152,13 @@ def item_values(item: Item, row: Result, records: Records, places: list[float]) 
 
 
 def row_line(item: Item, rows: Sequence[Result], records: Records) -> pd.DataFrame:
-    """The curve of runs that differ in the seed alone for an item of kind certified or attacked: at, percent."""
+    """The curve of runs that differ in the seed alone for an item of kind certified or attacked: at, percent; where
+    it is certified also low and high, the 95 % interval."""
     lines = pd.concat([records(row, item.protocol).assign(run=row.run_id) for row in rows], ignore_index=True)
     if item.kind == "certified":
         line = curve(lines, "paper", decided=rows[0].decided)
-        return pd.DataFrame({"at": line["radius"], "percent": 100 * line["accuracy"]})
+        shares = {"percent": "accuracy", "low": "low", "high": "high"}
+        return pd.DataFrame({"at": line["radius"], **{name: 100 * line[own] for name, own in shares.items()}})
     line = attack_curve(lines)
     return pd.DataFrame({"at": line["distance"], "percent": 100 * line[item.attack]})
 

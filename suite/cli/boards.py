@@ -305,28 +305,3 @@ def publish(
         return
     for place, new in done:
         out.print(f"{place}{'' if new else ', there already'}", **PLAIN)
-
-
-def serve(
-    runs: Runs = RUNS,
-    data_root: DataRoot = None,
-    storage: Annotated[str | None, typer.Option(help="of studies (default: studies.db in the runs)")] = None,
-    host: Annotated[str, typer.Option(help="address to serve on; 0.0.0.0 lets other machines in")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
-) -> None:
-    """Open the leaderboard in a browser."""
-    require("suite app", "app", "streamlit", "plotly")
-    from contextlib import suppress
-
-    from streamlit.web import cli as streamlit
-
-    from leaderboards import read_results, table
-
-    with suppress(UserError, OSError):  # its pages say so
-        for dataset in {result.dataset for result in read_results(runs)[0]}:
-            table(dataset, runs)  # read before anybody waits for it
-    page = Path(__file__).parents[2] / "app" / "main.py"
-    where = ["--server.address", host, "--server.port", str(port), "--browser.gatherUsageStats", "false"]
-    where += ["--client.toolbarMode", "minimal", "--client.showErrorDetails", "none"]
-    arguments = [str(runs), str(data_root or ""), storage or ""]
-    streamlit.main(["run", str(page), *where, "--", *arguments], standalone_mode=False)

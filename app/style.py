@@ -1,0 +1,36 @@
+"""What Streamlit's own look lacks: room, contrast, paper, and less motion for who asks for it."""
+
+STYLE = """<style>
+[data-testid=stMainBlockContainer] { padding: 1rem clamp(1rem, 2vw, 2rem) 4rem; }
+[data-testid=stHeader] { height: 0; min-height: 0; background: transparent; }
+[data-testid=stCaptionContainer], [data-testid=stCaptionContainer] * { opacity: 1; color: inherit; }
+[data-testid=stMain] h1 { font-size: clamp(1.5rem, 4vw, 2.2rem); padding: 0.25rem 0; }
+[data-testid=stMain] h2 { font-size: clamp(1.2rem, 3vw, 1.5rem); padding: 0.5rem 0 0.25rem; }
+[data-testid=stMain] h3 { font-size: 1.1rem; padding: 0.25rem 0; }
+[data-testid=stText], [data-testid=stText] * { white-space: pre-wrap; overflow-wrap: anywhere; }
+.st-key-navigation { overflow-x: auto; flex-wrap: nowrap; gap: 0.25rem; border-bottom: 1px solid #8886; }
+.st-key-navigation [data-testid=stPageLink] p { white-space: nowrap; }
+[data-testid=stMain] [data-testid=stPageLink] p, [data-testid=stDownloadButton] p { text-decoration: underline; }
+[data-testid=stMain] .st-key-navigation [data-testid=stPageLink] p { text-decoration: none; }
+[data-testid=stMetricValue] { font-size: clamp(1.2rem, 3vw, 1.8rem); }
+.st-key-pair > * { min-width: min(100%, 320px); }
+[data-testid=stPlotlyChart] { min-height: 420px; }
+@media (max-width: 640px) {
+  [data-testid=stVerticalBlock] { gap: 0.6rem; }
+  [data-testid=stMarkdownContainer] p { line-height: 1.35; }
+  .st-key-links { flex-wrap: nowrap; overflow-x: auto; }
+  .st-key-links p { white-space: nowrap; }
+}
+@media (prefers-reduced-motion: reduce) {
+  *, *::before, *::after { animation-duration: 0.01ms !important; transition-duration: 0.01ms !important; }
+}
+@media print {
+  @page { size: landscape; margin: 1cm; }
+  [data-testid=stHeader], .st-key-navigation, .st-key-controls, [data-testid=stExpander],
+  [data-testid=stDownloadButton], [data-testid=stElementToolbar], .modebar { display: none !important; }
+  [data-testid=stApp], [data-testid=stMain], [data-testid=stAppViewContainer] {
+    position: static !important; overflow: visible !important; height: auto !important;
+  }
+  [data-testid=stPlotlyChart], [data-testid=stDataFrame] { break-inside: avoid; max-width: 100%; }
+}
+</style>"""
