@@ -87,7 +87,7 @@ def field_best(lines: list[FieldLine], order: str) -> str:
     chosen = "; ".join(
         [*([held[first.holds]] if first.holds is not None else []), "σ chosen after the fact, so no ranks"]
     )
-    if order == "acr":
+    if order in ("acr", "p_a"):
         return f"Best: {first.method} certifies most over the radii shown; {chosen}."
     if order == "clean":
         return f"Best: {first.method}, {percent(first.clean)} % of clean images; {chosen}."

@@ -12,12 +12,18 @@ from suite.protocols.protocol import columns
 def orders(board: Board) -> dict[str, str]:
     """What `leaderboards.table` takes as `sort` on a board, in words."""
     radii = {str(r): f"certified accuracy at r = {radius_text(r)}" for r in board.all_radii}
-    return {"acr": "average certified radius (ACR)", "clean": columns()["clean_accuracy"].help, **radii}
+    known = columns()
+    return {
+        "acr": "average certified radius (ACR)",
+        "p_a": f"mean p_A: {known['p_a'].help}",
+        "clean": known["clean_accuracy"].help,
+        **radii,
+    }
 
 
 def short(order: str) -> str:
     """An order as a control names it."""
-    return {"acr": "ACR", "clean": "clean"}.get(order) or f"r = {radius_text(float(order))}"
+    return {"acr": "ACR", "p_a": "p_A", "clean": "clean"}.get(order) or f"r = {radius_text(float(order))}"
 
 
 def usual(board: Board) -> str:
@@ -28,11 +34,11 @@ def usual(board: Board) -> str:
 def ranked_field(lines: Sequence[FieldLine], order: str) -> list[FieldLine]:
     """The field's lines, those of a test set best first by their clean accuracy or at a radius.
 
-    ACR has no best over σ, so by it they stay as they are; so does what was typed.
+    ACR and p_A have no best over σ, so by these they stay as they are; so does what was typed.
     """
     recorded = [line for line in lines if line.source == "records"]
     typed = [line for line in lines if line.source != "records"]
-    if order == "acr":
+    if order in ("acr", "p_a"):
         return [*recorded, *typed]
 
     def key(line: FieldLine) -> tuple[str, bool, float]:

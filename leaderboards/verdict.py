@@ -11,13 +11,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import hypot
+from pathlib import Path
 
 from scipy.special import ndtri
 
-from leaderboards.compare import Pair, certified_shares, every_seed_counts
+from leaderboards.compare import Pair, certified_shares, decided_by_all, every_seed_counts, paired
+from leaderboards.curves import row_records
 from leaderboards.estimates import CURVES
+from leaderboards.published import PUBLISHED
 from leaderboards.rows import Row
-from suite.boards.board import radius_text
+from suite.boards.board import Roots, radius_text
+from suite.errors import UserError
 from suite.statistics.bounds import Convention
 from suite.statistics.intervals import mean_difference
 
@@ -46,6 +50,32 @@ class At:
     def text(self) -> str:
         """`12.4 ± 5.1 points`, as it is read of whichever is ahead."""
         return f"{100 * abs(self.difference):.1f} ± {50 * (self.high - self.low):.1f} points"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What can be said of two rows, and from what: their images in common (0: from their figures alone)."""
+
+    verdict: list[At]
+    images: int
+    basis: str
+
+
+def compared(a: Row, b: Row, runs: Path, convention: Convention = "standard", published: Roots = PUBLISHED) -> Compared:
+    """Compare two rows on the images that both have, or by their figures where the records of one are not here."""
+    decided = decided_by_all((a, b))
+    radii = [r for r in radii_of_both(a, b, convention) if not decided or r in decided]
+    try:
+        pair = paired(row_records(a, runs, published), row_records(b, runs, published))
+    except UserError as error:
+        return Compared(unpaired_verdict(a, b, radii, convention), 0, f"from their figures ({error})")
+    images = len(pair.images)
+    if not images:
+        basis = "from their figures (they have no image in common)"
+        return Compared(unpaired_verdict(a, b, radii, convention), 0, basis)
+    return Compared(
+        paired_verdict(pair, radii, convention), images, f"on the {images:,} images of both, image by image"
+    )
 
 
 def radii_of_both(a: Row, b: Row, convention: Convention = "standard") -> list[float]:
@@ -96,7 +126,8 @@ def parts(verdict: Sequence[At]) -> Iterator[str]:
         if not number:
             where = f"up to r = {last}" if len(runs) > 1 else f"at every radius up to {last}"
         elif number == len(runs) - 1:
-            where = "beyond" if not ahead else f"from r = {first} up to {last}"
+            upto = f"at r = {first}" if first == last else f"from r = {first} up to {last}"
+            where = upto if ahead else "beyond"
         else:
             where = f"from {first} to {last}" if first != last else f"at {first}"
         if not ahead:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import suite
-from suite.cli import about, boards, check, experiment, protocols, runs, serve, site, store, submit, tune
+from suite.cli import about, boards, check, compare, experiment, protocols, runs, serve, site, store, submit, tune
 from suite.cli.options import with_verbosity
 from suite.cli.terminal import print_anywhere
 from suite.errors import UserError
@@ -47,6 +47,7 @@ add_protocols(PROTOCOLS.builtin.keys() - {"accuracy", "certify"})  # a part of e
 app.command(hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(experiment.study)
 add(boards.leaderboard, SHOW)
 add(serve.serve, SHOW, "app")
+add(compare.compare, SHOW)
 add(boards.report, SHOW)
 add(boards.import_published, SHOW, "import")
 app.add_typer(boards.published, name="published", rich_help_panel=SHOW)
