@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from methods.method import Method, Step
 from suite.data import Dataset
 from suite.data.augment import augment
+from suite.data.shuffle import epoch_order
 from suite.errors import Diverged, UserError
 from suite.networks.device import upload
 from suite.progress import progress
@@ -67,7 +68,7 @@ def batches(
     kind = data.augmentation if kind == "default" else kind
     while first < last:
         epoch, begin = divmod(first, per_epoch)
-        order = torch.randperm(len(data.train), generator=generator(spec.seed, "order", epoch))
+        order = epoch_order(len(data.train), size, data.train.groups, generator(spec.seed, "order", epoch))
         end = min(per_epoch, begin + last - first)
         indices = order[: per_epoch * size].split(size)[begin:end]
         crop_seed, smallest = key(spec.seed, "crop", epoch), spec.training.smallest_crop

@@ -17,6 +17,11 @@ class Images(Protocol):
     labels: Tensor
     """int64 (N,)"""
 
+    @property
+    def groups(self) -> Tensor | None:
+        """int64 (N,): which images are read together, as those of a parquet file's row group; None: each by itself."""
+        ...
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, indices: Tensor) -> Tensor:

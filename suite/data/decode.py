@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from suite.data.shuffle import LANES
 from suite.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ class Encoded(Protocol):
 
     @property
     def labels(self) -> Tensor: ...
+
+    @property
+    def groups(self) -> Tensor | None:
+        """Which images are read together, int64 (N,); None: each by itself."""
+        ...
 
     def read(self, indices: Sequence[int]) -> list[bytes]: ...
 
@@ -91,8 +97,10 @@ def decode(source: Encoded, size: tuple[int, int], view: View, channels: int, in
 def decode_ahead(
     source: Encoded, size: tuple[int, int], view: View, channels: int, index_batches: Sequence[Tensor]
 ) -> Iterator[Tensor]:
-    """`decode` of each index batch, in order, by as many processes as there are cores for this one."""
+    """`decode` of each index batch, in order, by about as many processes as there are cores for this one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if source.groups is not None:  # each lane of batches has its worker (`suite.data.shuffle`)
+        cores = min(LANES, 1 << cores.bit_length() - 1)
     loader: torch.utils.data.DataLoader[Any] = torch.utils.data.DataLoader(
         [indices.tolist() for indices in index_batches],  # type: ignore[arg-type]
         batch_size=None,

@@ -33,6 +33,7 @@ class ImageFolder:
     ):
         self.root, self.images, self.extra = root, paths, extra
         self.classes = classes
+        self.groups = None
         self.labels: Tensor = torch.tensor(labels, dtype=torch.int64)
 
     @property

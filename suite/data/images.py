@@ -16,6 +16,8 @@ from suite.data.decode import SIDE, Encoded, decode, decode_ahead, evaluation_vi
 class InMemory:
     """A split held as one uint8 tensor (N, C, H, W) and its labels, int64 (N,)."""
 
+    groups = None
+
     def __init__(self, images: Tensor, labels: Tensor):
         self.images, self.labels = images, labels
 
@@ -41,6 +43,7 @@ class Streamed:
 
     def __init__(self, source: Encoded, channels: int = 3):
         self.source, self.labels, self.channels = source, source.labels, channels
+        self.groups = source.groups
 
     def __len__(self) -> int:
         return len(self.labels)

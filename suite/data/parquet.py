@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
+from suite.data.shuffle import LANES, WINDOW
 from suite.errors import MISFIT, UserError
 
 IMAGE_COLUMNS = ("img", "image")
@@ -34,6 +37,18 @@ class Contents:
     classes: tuple[str, ...] | None
 
 
+@dataclass
+class Held:
+    """The images of a row group, and how many of them have not been asked for."""
+
+    images: Any
+    left: int
+
+    def take(self, place: int) -> Any:
+        self.left -= 1
+        return self.images[place].as_py()
+
+
 class Parquet:
     """One split: a column of images (structs with `bytes`) and one of integer labels, in one or more shards.
 
@@ -44,7 +59,7 @@ class Parquet:
 
     def __init__(self, shards: list[Path], label_column: str | None):
         self.shards, self.wanted = shards, label_column
-        self.latest: tuple[int, Any] = (-1, None)  # images are mostly read in order
+        self.held: OrderedDict[int, Held] = OrderedDict()  # the latest groups, in the order of their use
 
     @cached_property
     def contents(self) -> Contents:
@@ -80,6 +95,11 @@ class Parquet:
     def classes(self) -> tuple[str, ...] | None:
         return self.contents.classes
 
+    @cached_property
+    def groups(self) -> Tensor:
+        starts = torch.tensor([*self.contents.starts, len(self.labels)])
+        return torch.arange(len(starts) - 1).repeat_interleave(starts.diff())
+
     def renumber(self, numbers: Sequence[int], classes: tuple[str, ...] | None) -> None:
         """Give label k the number `numbers[k]`; labels out of its range keep theirs."""
         self.contents.labels, self.contents.classes = renumbered(self.labels, numbers), classes
@@ -88,16 +108,27 @@ class Parquet:
         found: dict[int, bytes] = {}
         for index in sorted(set(indices)):
             group = bisect_right(self.contents.starts, index) - 1
-            if group != self.latest[0]:
-                shard, number, _ = self.contents.groups[group]
-                with _opened(shard) as file:
-                    images = file.read(number, f"{self.contents.image_columns[shard]}.bytes")
-                self.latest = group, images.column(0)
-            image = self.latest[1][index - self.contents.starts[group]].as_py()
+            image = self._open(group).take(index - self.contents.starts[group])
             if not image or image["bytes"] is None:
                 raise UserError(f"{self.where(index)} has no image bytes")
             found[index] = image["bytes"]
         return [found[index] for index in indices]
+
+    def _open(self, group: int) -> Held:
+        """A group's images, read if they are not held. Held are those that are not used up, as a worker needs them."""
+        if group not in self.held:
+            for used_up in [number for number, held in self.held.items() if held.left <= 0]:
+                del self.held[used_up]
+            shard, number, _ = self.contents.groups[group]
+            with _opened(shard) as file:
+                images = file.read(number, f"{self.contents.image_columns[shard]}.bytes").column(0)
+            self.held[group] = Held(images, len(images))
+            worker = get_worker_info()
+            most = LANES * WINDOW // worker.num_workers if worker else 1
+            while len(self.held) > most:
+                self.held.popitem(last=False)
+        self.held.move_to_end(group)
+        return self.held[group]
 
     def where(self, index: int) -> str:
         group = bisect_right(self.contents.starts, index) - 1

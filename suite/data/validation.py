@@ -18,6 +18,7 @@ class Part:
 
     def __init__(self, whole: Images, indices: Tensor):
         self.whole, self.indices, self.labels = whole, indices, whole.labels[indices]
+        self.groups = None if whole.groups is None else whole.groups[indices]
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -1,0 +1,84 @@
+"""An epoch's order: a permutation that reads each row group of a parquet file once, however many workers there are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from suite.data import parquet
+from suite.data.parquet import Parquet
+from suite.data.shuffle import LANES, WINDOW, epoch_order, lanes_of
+
+GROUPS, EACH, SIZE = 300, 10, 20
+
+
+def stream(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_images_that_are_read_one_by_one_come_in_any_order() -> None:
+    assert torch.equal(epoch_order(50, 8, None, stream(3)), torch.randperm(50, generator=stream(3)))
+
+
+@pytest.mark.parametrize(("groups", "each"), [(1, 7), (2, 5), (9, 3), (300, 10), (40, 1)])
+def test_every_image_comes_once(groups: int, each: int) -> None:
+    of = torch.arange(groups).repeat_interleave(each)
+    order = epoch_order(len(of), 8, of, stream(0))
+    assert torch.equal(order.sort().values, torch.arange(len(of)))
+    assert torch.equal(order, epoch_order(len(of), 8, of, stream(0)))
+    assert not torch.equal(order, epoch_order(len(of), 8, of, stream(1))) or len(of) < 8
+
+
+def test_a_batch_is_of_one_window_and_two_epochs_mix_differently() -> None:
+    of = torch.arange(GROUPS).repeat_interleave(EACH)
+    batches = epoch_order(len(of), SIZE, of, stream(0)).split(SIZE)
+    dealt = len(batches) - LANES * SIZE // SIZE  # the last ones are left over from all lanes
+    assert max(len(of[batch].unique()) for batch in batches[:dealt]) <= 2 * WINDOW
+    assert min(len(of[batch].unique()) for batch in batches[:dealt]) > WINDOW // 2
+    other = epoch_order(len(of), SIZE, of, stream(1)).split(SIZE)
+    assert {frozenset(batch.tolist()) for batch in batches}.isdisjoint(frozenset(batch.tolist()) for batch in other)
+
+
+def test_groups_that_lie_apart_are_still_groups() -> None:
+    """Those of a part of a split, whose images are in any order."""
+    of = torch.arange(GROUPS).repeat(EACH)
+    first = epoch_order(len(of), SIZE, of, stream(0))[:SIZE]
+    assert len(of[first].unique()) <= WINDOW
+
+
+def test_lanes_are_a_power_of_two_that_has_windows() -> None:
+    assert [lanes_of(groups) for groups in (1, 15, 16, 47, 64, 128, 10_000)] == [1, 1, 2, 4, 8, 16, 16]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4, 16])
+def test_each_group_is_read_by_one_worker_alone(workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worker w takes batches w, w + n, …, as torch's loader deals them; only what is left over is read again."""
+    images = [{"bytes": bytes([number % 256]) * 5, "path": None} for number in range(GROUPS * EACH)]
+    table = pa.table({"image": images, "label": [0] * len(images)})
+    pq.write_table(table, tmp_path / "train-0.parquet", row_group_size=EACH)
+    read: Counter[int] = Counter()
+    real = pq.ParquetFile.read_row_group
+
+    def counted(file: Any, group: int, **options: Any) -> Any:
+        read[group] += 1
+        return real(file, group, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
+    monkeypatch.setattr(parquet, "get_worker_info", lambda: SimpleNamespace(num_workers=workers))
+    sources = [Parquet([tmp_path / "train-0.parquet"], "label") for _ in range(workers)]
+    batches = epoch_order(len(images), SIZE, sources[0].groups, stream(0)).split(SIZE)
+    most = 0
+    for number, batch in enumerate(batches):
+        source = sources[number % workers]
+        assert source.read(batch.tolist()) == [images[index]["bytes"] for index in batch.tolist()]
+        most = max(most, sum(len(each.held) for each in sources))
+    assert set(read) == set(range(GROUPS))
+    assert sum(read.values()) <= GROUPS + LANES * (SIZE - 1)
+    assert most <= LANES * WINDOW + workers
