@@ -167,10 +167,10 @@ def test_a_disk_that_fails_loses_nothing(
             folder = tmp_path / "disturbed"
             shutil.copytree(start, folder)
             monkeypatch.chdir(folder)
-            about = f"{os.strerror(number)} at step {at}, {undisturbed.steps[at]}"
             with on(Disk(folder, number, at)) as disk:
                 code, _, err = call(*words)
-            assert disk.steps[at][0] == undisturbed.steps[at][0]
+            assert len(disk.steps) > at
+            about = f"{os.strerror(number)} at step {at}, {disk.steps[at]}"
             said = [line for line in err.splitlines() if line.startswith("suite: ")]
             if code:  # else it was a folder that was there already
                 assert (code, len(said), err.splitlines()[-1:]) == (2, 1, said), f"{about}: {code}, {err}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from suite.errors import UserError
+from suite.leftovers import sweep
 from suite.progress import logger
 from suite.spec.model_spec import ModelSpec
 from suite.spec.run_spec import SCHEMA
@@ -34,6 +35,7 @@ def migrate(runs: Path) -> None:
     with hold(runs / ".migrate.lock", what=str(runs)):
         moved = sum(map(migrate_run, earlier_runs(runs)))
         moved += sum(map(migrate_model, sorted(runs.glob("models/[!.]*/spec.json"))))
+        sweep(marker.parent)
         write_atomically(marker, f"{SCHEMA}\n".encode())
     if moved:
         logger.info(f"{runs}: {moved} folders of an earlier version were renamed")
