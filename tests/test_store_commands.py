@@ -127,3 +127,21 @@ def test_clean_deletes_what_a_kill_left_and_nobodys_own(store: Path, command: Co
     assert {path for path, _ in unused(store)} == set(left)
     assert command("clean", "--runs", str(store), "--yes")[0] == 0
     assert [path.exists() for path in (*own, *left)] == [True] * 3 + [False] * 3
+
+
+def test_a_history_that_is_no_list_of_points_is_damaged(store: Path, command: Command) -> None:
+    [folder] = store.glob("randomized-smoothing-digits-*")
+    file = folder / "training.json"
+    file.write_text(json.dumps([*json.loads(file.read_text()), None]))
+    code, out, _ = command("doctor", "--runs", str(store))
+    assert (code, "training.json" in out) == (0, True)
+    assert command("show", folder.name, "--runs", str(store))[0] == 0
+
+
+def test_a_stored_parameter_that_no_method_takes_is_named(store: Path, command: Command) -> None:
+    [folder] = store.glob("randomized-smoothing-digits-*")
+    file = folder / "spec.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"parameters": content["parameters"] | {"label_smoothing": float("nan")}}))
+    code, out, err = command("verify", folder.name, "--runs", str(store))
+    assert (code, "spec.json is not the spec of a run" in out, err) == (1, True, "")

@@ -75,12 +75,13 @@ def read_run(folder: Path) -> Run:
     def content(name: str, kind: type) -> Any:
         file = folder / f"{name}.json"
         try:
-            found = json.loads(file.read_bytes())
+            found: Any = json.loads(file.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError):
             found = None
-        if not isinstance(found, kind):
+        lines = found if kind is list and isinstance(found, list) else []
+        if not isinstance(found, kind) or not all(isinstance(line, dict) for line in lines):
             damaged.append(file.name)
             return None
         return found
@@ -107,7 +108,12 @@ def read_spec(folder: Path) -> RunSpec:
         content = read_json(file)
         if isinstance(content, dict) and "schema" not in content:
             return RunSpec(**with_defaults(content))  # before schema 4 a spec was stored as RunSpec takes it
-        return RunSpec.from_json(content)
+        spec = RunSpec.from_json(content)
+        for model in (spec, spec.agreement.against):
+            while model is not None:
+                model.build_method()  # a stored spec is not filled in, so nothing has looked at its parameters
+                model = model.start
+        return spec
     except (ValueError, TypeError, AttributeError, KeyError, UserError) as error:
         raise UserError(f"{file} is not the spec of a run: {error}".splitlines()[0]) from error
 
