@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
+import sys
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -70,7 +72,7 @@ class Ray(Executor):
     def carry_out(self, function: Function, argument: Any) -> Answer:
         from ray.exceptions import RayError, RayTaskError
 
-        ref = self._remote.remote(os.getcwd(), function, argument)
+        ref = self._remote.remote(os.getcwd(), sys.path, pickle.dumps((function, argument)))
         self._refs.add(ref)
         try:
             given: Answer = self._ray.get(ref)
@@ -94,8 +96,10 @@ class Ray(Executor):
             self._ray.shutdown()
 
 
-def _there(folder: str, function: Function, argument: Any) -> Answer:
-    """A task in a worker of Ray's: where it can be, in the folder that it was given from."""
+def _there(folder: str, path: list[str], task: bytes) -> Answer:
+    """A task in a worker of Ray's: where there are such folders, from the one that it was given from, and its modules."""
     if os.path.isdir(folder):
         os.chdir(folder)
+    sys.path += [place for place in path if place not in sys.path and os.path.exists(place)]
+    function, argument = pickle.loads(task)
     return answer(function, argument)
