@@ -182,7 +182,9 @@ class RunFolder(Folder[RunSpec]):
     def settle(self, protocol: str) -> None:
         """A protocol's records are all there: in the order of the images, whatever order they were made in."""
         sort_records(self.records_file(protocol))
-        discard(self.path / ".parts")
+        discard(self.parts(protocol))
+        with suppress(OSError):  # there is none, or it has another protocol's
+            (self.path / ".parts").rmdir()
 
     def write_settings(self, protocol: str) -> None:
         """Keep beside a protocol's records what their name stands for. UserError where that is something else."""
