@@ -274,3 +274,34 @@ def test_ctrl_c_and_a_kill_end_all_workers_and_lose_nothing(alone: Path, tmp_pat
 
 def toml(settings: dict[str, Any]) -> str:
     return "\n".join(f"{key!r} = {value!r}" for key, value in settings.items())
+
+
+# A study
+
+
+def test_workers_share_the_trials_of_a_study(two: Local, tmp_path: Path) -> None:
+    """A grid of three: each value once, with what one process finds; a storage in a file needs shared files."""
+    optuna = pytest.importorskip("optuna")
+    from suite.tuning.by_workers import tune_by
+    from suite.tuning.storage import Storage
+    from suite.tuning.trials import tune
+
+    given: Any = {
+        "method": "baseline", "dataset": "digits", "sampler": "grid", "search": ["sigma=0.1,0.2,0.3"],
+        "pruner": "none", "n": 60, "images": 5, "settings": {"epochs": 0.3, "batch_size": 64},
+    }  # fmt: skip
+    found = []
+    for name, many in (("many", True), ("one", False)):
+        machine = Machine(runs=tmp_path / name, track=False)
+        machine.runs.mkdir()
+        url = f"sqlite:///{machine.runs}/studies.db"
+        if many:
+            study = tune_by(two, given, "s", 3, url, machine, shared=True)
+        else:
+            study = tune(given, "s", 3, Storage(url), machine)
+        assert {trial.state for trial in study.trials} == {optuna.trial.TrialState.COMPLETE}
+        found.append(sorted((trial.params["sigma"], trial.values) for trial in study.trials))
+    assert found[0] == found[1]
+    assert [sigma for sigma, _ in found[0]] == [0.1, 0.2, 0.3]
+    with pytest.raises(UserError, match="a study needs a server"):
+        tune_by(two, given, "s", 3, url, machine, shared=False)

@@ -97,7 +97,7 @@ class Ray(Executor):
 
 
 def _there(folder: str, path: list[str], task: bytes) -> Answer:
-    """A task in a worker of Ray's: where there are such folders, from the one that it was given from, and its modules."""
+    """A task in a worker of Ray's, with the folder and the modules of where it was given, as far as they are here."""
     if os.path.isdir(folder):
         os.chdir(folder)
     sys.path += [place for place in path if place not in sys.path and os.path.exists(place)]
