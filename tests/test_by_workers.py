@@ -6,8 +6,10 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from multiprocessing import forkserver
@@ -21,6 +23,7 @@ from helpers import processes
 from helpers.chaos import contents, leftovers
 from helpers.cli import Cli
 from helpers.grids import GRID, descendants, killing, specs, watching
+from helpers.postgres import server
 
 from suite import data as datasets
 from suite.errors import UserError
@@ -279,29 +282,58 @@ def toml(settings: dict[str, Any]) -> str:
 # A study
 
 
-def test_workers_share_the_trials_of_a_study(two: Local, tmp_path: Path) -> None:
-    """A grid of three: each value once, with what one process finds; a storage in a file needs shared files."""
-    optuna = pytest.importorskip("optuna")
-    from suite.tuning.by_workers import tune_by
+GRID_OF_THREE: Any = {
+    "method": "baseline", "dataset": "digits", "sampler": "grid", "search": ["sigma=0.1,0.2,0.3"], "pruner": "none",
+    "n": 60, "images": 5, "settings": {"epochs": 0.3, "batch_size": 64},
+}  # fmt: skip
+
+
+def values_of(study: Any) -> list[tuple[float, list[float]]]:
+    assert {trial.state.name for trial in study.trials} == {"COMPLETE"}
+    return sorted((trial.params["sigma"], trial.values) for trial in study.trials)
+
+
+@pytest.fixture(scope="module")
+def values(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[float, list[float]]]:
+    """What one process finds."""
+    pytest.importorskip("optuna")
     from suite.tuning.storage import Storage
     from suite.tuning.trials import tune
 
-    given: Any = {
-        "method": "baseline", "dataset": "digits", "sampler": "grid", "search": ["sigma=0.1,0.2,0.3"],
-        "pruner": "none", "n": 60, "images": 5, "settings": {"epochs": 0.3, "batch_size": 64},
-    }  # fmt: skip
-    found = []
-    for name, many in (("many", True), ("one", False)):
-        machine = Machine(runs=tmp_path / name, track=False)
-        machine.runs.mkdir()
-        url = f"sqlite:///{machine.runs}/studies.db"
-        if many:
-            study = tune_by(two, given, "s", 3, url, machine, shared=True)
-        else:
-            study = tune(given, "s", 3, Storage(url), machine)
-        assert {trial.state for trial in study.trials} == {optuna.trial.TrialState.COMPLETE}
-        found.append(sorted((trial.params["sigma"], trial.values) for trial in study.trials))
-    assert found[0] == found[1]
-    assert [sigma for sigma, _ in found[0]] == [0.1, 0.2, 0.3]
+    machine = Machine(runs=tmp_path_factory.mktemp("study"), track=False)
+    return values_of(tune(GRID_OF_THREE, "s", 3, Storage(f"sqlite:///{machine.runs}/studies.db"), machine))
+
+
+def test_workers_share_the_trials_of_a_study(two: Local, values: Any, tmp_path: Path) -> None:
+    """A grid of three: each value once, with what one process finds; a storage in a file needs shared files."""
+    from suite.tuning.by_workers import tune_by
+
+    machine, url = Machine(runs=tmp_path, track=False), f"sqlite:///{tmp_path}/studies.db"
+    found = values_of(tune_by(two, GRID_OF_THREE, "s", 3, url, machine, shared=True))
+    assert found == values
+    assert [sigma for sigma, _ in found] == [0.1, 0.2, 0.3]
     with pytest.raises(UserError, match="a study needs a server"):
-        tune_by(two, given, "s", 3, url, machine, shared=False)
+        tune_by(two, GRID_OF_THREE, "s", 3, url, machine, shared=False)
+
+
+@pytest.mark.postgres
+def test_workers_without_shared_files_share_a_study_on_a_server_behind_a_proxy(
+    two: Local, values: Any, tmp_path: Path
+) -> None:
+    pytest.importorskip("grpc")
+    from optuna.storages import get_storage, run_grpc_proxy_server
+
+    from suite.tuning.by_workers import tune_by
+
+    with server() as url, socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        storage = get_storage(url.replace("postgresql:", "postgresql+psycopg:"))
+        threading.Thread(
+            target=run_grpc_proxy_server, args=(storage,), kwargs={"port": port}, daemon=True
+        ).start()  # fmt: skip
+        machine = Machine(runs=tmp_path, track=False)
+        study = tune_by(two, GRID_OF_THREE, "s", 3, f"{url}?proxy=localhost:{port}", machine, shared=False)
+        assert values_of(study) == values
+        assert not list(tmp_path.glob("studies/*/*.jsonl"))

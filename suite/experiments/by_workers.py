@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,8 @@ from suite.spec.run_spec import RunSpec
 from suite.store.locks import Busy, hold, lock_of
 from suite.store.packed import unpack
 
+SHARE = 20.0  # times as long as a look at what is left takes, no other is taken
+
 
 def carry_out_by(
     executor: Executor, specs: Sequence[RunSpec], machine: Machine, *, shared: bool = True
@@ -35,6 +37,25 @@ def carry_out_by(
     yield from _ByWorkers(executor, specs, absolute(machine), shared).folders()
 
 
+class Clock:
+    """Says how long work still takes, by what `count` says is left of it; it looks again when that costs little."""
+
+    def __init__(self, count: Callable[[], float]):
+        self.count, self.begun = count, time.monotonic()
+        self.whole = self.now = count()
+        self.looked = time.monotonic()
+        self.cost = self.looked - self.begun
+
+    def left(self) -> str:
+        """', about 3 min left', or nothing where it is not known."""
+        begun = time.monotonic()
+        if begun - self.looked > SHARE * self.cost:
+            self.now, self.looked = self.count(), begun
+            self.cost = time.monotonic() - begun
+        done = self.whole - self.now
+        return f", about {duration((self.looked - self.begun) / done * self.now)} left" if done > 0 and self.now else ""
+
+
 class _ByWorkers:
     def __init__(self, executor: Executor, specs: Sequence[RunSpec], machine: Machine, shared: bool):
         self.executor, self.machine, self.shared = executor, machine, shared
@@ -46,20 +67,17 @@ class _ByWorkers:
         self.held: dict[str, ExitStack] = {}
 
     def folders(self) -> Iterator[Path]:
-        tasks, passes = self._tasks(), count_passes(self.left.values(), self.data, self.machine)
-        begun = said = time.monotonic()
+        tasks, clock = self._tasks(), Clock(lambda: count_passes(self.left.values(), self.data, self.machine))
         logger.info(f"{self.total} runs, {len(tasks) - self.total} models to train, {self.executor.workers} workers")
+        said = time.monotonic()
         for ended in self._finish(tasks):
             spec = self.left.pop(ended.name, None) if ended else None
             if ended:
                 self._take_back(ended, spec)
             if spec or time.monotonic() - said > LOG_EVERY:
                 said = time.monotonic()
-                now = count_passes(self.left.values(), self.data, self.machine)
-                rate = (said - begun) / (passes - now) if passes > now else 0.0
-                time_left = f", about {duration(rate * now)} left" if rate and now else ""
                 what = f": {spec.name}" if spec else ""
-                logger.info(f"{self.total - len(self.left)} of {self.total} runs ended{time_left}{what}")
+                logger.info(f"{self.total - len(self.left)} of {self.total} runs ended{clock.left()}{what}")
             if spec and spec.name not in self.failed:
                 yield self.machine.runs / spec.name
         if self.failed:
