@@ -104,7 +104,8 @@ def run(
         protocols = needed(spec)
         spec = folder.keep_settings(protocols)
         left = work(spec, data, machine)
-        seconds = sum(left.values()) * pass_time(spec, data, machine)
+        passes = sum(left.values())
+        seconds = passes * pass_time(spec, data, machine) if passes else 0.0
         noise = f"σ = {spec.sigma:g}" if spec.sigma else "no noise"
         about = f"{spec.method} on {data.title} ({data.source}), {spec.arch}, {noise}"
         logger.info(f"{about}, profile '{spec.profile}' on {device.type}: about {duration(seconds)}")
