@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from methods.foreign import Checkpoint
 from suite import data as datasets
 from suite.data import Dataset
 from suite.data.dataset import Facts
+from suite.effort import begin, needed, pass_time, work
 from suite.errors import UserError
 from suite.networks.allocator import keep_memory
 from suite.networks.architecture import Shape
@@ -24,9 +24,8 @@ from suite.networks.architectures import build
 from suite.networks.checkpoint_files import fetch
 from suite.networks.guess import fitting
 from suite.progress import duration, logger, progress
-from suite.protocols.protocol import Subject, examples
+from suite.protocols.protocol import Record, Subject, examples
 from suite.smoothing.noise import key
-from suite.spec.identity import needs_of
 from suite.spec.model_spec import ModelSpec
 from suite.spec.run_spec import RunSpec
 from suite.spec.sections import PROTOCOLS
@@ -36,9 +35,11 @@ from suite.store.folder import Folder, RunFolder, run_protocols
 from suite.store.migrate import migrate
 from suite.store.mlflow.live import LiveRun, tracked
 from suite.store.result import make_result
-from suite.training import Report, Watch, training_steps
+from suite.training import Report, Watch
 from suite.training import train as fit
 
+# makes the records of a protocol elsewhere: groups of images, each of which goes through the model as a whole
+Make = Callable[[RunFolder, "Machine", str, list[Sequence[int]]], Iterator[Record]]
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")  # as torch says it
 
 
@@ -73,6 +74,7 @@ def run(
     watch: Watch | None = None,
     live: LiveRun | None = None,
     wait: bool = True,
+    make: Make | None = None,
 ) -> RunFolder:
     """Carry out a run, or what is left of it, and return its folder; `result.json` there is its row.
 
@@ -81,13 +83,12 @@ def run(
     is not there is an error. `data` takes the place of the spec's data set: a view of it, with its own fingerprint.
     `watch` sees the model after each step of its training. MLflow has the run in `live`, which the caller closes, or as
     the machine says. Raises UserError for everything the user can fix; Busy, unless it is to `wait`, where another
-    process is at work on the run or on a model that it needs.
+    process is at work on the run or on a model that it needs. `make` makes the records of the protocols that can be
+    made in parts.
     """
     machine = machine or Machine()
     device = machine.torch_device
-    keep_memory()
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.allow_tf32 = False  # fp32 is to mean fp32 on every device
+    set_up()
     if data:
         check([spec], data.facts, machine, train=train)
     else:
@@ -103,7 +104,8 @@ def run(
         protocols = needed(spec)
         spec = folder.keep_settings(protocols)
         left = work(spec, data, machine)
-        seconds = sum(left.values()) * pass_time(spec, data, machine)
+        passes = sum(left.values())
+        seconds = passes * pass_time(spec, data, machine) if passes else 0.0
         noise = f"σ = {spec.sigma:g}" if spec.sigma else "no noise"
         about = f"{spec.method} on {data.title} ({data.source}), {spec.arch}, {noise}"
         logger.info(f"{about}, profile '{spec.profile}' on {device.type}: about {duration(seconds)}")
@@ -115,14 +117,21 @@ def run(
                 watch=watch, report=reported.report, left=left, wait=wait,
             )  # fmt: skip
             for name in protocols:
-                measure(name, model.to(device).eval(), data, folder, machine, left)
+                measure(name, model.to(device).eval(), data, folder, machine, left, make)
         if folder.keep_result(make_result(spec, data.name, data.title, complete(folder, data))):
             logger.debug(f"row written: {folder.path / 'result.json'}")
     return folder
 
 
+def set_up() -> None:
+    """What holds in every process that makes something."""
+    keep_memory()
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False  # fp32 is to mean fp32 on every device
+
+
 @contextmanager
-def memory_explained(spec: RunSpec, machine: Machine) -> Iterator[None]:
+def memory_explained(spec: ModelSpec, machine: Machine) -> Iterator[None]:
     """A UserError, which names the batches to lower, in place of what says that there is not enough memory."""
     try:
         yield
@@ -188,15 +197,6 @@ def describe(data: Dataset) -> dict[str, Any]:
     return {"title": data.title, "shape": list(data.shape), "classes": len(data.classes), **sizes}
 
 
-def needed(spec: RunSpec) -> list[str]:
-    """The protocols of a run and all that they build on, in the order of the registry."""
-    wanted = set(spec.protocols)
-    for name in reversed(PROTOCOLS.paths()):
-        if name in wanted:
-            wanted.update(needs_of(spec, name))
-    return [name for name in PROTOCOLS.paths() if name in wanted]
-
-
 def complete(folder: RunFolder, data: Dataset) -> dict[str, pd.DataFrame]:
     """All records of each protocol that has them for all its images."""
     found = {}
@@ -252,74 +252,49 @@ def obtain(
     return model
 
 
-def measure(
-    name: str, model: nn.Module, data: Dataset, folder: RunFolder, machine: Machine, left: dict[str, float]
-) -> None:
-    """Put the model through a protocol, but for the images whose records are there."""
-    protocol, spec, device = PROTOCOLS.get(name), folder.spec, machine.torch_device
-    indices = protocol.indices(spec, len(data.test))
-    if not len(indices):
-        raise UserError(f"{data.title} from {data.source} has no test images for {name}")
-    subject = Subject(
+def subject_of(
+    model: nn.Module, data: Dataset, folder: RunFolder, machine: Machine, left: dict[str, float] | None = None
+) -> Subject:
+    """What the protocols of a run examine; its model is on the machine's device, in evaluation mode."""
+    spec, device = folder.spec, machine.torch_device
+    return Subject(
         model, spec, machine.batch_size, device,
         records=folder.records,
         other=lambda other: obtain(other.on(spec.data), data, machine, left=left).to(device).eval(),
     )  # fmt: skip
+
+
+def measure(
+    name: str,
+    model: nn.Module,
+    data: Dataset,
+    folder: RunFolder,
+    machine: Machine,
+    left: dict[str, float],
+    make: Make | None = None,
+) -> None:
+    """Put the model through a protocol, but for the images whose records are there."""
+    protocol, spec = PROTOCOLS.get(name), folder.spec
+    indices = protocol.indices(spec, len(data.test))
+    if not len(indices):
+        raise UserError(f"{data.title} from {data.source} has no test images for {name}")
     with folder.recording(name) as file:
         size, done = protocol.group_size(spec, machine.batch_size), set(file.done)
         groups = [indices[first : first + size] for first in range(0, len(indices), size)]
-        missing = [index for group in groups if not done.issuperset(group) for index in group]
+        missing = [group for group in groups if not done.issuperset(group)]
         follows = begin(left, f"{spec.name} {name}", protocol.passes(spec, len(data.test)))
-        if not missing:
+        if missing:
+            if make and protocol.in_parts:
+                made = make(folder, machine, name, missing)
+            else:
+                subject = subject_of(model, data, folder, machine, left)
+                made = protocol.records(subject, examples(data.test, [index for group in missing for index in group]))
+            with progress(name, len(indices), len(done.intersection(indices)), follows) as advance:
+                for record in made:
+                    if record["idx"] not in done:
+                        file.write(record)
+                        done.add(record["idx"])
+                        advance("")
+        else:
             logger.debug(f"{name}: all {len(indices)} records are there")
-            return
-        with progress(name, len(indices), len(done.intersection(indices)), follows) as advance:
-            for record in protocol.records(subject, examples(data.test, missing)):
-                if record["idx"] not in done:
-                    file.write(record)
-                    advance("")
-
-
-def work(spec: RunSpec, data: Dataset, machine: Machine) -> dict[str, float]:
-    """What is left to do for a run, by what it makes, in forward passes of one image; roughly, by arithmetic."""
-    protocols, left = needed(spec), dict[str, float]()
-    models: list[ModelSpec | None] = [spec.model]
-    others = (value for name in protocols for _, value in spec.sections.get(name, ()))
-    models += [other.on(spec.data) for other in others if isinstance(other, ModelSpec)]
-    own = machine.runs / spec.name / "model.safetensors"
-    for step in models[own.exists() :]:
-        while step and not (machine.runs / "models" / step.name / "model.safetensors").exists():
-            method = step.build_method()
-            images = training_steps(step.training, len(data.train)) * step.training.batch_size * method.trains
-            speed = 2.5 if step.training.precision == "bf16" else 1.0
-            left[step.name] = images * method.passes / speed
-            step = step.start
-    for name in protocols:
-        indices = PROTOCOLS.get(name).indices(spec, len(data.test))
-        file = RunFolder(machine.runs / spec.name, spec).records_file(name)
-        done = file.read_bytes().count(b"\n") / max(1, len(indices)) if file.exists() else 0.0
-        left[f"{spec.name} {name}"] = PROTOCOLS.get(name).passes(spec, len(data.test)) * max(0, 1 - done)
-    return left
-
-
-def begin(left: dict[str, float] | None, name: str, whole: float | None = None) -> float:
-    """Take what is about to be made from what is `left` to do, and give the others' work as a multiple of all of it.
-
-    All of it is `whole`, by default what is left of it.
-    """
-    own = left.pop(name, 0.0) if left else 0.0
-    return sum(left.values()) / (whole or own) if left and own else 0.0
-
-
-def pass_time(spec: RunSpec, data: Dataset, machine: Machine) -> float:
-    """Seconds that a forward pass of one image by the run's network takes on this machine, as measured now."""
-    device = machine.torch_device
-    model = build(spec.arch, len(data.classes), data.shape, data.mean, data.std, trust=machine.trust).to(device).eval()
-    batch = torch.rand(128, *data.shape, device=device).contiguous(memory_format=torch.channels_last)
-    times = []
-    with torch.inference_mode():
-        for _ in range(3):
-            begun = time.perf_counter()
-            model(batch).sum().item()
-            times.append((time.perf_counter() - begun) / len(batch))
-    return min(times)
+    folder.settle(name)

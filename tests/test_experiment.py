@@ -14,8 +14,9 @@ from helpers.cli import Cli, succeed
 from helpers.processes import Command, Moment
 
 from suite import data as datasets
+from suite.effort import count_passes
 from suite.errors import UserError
-from suite.experiments.experiment import carry_out, count_passes, load_experiment, runs_of
+from suite.experiments.experiment import carry_out, load_experiment, runs_of
 from suite.pipeline import Machine
 from suite.store.locks import hold, lock_of
 from suite.training import learning_rate

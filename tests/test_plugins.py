@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,7 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import errands
+from helpers.chaos import contents
 from helpers.cli import call, succeed
+
+from suite.executors import open_executor
+from suite.executors.tasks import Task, finish
 
 PAGES = Path(__file__).parents[1] / "docs" / "how-to"
 
@@ -111,3 +117,31 @@ def test_a_network_from_another_package_declares_its_bound(tmp_path: Path, monke
     sys.modules.pop("my_networks")
     assert (said.code, "declares a Lipschitz bound of 0.01" in said.err) == (2, True)
     assert not list((tmp_path / "other").glob("*/result.json"))
+
+
+@pytest.mark.slow
+def test_slurm_by_submitit_as_an_executor_of_another_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On this machine, by submitit's own: a run, a job that dies and is sent again, and the commands as printed."""
+    pytest.importorskip("submitit")
+    target = install("adding-an-executor.md", tmp_path)
+    monkeypatch.syspath_prepend(target)
+    here = Path(__file__).parent
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (here, here.parent, target))))
+    monkeypatch.chdir(tmp_path)
+    executor = open_executor("slurm", {"cluster": "local", "workers": 2, "folder": "logs", "timeout_min": 5})
+    (tmp_path / "deaths").write_text("1")
+    with executor:
+        tasks = {"dies": Task(errands.die, lambda: tmp_path), "wrong": Task(errands.refuse, lambda: 3)}
+        found = {each.name: each for each in finish(executor, tasks) if each}
+    assert (found["dies"].result, len(list(tmp_path.glob("*.died")))) == ("alive", 1)
+    assert found["wrong"].error == "3 is refused"
+    settings = "settings = {epochs = 0.3, images = 4, n = 60, n0 = 10}"
+    text = f'title = "one"\nmethods = ["baseline"]\nsigmas = [0.25]\n{settings}\n'
+    (tmp_path / "e.toml").write_text(text)
+    rest = ["--dataset", "digits", "--no-track"]
+    succeed("experiment", "e.toml", *rest, "--runs", "alone")
+    jobs = ["--executor", "slurm", "--with", "cluster=local", "--with", "folder=logs", "--workers", "2"]
+    succeed("experiment", "e.toml", *rest, "--runs", "jobs", *jobs)
+    monkeypatch.delitem(sys.modules, "my_slurm")
+    assert contents(tmp_path / "jobs") == contents(tmp_path / "alone")
+    assert len(list((tmp_path / "logs").glob("*_result.pkl"))) >= 3

@@ -33,6 +33,7 @@ from suite.cli.options import (
     parse_setting,
     show_list,
 )
+from suite.cli.workers import Crew, with_workers
 from suite.errors import UserError, require
 from suite.progress import duration, logger
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from suite.experiments.plan import Plan
 
 
+@with_workers
 def experiment(
     name: Annotated[str, typer.Argument(help="paper, authors-cifar10, authors-imagenet, or a TOML file of your own")],
     dataset: Annotated[
@@ -59,8 +61,10 @@ def experiment(
     track: Track = True,
     dry_run: DryRun = False,
     format: Output = Format.table,
+    crew: Crew = Crew(),  # noqa: B008
 ) -> None:
     """Carry out a grid of runs, methods × σ × seeds; run it again to go on where it stopped."""
+    from suite.experiments.by_workers import carry_out_by
     from suite.experiments.experiment import carry_out, load_experiment, runs_of
     from suite.experiments.plan import make_plan
     from suite.pipeline import Machine
@@ -73,7 +77,11 @@ def experiment(
     if dry_run:
         show_grid(make_plan(specs, machine), format)
         return
-    folders = [str(folder) for folder in carry_out(specs, machine)]
+    with crew.at_work(device) as executor:
+        made = (
+            carry_out_by(executor, specs, machine, shared=crew.shared_files) if executor else carry_out(specs, machine)
+        )
+        folders = [str(folder) for folder in made]
     written = write_report(Path(name).stem, dataset, runs, [Path(folder).name for folder in folders])
     if format is Format.json:
         print(json.dumps(folders))

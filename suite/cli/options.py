@@ -7,7 +7,7 @@ import json
 import logging
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from functools import wraps
@@ -132,16 +132,26 @@ def with_verbosity(command: Callable[..., None]) -> Callable[..., None]:
             logger.debug(f"command: {shlex.join(map(str, ['suite', *sys.argv[1:]]))}")
             command(**given)
 
+    defaults = {name: (kind, None if name == "log_file" else False) for name, kind in more.items()}
+    add_options(verbose_command, command, defaults)
+    return verbose_command
+
+
+def add_options(
+    wrapper: Callable[..., None],
+    command: Callable[..., None],
+    more: Mapping[str, tuple[Any, Any]],
+    instead_of: str = "",
+) -> None:
+    """Let a function that wraps a command have its options, but for one, and more: by name their types and defaults."""
     signature = inspect.signature(command, eval_str=True)
     keyword = inspect.Parameter.KEYWORD_ONLY
-    added = [
-        inspect.Parameter(name, keyword, annotation=kind, default=None if name == "log_file" else False)
-        for name, kind in more.items()
+    given = [each.replace(kind=keyword) for each in signature.parameters.values() if each.name != instead_of]
+    given += [
+        inspect.Parameter(name, keyword, annotation=kind, default=default) for name, (kind, default) in more.items()
     ]
-    given = [each.replace(kind=keyword) for each in signature.parameters.values()]
-    verbose_command.__signature__ = signature.replace(parameters=given + added)  # type: ignore[attr-defined]
-    verbose_command.__annotations__ = {each.name: each.annotation for each in given + added}
-    return verbose_command
+    wrapper.__signature__ = signature.replace(parameters=given)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {each.name: each.annotation for each in given}
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

@@ -40,6 +40,7 @@ from suite.cli.options import (
     run_ids,
 )
 from suite.cli.runs import carry_out, show_result
+from suite.cli.workers import WORKERS, Crew, with_workers
 from suite.errors import UserError
 from suite.progress import logger
 
@@ -59,6 +60,9 @@ Sigma = Annotated[float | None, option(panel=WHAT, help="noise, pixels in [0,1],
 Called = Annotated[str | None, option("--name", panel=WHAT, help="what the checkpoint's row is called")]
 Mean = Annotated[str | None, option(panel=WHAT, help="R,G,B to subtract (default: the data set's)")]
 Std = Annotated[str | None, option(panel=WHAT, help="R,G,B to divide by (default: the data set's)")]
+Ranges = Annotated[
+    int | None, option(panel=WORKERS, min=1, help="ranges of images that workers share (default: 4 a worker, if any)")
+]
 Count = Annotated[int | None, option(panel=HOW_LONG, help="how many test images")]
 
 
@@ -106,18 +110,25 @@ def guess(checkpoint: str, dataset: str, data_root: Path | None) -> str:
 
 
 def examine(
-    about: dict[str, Any], protocols: list[str], given: dict[str, Any], machine: Machine, form: Format, dry_run: bool
-) -> None:
+    about: dict[str, Any], protocols: list[str], given: dict[str, Any], machine: Machine, form: Format, dry_run: bool,
+    crew: Crew, shards: int | None,
+) -> None:  # fmt: skip
     """Put a run or a checkpoint through protocols, with changed settings where some are given, and print its row."""
+    from suite.experiments.parts import Shards
     from suite.spec.run_spec import RunSpec, refuse_noise
+    from suite.spec.sections import PROTOCOLS
 
     given = about | {name: value for name, value in given.items() if value is not None}
     run = given.pop("run", None)
     known = known_settings(run, given.get("sigma"), machine) if run else {}
     settings = known | given | {"protocols": protocols}
     refuse_noise(RunSpec(**settings), given)
-    for result in carry_out([settings], machine, train=not run, dry_run=form if dry_run else None):
-        show_result(result, form)
+    if shards and not any(PROTOCOLS.get(name).in_parts for name in protocols):
+        raise UserError(f"{protocols[0]} measures one process that is left alone: it takes no --shards")
+    with crew.at_work(machine.device, asked=bool(shards)) as executor:
+        make = Shards(executor, shards, shared=crew.shared_files) if executor else None
+        for result in carry_out([settings], machine, train=not run, dry_run=form if dry_run else None, make=make):
+            show_result(result, form)
 
 
 def known_settings(run: str, sigma: float | None, machine: Machine) -> dict[str, Any]:
@@ -141,6 +152,7 @@ def known_settings(run: str, sigma: float | None, machine: Machine) -> dict[str,
     return known
 
 
+@with_workers
 def certify(
     run: RunId = None, checkpoint: Checkpoint = None, arch: Arch = None, dataset: ItsDataset = None,
     sigma: Sigma = None, called: Called = None, mean: Mean = None, std: Std = None, kind: Kind = None,
@@ -149,7 +161,8 @@ def certify(
     noise: Noise = None, precision: Precision = None,
     images: Count = None, settings: Settings = None, data_root: DataRoot = None, runs: Runs = RUNS,
     device: Device = "auto", batch_size: BatchSize = 256, track: Track = True, trust: Trust = False,
-    dry_run: DryRun = False, format: Output = Format.table,
+    dry_run: DryRun = False, format: Output = Format.table, shards: Ranges = None,
+    crew: Crew = Crew(),  # noqa: B008
 ) -> None:  # fmt: skip
     """Certify a run's model again, or somebody else's, which then gets a row of its own."""
     from suite.pipeline import Machine
@@ -159,12 +172,15 @@ def certify(
     given |= {"certify.noise": noise, "certify.precision": precision, "images": images}
     given |= {"radii": radii and radii.split(",")} | dict(map(parse_setting, settings or ()))
     machine = Machine(data_root, runs, device, batch_size, track, trust)
-    examine(about, ["accuracy", "certify"] if checkpoint else ["certify"], given, machine, format, dry_run)
+    examine(
+        about, ["accuracy", "certify"] if checkpoint else ["certify"], given, machine, format, dry_run, crew, shards
+    )
 
 
 def protocol_command(name: str) -> Callable[..., None]:
     """The command that puts a finished run, or a checkpoint, through one protocol."""
 
+    @with_workers
     def command(
         run: RunId = None, checkpoint: Checkpoint = None, arch: Arch = None, dataset: ItsDataset = None,
         sigma: Sigma = None, called: Called = None, mean: Mean = None, std: Std = None, kind: Kind = None,
@@ -175,6 +191,7 @@ def protocol_command(name: str) -> Callable[..., None]:
         ] = None,
         data_root: DataRoot = None, runs: Runs = RUNS, device: Device = "auto", batch_size: BatchSize = 256,
         track: Track = True, trust: Trust = False, dry_run: DryRun = False, format: Output = Format.table,
+        shards: Ranges = None, crew: Crew = Crew(),  # noqa: B008
     ) -> None:  # fmt: skip
         from suite.pipeline import Machine
 
@@ -182,6 +199,6 @@ def protocol_command(name: str) -> Callable[..., None]:
         own = dict(map(parse_setting, settings or ())) | ({"images": images} if images is not None else {})
         given = {key if "." in key else f"{name}.{key}": value for key, value in own.items()}
         machine = Machine(data_root, runs, device, batch_size, track, trust)
-        examine(about, [name], given, machine, format, dry_run)
+        examine(about, [name], given, machine, format, dry_run, crew, shards)
 
     return command

@@ -50,7 +50,7 @@ from suite.progress import duration
 
 if TYPE_CHECKING:
     from suite.experiments.plan import Plan
-    from suite.pipeline import Machine
+    from suite.pipeline import Machine, Make
     from suite.spec.run_spec import RunSpec
 
 
@@ -140,7 +140,12 @@ def demo(runs: Runs = RUNS, track: Track = True, format: Output = Format.table) 
 
 
 def carry_out(
-    given: Sequence[dict[str, Any]], machine: Machine, *, train: bool = True, dry_run: Format | None = None
+    given: Sequence[dict[str, Any]],
+    machine: Machine,
+    *,
+    train: bool = True,
+    dry_run: Format | None = None,
+    make: Make | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Validate all the runs, then do them; their results as they come. A `dry_run` prints the plan, in a format."""
     from suite.experiments.experiment import carry_out as do_all
@@ -155,7 +160,7 @@ def carry_out(
         show_plan(make_plan(specs, machine, train=train), machine, dry_run)
         return
     one = len(specs) == 1
-    for path in [run(specs[0], machine, train=train).path] if one else do_all(specs, machine):
+    for path in [run(specs[0], machine, train=train, make=make).path] if one else do_all(specs, machine):
         yield json.loads((path / "result.json").read_text()) | {"folder": str(path)}
 
 
@@ -190,7 +195,7 @@ def show_plan(plans: Sequence[Plan], machine: Machine, format: Format) -> None:
 
 def describe_spec(spec: RunSpec) -> Iterator[str]:
     """All settings of a run by section, a line each, but for those of protocols that it does not go through."""
-    from suite.pipeline import needed
+    from suite.effort import needed
 
     def line(values: dict[str, Any]) -> str:
         return " ".join(f"{k}={json.dumps(v)}" for k, v in values.items() if not isinstance(v, dict))

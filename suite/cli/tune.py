@@ -25,6 +25,7 @@ from suite.cli.options import (
     show_list,
 )
 from suite.cli.runs import carry_out, show_result
+from suite.cli.workers import Crew, with_workers
 from suite.errors import UserError, require
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ Url = Annotated[
 ]
 
 
+@with_workers
 def tune(
     method: Annotated[str | None, typer.Option(help="see 'suite methods'; of a study that is there: its own")] = None,
     dataset: Annotated[str | None, typer.Option(help="digits, cifar10, …, or a folder's path; likewise")] = None,
@@ -79,10 +81,12 @@ def tune(
     batch_size: BatchSize = 256,
     track: Track = True,
     format: Output = Format.table,
+    crew: Crew = Crew(),  # noqa: B008
 ) -> None:
     """Search a method's settings on validation images; the same command goes on, also from several shells at once."""
     require_optuna("suite tune")
     from suite.pipeline import Machine
+    from suite.tuning.by_workers import tune_by
     from suite.tuning.results import best_trials, row_settings
     from suite.tuning.storage import Storage, default_url
     from suite.tuning.trials import tune as take_part
@@ -98,7 +102,12 @@ def tune(
     machine = Machine(data_root=data_root, runs=runs, device=device, batch_size=batch_size, track=track)
     if storage is None:
         runs.mkdir(parents=True, exist_ok=True)
-    found = take_part(given, study, trials, Storage(storage or default_url(runs)), machine)
+    url = storage or default_url(runs)
+    with crew.at_work(device) as executor:
+        if executor:
+            found = tune_by(executor, given, study, trials, url, machine, shared=crew.shared_files)
+        else:
+            found = take_part(given, study, trials, Storage(url), machine)
     show_study(found, format)
     if then:
         for row in carry_out([row_settings(found, trial) for trial in best_trials(found)], machine):

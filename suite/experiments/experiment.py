@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import tomllib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator
 
 from suite import data as datasets
-from suite.data import Dataset
+from suite.effort import count_passes
 from suite.errors import UserError, unknown
-from suite.pipeline import Machine, run, work
+from suite.pipeline import Machine, run
 from suite.progress import duration, logger
 from suite.spec.run_spec import RunSpec
 from suite.spec.sections import Frozen
@@ -123,11 +123,3 @@ def carry_out(specs: Sequence[RunSpec], machine: Machine) -> Iterator[Path]:
     if failed:
         others = "; the others are finished" if len(failed) < len(specs) else ""
         raise UserError(f"{len(failed)} of {len(specs)} runs failed: {', '.join(failed)}{others}")
-
-
-def count_passes(specs: Iterable[RunSpec], data: Dataset, machine: Machine) -> float:
-    """Forward passes of one image that the runs still take; a model that several share is counted once."""
-    items: dict[str, float] = {}
-    for spec in specs:
-        items |= work(spec, data, machine)
-    return sum(items.values())

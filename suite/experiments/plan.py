@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from suite.data.layouts import NotFound
-from suite.pipeline import Machine, load_for, need_model, pass_time, work
+from suite.effort import pass_time, work
+from suite.pipeline import Machine, load_for, need_model
 from suite.progress import logger
 from suite.spec.run_spec import RunSpec
 

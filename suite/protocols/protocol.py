@@ -92,6 +92,7 @@ class Protocol:
     - `needs_noise` whether it is about noise: a run of margin certificates, which have none, goes without;
     - `group_size` how many successive images go through the model as one batch, for a batch size, where the last digits
       of a record depend on that: such a group is made as a whole, also when a run goes on in the middle of it;
+    - `in_parts` whether several processes may make the records of some images each, and they stay the same;
     - `faults` what is wrong with records by their own arithmetic, for `suite verify`, which has no network;
     - `version` to be raised when the same settings make other records, or when a setting's default changes.
     """
@@ -107,6 +108,7 @@ class Protocol:
     needs: tuple[str, ...] = ()
     needs_noise: bool = False
     group_size: Callable[[RunSpec, int], int] = lambda spec, batch_size: 1
+    in_parts: bool = True
     faults: Callable[[RunSpec, pd.DataFrame], Iterator[str]] = lambda spec, records: iter(())
     version: int = 1
 

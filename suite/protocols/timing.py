@@ -158,4 +158,5 @@ PROTOCOL = Protocol(
         ),
     ),
     needs=("certify",),
+    in_parts=False,  # other processes would slow it
 )  # fmt: skip

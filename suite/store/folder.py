@@ -13,7 +13,7 @@ import pandas as pd
 from torch import nn
 
 from suite.errors import UserError
-from suite.leftovers import LEFTOVER
+from suite.leftovers import LEFTOVER, discard
 from suite.networks.weights import load_into
 from suite.spec.identity import records_content
 from suite.spec.model_spec import ModelSpec
@@ -21,7 +21,7 @@ from suite.spec.run_spec import SCHEMA, RunSpec
 from suite.spec.sections import PROTOCOLS
 from suite.store.files import read_json, write_atomically, write_json
 from suite.store.locks import hold, lock_of
-from suite.store.records import RecordFile, read_records
+from suite.store.records import RecordFile, read_lines, read_records, sort_records
 from suite.store.result import Result
 
 S = TypeVar("S", bound=ModelSpec)
@@ -156,8 +156,8 @@ class RunFolder(Folder[RunSpec]):
     def recording(self, protocol: str) -> RecordFile:
         """The file of a protocol's records, to read what is done and to append.
 
-        It begins with the records that another run of the same model has made with the same settings. Raises UserError
-        where the settings kept beside it are other ones.
+        It begins with the records that another run of the same model has made with the same settings, and has those
+        that processes at work on a part each have left. Raises UserError where the settings kept beside it are others.
         """
         file = self.records_file(protocol)
         self.write_settings(protocol)
@@ -166,7 +166,25 @@ class RunFolder(Folder[RunSpec]):
             others = (folder / file.name for folder in self.path.parent.glob(f"{model}-*"))
             if found := next((other for other in others if other.exists()), None):
                 write_atomically(file, found.read_bytes())
-        return RecordFile(file)
+        whole = RecordFile(file)
+        for part in sorted(self.parts(protocol).glob("*.jsonl")):
+            for record in read_lines(part):
+                if record["idx"] not in whole.done:
+                    whole.write(record)
+                    whole.done.add(record["idx"])
+        discard(self.parts(protocol))
+        return whole
+
+    def parts(self, protocol: str) -> Path:
+        """The folder of the records that several processes are making, a file for each part of the images."""
+        return self.path / ".parts" / self.records_file(protocol).stem
+
+    def settle(self, protocol: str) -> None:
+        """A protocol's records are all there: in the order of the images, whatever order they were made in."""
+        sort_records(self.records_file(protocol))
+        discard(self.parts(protocol))
+        with suppress(OSError):  # there is none, or it has another protocol's
+            (self.path / ".parts").rmdir()
 
     def write_settings(self, protocol: str) -> None:
         """Keep beside a protocol's records what their name stands for. UserError where that is something else."""

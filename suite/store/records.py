@@ -14,6 +14,7 @@ from typing import Any, Self
 import pandas as pd
 
 from suite.errors import MISFIT, UserError
+from suite.store.files import write_atomically
 
 
 def read_records(path: Path) -> pd.DataFrame:
@@ -41,6 +42,25 @@ def record(path: Path, number: int, line: str | bytes) -> dict[str, Any]:
         return content
     except MISFIT as error:
         raise UserError(f"{path}, line {number} is damaged; remove that line to go on") from error
+
+
+def read_lines(path: Path, begin: int = 0) -> list[dict[str, Any]]:
+    """The whole records of a file that is being written, in its order, but for the first ones; none without a file."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return [
+        record(path, number, line)
+        for number, line in enumerate(lines, start=1)
+        if number > begin and line.endswith(b"\n")
+    ]
+
+
+def sort_records(path: Path) -> None:
+    """Put whole records into the order of their images; a file that has it is left alone."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    images = [record(path, number, line)["idx"] for number, line in enumerate(lines, start=1)]
+    if images != sorted(images):
+        by_image = sorted(zip(images, lines, strict=True), key=lambda pair: pair[0])
+        write_atomically(path, b"".join(line for _, line in by_image))
 
 
 class RecordFile:

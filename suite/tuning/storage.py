@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, make_url
@@ -42,6 +42,7 @@ def default_url(runs: Path) -> str:
 class Storage:
     """An Optuna storage, `optuna`, opened by URL: sqlite:///FILE, postgresql://…, or the path of a journal file.
 
+    With `?proxy=HOST:PORT` in the URL of a server, trials go through Optuna's gRPC proxy of it, and locks to it alone.
     Without `create` a file that is not there is an error. Raises UserError for a storage that cannot be reached.
     """
 
@@ -49,6 +50,7 @@ class Storage:
         self.url = hide_password(url)
         self.file: Path | None = None
         self.server: URL | None = None
+        self.proxy = ""  # HOST:PORT of Optuna's gRPC proxy of the server, which many clients go through
         try:
             if "://" not in url:
                 self.file = Path(url)
@@ -56,7 +58,8 @@ class Storage:
                 self.file = Path(parsed.database)
             elif parsed.get_backend_name() == "postgresql":
                 require("a postgresql:// storage", "postgres", "psycopg")
-                self.server = parsed.set(drivername="postgresql+psycopg")
+                self.proxy = str(parsed.query.get("proxy", ""))
+                self.server = parsed.difference_update_query(["proxy"]).set(drivername="postgresql+psycopg")
                 options = {"options": KEEP_ALIVE, "connect_timeout": 10}
                 self.sessions = create_engine(self.server, poolclass=NullPool, connect_args=options)
             else:
@@ -81,6 +84,10 @@ class Storage:
             with path.open() as journal:
                 json.loads(journal.readline() or "{}")
             return storage
+        if self.proxy:
+            require("a storage with ?proxy=", "postgres", "grpc")
+            host, _, port = self.proxy.rpartition(":")
+            return GrpcStorageProxy(host=host, port=int(port))
         if self.file and not (self.file.exists() and self.file.stat().st_size):
             self._make(self.file)
         engine = {"pool_pre_ping": True} if self.server else {"connect_args": {"timeout": wait}}

@@ -1,0 +1,106 @@
+"""Local: worker processes on this machine, each with a device of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any
+
+from suite.errors import UserError
+from suite.executors.executor import Answer, Executor, Function, Lost, answer
+
+METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+GRACE = 5.0  # seconds that an interrupted worker has to end
+
+
+class _Slot:
+    """A process at a time: a pool of one, so that one that dies takes no other with it."""
+
+    def __init__(self, device: str | None, workers: int):
+        self.device, self.workers = device, workers
+        self.pool: ProcessPoolExecutor | None = None
+        self.process = 0
+
+    def start(self) -> ProcessPoolExecutor:
+        if not self.pool:
+            context = multiprocessing.get_context(METHOD)
+            self.pool = ProcessPoolExecutor(1, context, _begin, (self.device, self.workers))
+            self.process = self.pool.submit(os.getpid).result()
+        return self.pool
+
+
+class Local(Executor):
+    """Worker processes: as many as devices are given or, where none are, one for each core, with a thread each.
+
+    Several workers may share a device. On a CPU, $OMP_NUM_THREADS sets another number of threads.
+    """
+
+    def __init__(self, workers: int | None = None, devices: Sequence[str] = ()):
+        self.workers = workers or len(devices) or len(os.sched_getaffinity(0))
+        if len(devices) > self.workers:
+            raise UserError(f"{len(devices)} devices need as many workers, not {self.workers}")
+        if METHOD == "forkserver":
+            multiprocessing.set_forkserver_preload(["suite.pipeline"])  # so imports are made once
+        chosen = [devices[number % len(devices)] if devices else None for number in range(self.workers)]
+        self._slots = [_Slot(device, self.workers) for device in chosen]
+        self._idle: SimpleQueue[_Slot] = SimpleQueue()
+        for slot in self._slots:
+            self._idle.put(slot)
+
+    def carry_out(self, function: Function, argument: Any) -> Answer:
+        slot = self._idle.get()
+        try:
+            return slot.start().submit(_listening, function, argument, slot.device).result()
+        except BrokenProcessPool as error:
+            slot.pool = None
+            raise Lost(f"process {slot.process}") from error
+        finally:
+            self._idle.put(slot)
+
+    def close(self) -> None:
+        ours = [slot for slot in self._slots if slot.pool]
+        for slot in ours:
+            with suppress(ProcessLookupError):
+                os.kill(slot.process, signal.SIGINT)
+            if slot.pool:
+                slot.pool.shutdown(wait=False, cancel_futures=True)
+        until, alive = time.monotonic() + GRACE, {slot.process for slot in ours}
+        for child in multiprocessing.active_children():
+            if child.pid in alive:
+                child.join(max(0.0, until - time.monotonic()))
+                child.kill()
+
+
+def _begin(device: str | None, workers: int) -> None:
+    """Set up a worker: Ctrl-C is the parent's, which hands it on, and a worker does not outlive its parent."""
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.setpgrp()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    on_cpu = (device or ("cuda" if torch.cuda.is_available() else "cpu")).startswith("cpu")
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1 if on_cpu else max(1, len(os.sched_getaffinity(0)) // workers))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent
+    parent.join()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _listening(function: Function, argument: Any, device: str | None) -> Answer:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return answer(function, argument, device)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

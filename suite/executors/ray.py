@@ -1,0 +1,105 @@
+"""Ray: workers of a Ray cluster, on this machine or on many."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import sys
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from suite.errors import UserError, first_line, require
+from suite.executors.executor import Answer, Executor, Function, Lost, answer
+
+GRACE = 5.0  # seconds that interrupted workers have to end
+
+
+class Ray(Executor):
+    """Tasks of a Ray cluster: of the one at `address`, else of $RAY_ADDRESS, else of one begun here.
+
+    Each has one CPU and, where the cluster has GPUs, `gpus` of them (a fraction lets tasks share one). Without
+    `workers` as many tasks are at work as the cluster has room for when it is first used.
+    """
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        devices: Sequence[str] = (),
+        address: str | None = None,
+        cpus: float = 1,
+        gpus: float = 1,
+    ):
+        require("--executor ray", "ray", "ray")
+        if any(device != "cpu" for device in devices):
+            raise UserError("Ray gives each task its device: --devices takes cpu alone, or leave it out")
+        self._address, self._asked, self._cpus = address, workers, cpus
+        self._gpus = 0 if devices else gpus
+        self._ours = False
+        self._refs: set[Any] = set()
+
+    @cached_property
+    def _ray(self) -> Any:
+        """The module, connected to a cluster."""
+        import ray
+
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        address = self._address or os.environ.get("RAY_ADDRESS")
+        if not ray.is_initialized():
+            quietly: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+            if not address:
+                quietly |= {"include_dashboard": False, "num_cpus": self._asked}
+            try:
+                ray.init(address, **quietly)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise UserError(f"no Ray cluster at {address or 'this machine'}: {first_line(error)}") from error
+            self._ours = True
+        return ray
+
+    @cached_property
+    def workers(self) -> int:  # type: ignore[override]
+        has = self._ray.cluster_resources()
+        self._gpus = self._gpus if has.get("GPU") else 0
+        room = has["GPU"] / self._gpus if self._gpus else has.get("CPU", 1) / self._cpus
+        return self._asked or max(1, int(room))
+
+    @cached_property
+    def _remote(self) -> Any:
+        options = {"num_cpus": self._cpus, "num_gpus": self._gpus if self.workers else 0, "max_retries": 0}
+        return self._ray.remote(**options)(_there)
+
+    def carry_out(self, function: Function, argument: Any) -> Answer:
+        from ray.exceptions import RayError, RayTaskError
+
+        ref = self._remote.remote(os.getcwd(), sys.path, pickle.dumps((function, argument)))
+        self._refs.add(ref)
+        try:
+            given: Answer = self._ray.get(ref)
+            return given
+        except RayTaskError as error:
+            raise error.cause or error from error
+        except RayError as error:
+            raise Lost(type(error).__name__) from error
+        finally:
+            self._refs.discard(ref)
+
+    def close(self) -> None:
+        if "_ray" not in self.__dict__:
+            return
+        left = list(self._refs)
+        for ref in left:
+            self._ray.cancel(ref, force=False)
+        if left:
+            self._ray.wait(left, num_returns=len(left), timeout=GRACE)
+        if self._ours:
+            self._ray.shutdown()
+
+
+def _there(folder: str, path: list[str], task: bytes) -> Answer:
+    """A task in a worker of Ray's, with the folder and the modules of where it was given, as far as they are here."""
+    if os.path.isdir(folder):
+        os.chdir(folder)
+    sys.path += [place for place in path if place not in sys.path and os.path.exists(place)]
+    function, argument = pickle.loads(task)
+    return answer(function, argument)

@@ -1,0 +1,141 @@
+"""Executors: tasks in their order, workers that die, mistakes that stay alone; the same of each executor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import errands
+from helpers.cli import Cli
+
+from suite.errors import UserError
+from suite.executors import EXECUTORS, open_executor
+from suite.executors.executor import Executor, Function
+from suite.executors.local import Local
+from suite.executors.tasks import TRIES, Ended, Task, finish
+
+
+@pytest.fixture(scope="module", params=["local", "ray"])
+def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
+    if request.param == "ray":
+        pytest.importorskip("ray")
+    with open_executor(request.param, {"workers": 2}) as executor:
+        yield executor
+
+
+def task(function: Function, argument: Any, *after: str) -> Task:
+    return Task(function, lambda: argument, after)
+
+
+def ended(executor: Executor, tasks: dict[str, Task]) -> dict[str, Ended]:
+    return {each.name: each for each in finish(executor, tasks) if each}
+
+
+@pytest.mark.slow
+def test_tasks_end_in_their_order_and_a_mistake_fails_what_comes_after_it_alone(executor: Executor) -> None:
+    tasks = {
+        "late": task(errands.double, 4, "first", "second"),
+        "first": task(errands.double, 1),
+        "second": task(errands.double, 2, "first"),
+        "wrong": task(errands.refuse, 3),
+        "after": task(errands.double, 5, "wrong"),
+        "after that": task(errands.double, 6, "after"),
+    }
+    found = ended(executor, tasks)
+    assert {name: each.result for name, each in found.items() if each.error is None} == {
+        "first": 2, "second": 4, "late": 8,
+    }  # fmt: skip
+    assert {name: each.error for name, each in found.items() if each.error} == dict.fromkeys(
+        ("wrong", "after", "after that"), "3 is refused"
+    )
+    order = list(found)
+    assert order.index("first") < order.index("second") < order.index("late")
+
+
+@pytest.mark.slow
+def test_a_task_is_given_again_where_its_process_dies(
+    executor: Executor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twice, which is mended; and for ever, which fails that task alone."""
+    for name, deaths in (("twice", 2), ("ever", 1_000)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "deaths").write_text(str(deaths))
+    tasks = {name: task(errands.die, tmp_path / name) for name in ("twice", "ever")}
+    found = ended(executor, tasks | {str(n): task(errands.double, n) for n in range(10)})
+    assert found["twice"].result == "alive"
+    assert f"{TRIES} processes died at it" in str(found["ever"].error)
+    assert len(list((tmp_path / "ever").glob("*.died"))) == TRIES
+    assert [found[str(n)].result for n in range(10)] == [2 * n for n in range(10)]
+    assert capsys.readouterr().err.count("the process at twice died") == 2
+
+
+@pytest.mark.slow
+def test_a_task_that_cannot_be_done_now_comes_again(
+    executor: Executor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = []
+    for news in finish(executor, {"a": task(errands.wait_for, tmp_path / "b"), "c": task(errands.double, 1)}):
+        if news:
+            found.append((news.name, news.result))
+        if found:
+            (tmp_path / "b").write_text("four")
+    assert found == [("c", 2), ("a", 4)]
+    assert capsys.readouterr().err.count("b is not there; another task meanwhile") == 1
+
+
+@pytest.mark.slow
+def test_warnings_of_workers_are_said_here_and_other_errors_raised(
+    executor: Executor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = ended(executor, {"a": task(errands.warn, 3)})
+    assert found["a"].result != os.getpid()
+    assert "3 is odd" in capsys.readouterr().err
+    with pytest.raises(ZeroDivisionError, match="7 broke down"):
+        ended(executor, {"a": task(errands.break_down, 7)})
+
+
+@pytest.mark.slow
+def test_the_argument_of_a_task_is_made_when_the_task_is_given() -> None:
+    """So that what an earlier one left is in it; and not many more are made than there are workers."""
+    made, done = list[int](), list[str]()
+
+    def make(number: int) -> int:
+        made.append(number)
+        assert len(made) - len(done) <= 4
+        return number
+
+    with Local(workers=2) as local:
+        tasks = {str(n): Task(errands.double, partial(make, n)) for n in range(20)}
+        for news in finish(local, tasks):
+            if news:
+                done.append(news.name)
+    assert made == list(range(20))
+
+
+@pytest.mark.slow
+def test_devices_are_shared_out() -> None:
+    with Local(workers=4, devices=["cpu", "cpu:0"]) as local:
+        found = ended(local, {str(n): task(errands.name_device, n) for n in range(8)})
+    assert sorted(str(each.result) for each in found.values()) == ["cpu"] * 4 + ["cpu:0"] * 4
+
+
+def test_what_an_executor_does_not_take_is_a_mistake(suite: Cli) -> None:
+    with pytest.raises(UserError, match=r"--executor local: .*'address'; it takes workers, devices"):
+        open_executor("local", {"address": "x"})
+    with pytest.raises(UserError, match="3 devices need as many workers, not 2"):
+        open_executor("local", {"workers": 2, "devices": ["a", "b", "c"]})
+    with pytest.raises(UserError, match="unknown executor 'locl': did you mean 'local'"):
+        open_executor("locl", {})
+    assert set(EXECUTORS.builtin) == {"local", "ray"}
+    both = ["experiment", "paper", "--dataset", "digits", "--device", "cpu", "--devices", "cpu,cpu"]
+    assert "give one of the two" in suite.mistake(*both)
+
+
+def test_ray_says_what_it_needs() -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(UserError, match="Ray gives each task its device"):
+        open_executor("ray", {"devices": ["cuda:0"]})
