@@ -32,6 +32,7 @@ from suite.errors import UserError
 from suite.statistics.bounds import Convention
 
 IMAGES = "camera"  # where a session keeps whether the camera above a plot saves PNG or SVG
+HEIGHT = 450  # of a plot that does not say its own, in pixels
 PICKED = 6  # rows whose curves are drawn unless a reader ticks others
 NARROW = {"#": 42, "method": 92, "kind": 50, "holds": 84}  # on a phone, so that a certified accuracy stands beside them
 CHIPS = {HOLDS.strip(): "#CFE6F5", FAILS.strip(): "#FBD9C3", "broken 0": "#CFE6F5", "broken": "#FBD9C3"}  # fmt: skip
@@ -154,7 +155,8 @@ def show_plot(figure: go.Figure, name: str, alt: str) -> None:
     image = {"format": st.session_state.get(IMAGES, "PNG").lower(), "filename": file, "scale": 2}
     config = {"displaylogo": False, "displayModeBar": True, "toImageButtonOptions": image}
     config["modeBarButtons"] = [["toImage", "zoom2d", "resetScale2d"]]
-    st.plotly_chart(figure, key=f"plot {name}", config=config, alt=alt)
+    height = int(figure.layout.height or HEIGHT)  # said before the plot is there, so that it moves nothing
+    st.plotly_chart(figure, key=f"plot {name}", config=config, alt=alt, height=height)
     with st.container(horizontal=True):
         download(
             "Plot as CSV", lambda: plot_csv(figure).map(defused).to_csv(index=False), f"{file}-plot.csv", "text/csv"
