@@ -1,16 +1,17 @@
 """What Streamlit's own look lacks: room, contrast, paper, and less motion for who asks for it."""
 
 STYLE = """<style>
-[data-testid=stMain]:not(:has(.drawn)) { visibility: hidden; }
+[data-testid=stMain]:not(:has(.drawn)) { visibility: hidden; animation: show 0s 2.5s forwards; }
+@keyframes show { to { visibility: visible; } }
 [data-testid=stDialog]:has([data-testid=stSkeleton]) [data-testid=stElementContainer] { visibility: hidden; }
-[data-testid=stMainBlockContainer] { padding: 4rem clamp(1rem, 2vw, 2rem); }
+[data-testid=stMainBlockContainer] { padding: 1rem clamp(1rem, 2vw, 2rem) 4rem; }
 [data-testid=stHeader] { height: 0; min-height: 0; background: transparent; }
 [data-testid=stCaptionContainer], [data-testid=stCaptionContainer] * { opacity: 1; color: inherit; }
 [data-testid=stMain] h1 { font-size: clamp(1.5rem, 4vw, 2.2rem); padding: 0.25rem 0; }
 [data-testid=stMain] h2 { font-size: clamp(1.2rem, 3vw, 1.5rem); padding: 0.5rem 0 0.25rem; }
 [data-testid=stMain] h3 { font-size: 1.1rem; padding: 0.25rem 0; }
 [data-testid=stText], [data-testid=stText] * { white-space: pre-wrap; overflow-wrap: anywhere; }
-.st-key-navigation { position: absolute; top: -3rem; overflow-x: auto; flex-wrap: nowrap; gap: 0.25rem; border-bottom: 1px solid #8886; }
+.st-key-navigation { overflow-x: auto; flex-wrap: nowrap; gap: 0.25rem; border-bottom: 1px solid #8886; }
 .st-key-navigation [data-testid=stPageLink] p { white-space: nowrap; }
 [data-testid=stMain] [data-testid=stPageLink] p, [data-testid=stDownloadButton] p { text-decoration: underline; }
 [data-testid=stMain] .st-key-navigation [data-testid=stPageLink] p { text-decoration: none; }

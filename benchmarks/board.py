@@ -26,7 +26,7 @@ import pandas as pd
 SEEDS = 3
 
 
-def store(folder: Path, runs: int, images: int) -> None:
+def store(folder: Path, runs: int, images: int, seeds: int = SEEDS) -> None:
     """Runs that are alike but for their recipe, seed and radii."""
     from leaderboards import load_board
     from suite.protocols.certify import certified_metrics, vote_terms
@@ -40,7 +40,7 @@ def store(folder: Path, runs: int, images: int) -> None:
         predict = np.where(radius == 0, -1, np.where(right, label, (label + 1) % 10))
         certificates = pd.DataFrame({"idx": range(images), "label": label, "predict": predict, "radius": radius})
         certificates = certificates.assign(correct=(predict == label).astype(int), time=0.1)
-        recipe, seed = divmod(number, SEEDS)
+        recipe, seed = divmod(number, seeds)
         row: dict[str, Any] = {"schema": 4, "recipe": f"{recipe:010x}", "method": f"method-{recipe}", "seed": seed}
         row |= {"dataset": "cifar10", "data": "CIFAR-10", "arch": "resnet8", "sigma": 0.1, "deployed": "pass"}
         row |= {"top": 1, "date": "2020-01-01", "single_pass_images": 10_000, "source": "run", "draws": 1e3}

@@ -265,13 +265,13 @@ if frame.empty:
     st.stop()
 kept = search(select_rows(frame, **view.filters), view.search)
 options(view, frame, len(frame) - len(kept))
-if kept.empty:
-    st.info("No row passes the filters.")
-    st.stop()
 typed_and_recorded = [] if view.filtered else ranked_field(field(view.board, places().runs, view.convention), order)
 show_field(view, [line for line in typed_and_recorded if line.source == "records"])
 ticked_lines = {row["run_id"]: row for row in ticked(frame, view)}
-show_rows(view, dict(groups(kept)), ticked_lines)
-show_envelopes(view, kept)
+if kept.empty:
+    st.info("No row passes the filters.")
+else:
+    show_rows(view, dict(groups(kept)), ticked_lines)
+    show_envelopes(view, kept)
 show_field(view, [line for line in typed_and_recorded if line.source != "records"])
 open_drawer(frame)
