@@ -48,4 +48,6 @@ except UserError as error:
 except OSError as error:
     st.error(plain(without_paths(f"cannot read {error.filename}: {error.strerror}")))
 finally:
-    st.html("<span class=drawn></span>")  # what is drawn is shown from here on, so that nothing moves under a reader's eyes
+    st.html(
+        "<span class=drawn></span>"
+    )  # what is drawn is shown from here on, so that nothing moves under a reader's eyes

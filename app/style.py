@@ -3,7 +3,6 @@
 STYLE = """<style>
 [data-testid=stMain]:not(:has(.drawn)) { visibility: hidden; animation: show 0s 2.5s forwards; }
 @keyframes show { to { visibility: visible; } }
-[data-testid=stDialog]:has([data-testid=stSkeleton]) [data-testid=stElementContainer] { visibility: hidden; }
 [data-testid=stMainBlockContainer] { padding: 1rem clamp(1rem, 2vw, 2rem) 4rem; }
 [data-testid=stHeader] { height: 0; min-height: 0; background: transparent; }
 [data-testid=stCaptionContainer], [data-testid=stCaptionContainer] * { opacity: 1; color: inherit; }
