@@ -101,12 +101,12 @@ def board_rows(board: str, convention: Convention) -> dict[str, Row]:
     return _rows(board, runs, convention, stamp(runs))
 
 
-@st.cache_resource(show_spinner=False, max_entries=8)
+@st.cache_resource(show_spinner=False, max_entries=4)
 def _table(board: str, runs: Path, convention: Convention, order: str, stamp: tuple[int, ...]) -> pd.DataFrame:
     return legible_frame(tell_whose(table(board, runs, convention, sort=order or None), runs))
 
 
-@st.cache_resource(show_spinner=False, max_entries=4)
+@st.cache_resource(show_spinner=False, max_entries=2)
 def _rows(board: str, runs: Path, convention: Convention, stamp: tuple[int, ...]) -> dict[str, Row]:
     return {row.run_id: row for row in rows(board, runs, convention)}
 
