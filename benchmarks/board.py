@@ -50,6 +50,7 @@ def store(folder: Path, runs: int, images: int, seeds: int = SEEDS) -> None:
             | {"clean_accuracy": 0.75}
         )
         own = folder / "runs" / f"method-{recipe}-seed{seed}"
+        row["run_id"] = own.name
         own.mkdir(parents=True)
         if not number:
             votes = {"votes": {str(c): 100 for c in range(10)}, "claim": row["claim"]}

@@ -251,7 +251,7 @@ def test_ticked_rows_drive_the_plot_compare_and_a_drawer(
     with reader.tab.expect_download() as saved:
         drawer.get_by_role("button", name="30 records as CSV").click()
     assert len(pd.read_csv(saved.value.path())) == 30
-    reader.tab.keyboard.press("Escape")
+    drawer.get_by_role("button", name="Close").click()
     drawer.wait_for(state="detached")
     reader.settled()
     assert "row" not in reader.query()
