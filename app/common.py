@@ -32,6 +32,7 @@ from suite.errors import UserError
 from suite.statistics.bounds import Convention
 
 IMAGES = "camera"  # where a session keeps whether the camera above a plot saves PNG or SVG
+HEIGHT = 450  # of a plot that does not say its own, in pixels
 PICKED = 6  # rows whose curves are drawn unless a reader ticks others
 NARROW = {"#": 42, "method": 92, "kind": 50, "holds": 84}  # on a phone, so that a certified accuracy stands beside them
 CHIPS = {HOLDS.strip(): "#CFE6F5", FAILS.strip(): "#FBD9C3", "broken 0": "#CFE6F5", "broken": "#FBD9C3"}  # fmt: skip
@@ -100,12 +101,12 @@ def board_rows(board: str, convention: Convention) -> dict[str, Row]:
     return _rows(board, runs, convention, stamp(runs))
 
 
-@st.cache_resource(show_spinner=False, max_entries=8)
+@st.cache_resource(show_spinner=False, max_entries=4)
 def _table(board: str, runs: Path, convention: Convention, order: str, stamp: tuple[int, ...]) -> pd.DataFrame:
     return legible_frame(tell_whose(table(board, runs, convention, sort=order or None), runs))
 
 
-@st.cache_resource(show_spinner=False, max_entries=4)
+@st.cache_resource(show_spinner=False, max_entries=2)
 def _rows(board: str, runs: Path, convention: Convention, stamp: tuple[int, ...]) -> dict[str, Row]:
     return {row.run_id: row for row in rows(board, runs, convention)}
 
@@ -154,7 +155,8 @@ def show_plot(figure: go.Figure, name: str, alt: str) -> None:
     image = {"format": st.session_state.get(IMAGES, "PNG").lower(), "filename": file, "scale": 2}
     config = {"displaylogo": False, "displayModeBar": True, "toImageButtonOptions": image}
     config["modeBarButtons"] = [["toImage", "zoom2d", "resetScale2d"]]
-    st.plotly_chart(figure, key=f"plot {name}", config=config, alt=alt)
+    height = int(figure.layout.height or HEIGHT)  # said before the plot is there, so that it moves nothing
+    st.plotly_chart(figure, key=f"plot {name}", config=config, alt=alt, height=height)
     with st.container(horizontal=True):
         download(
             "Plot as CSV", lambda: plot_csv(figure).map(defused).to_csv(index=False), f"{file}-plot.csv", "text/csv"

@@ -23,6 +23,7 @@ PAGES = {
     "about": "About",
 }
 
+st.set_page_config(layout="wide")  # before anything is drawn; the title follows below
 home = st.Page(
     "views/leaderboard.py", title=PAGES["leaderboard"], url_path="home", default=True
 )  # at / and /leaderboard
@@ -35,7 +36,7 @@ try:
     view, said = read_view(state.query(), state.board_names())
     title = load_board(view.board).title
     name = f"{title}: certified ℓ2 robustness" if page.title == PAGES["leaderboard"] else f"{page.title}, {title}"
-    st.set_page_config(page_title=legible(name), layout="wide")
+    st.set_page_config(page_title=legible(name))
     with st.container(horizontal=True, key="navigation"):
         for other in (home, *others[1:]):
             st.page_link(other, label=other.title, query_params=state.params(view))
@@ -46,3 +47,7 @@ except UserError as error:
     st.error(plain(without_paths(error)))
 except OSError as error:
     st.error(plain(without_paths(f"cannot read {error.filename}: {error.strerror}")))
+finally:
+    st.html(
+        "<span class=drawn></span>"
+    )  # what is drawn is shown from here on, so that nothing moves under a reader's eyes

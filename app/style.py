@@ -1,6 +1,8 @@
 """What Streamlit's own look lacks: room, contrast, paper, and less motion for who asks for it."""
 
 STYLE = """<style>
+[data-testid=stMain]:not(:has(.drawn)) { visibility: hidden; animation: show 0s 2.5s forwards; }
+@keyframes show { to { visibility: visible; } }
 [data-testid=stMainBlockContainer] { padding: 1rem clamp(1rem, 2vw, 2rem) 4rem; }
 [data-testid=stHeader] { height: 0; min-height: 0; background: transparent; }
 [data-testid=stCaptionContainer], [data-testid=stCaptionContainer] * { opacity: 1; color: inherit; }
@@ -12,6 +14,7 @@ STYLE = """<style>
 .st-key-navigation [data-testid=stPageLink] p { white-space: nowrap; }
 [data-testid=stMain] [data-testid=stPageLink] p, [data-testid=stDownloadButton] p { text-decoration: underline; }
 [data-testid=stMain] .st-key-navigation [data-testid=stPageLink] p { text-decoration: none; }
+span[data-tag-index] { background: #005A8D !important; color: #FFFFFF !important; }
 [data-testid=stMetricValue] { font-size: clamp(1.2rem, 3vw, 1.8rem); }
 .st-key-pair > * { min-width: min(100%, 320px); }
 [data-testid=stPlotlyChart] { min-height: 420px; }

@@ -27,7 +27,7 @@ import pandas as pd
 METHODS = 40  # as many as there are in the field
 
 
-def store(folder: Path, runs: int, seeds: int, images: int) -> None:
+def store(folder: Path, runs: int, images: int, seeds: int = 1) -> None:
     """Runs that are alike but for their recipe, seed and radii."""
     from leaderboards import load_board
     from suite.protocols.certify import certified_metrics, vote_terms
@@ -42,20 +42,9 @@ def store(folder: Path, runs: int, seeds: int, images: int) -> None:
         certificates = pd.DataFrame({"idx": range(images), "label": label, "predict": predict, "radius": radius})
         certificates = certificates.assign(correct=(predict == label).astype(int), time=0.1)
         recipe, seed = divmod(number, seeds)
-        row: dict[str, Any] = {
-            "schema": 4,
-            "recipe": f"{recipe:010x}",
-            "method": f"method-{recipe % METHODS}",
-            "seed": seed,
-        }
-        row |= {
-            "seed": seed,
-            "dataset": "cifar10",
-            "data": "CIFAR-10",
-            "arch": "resnet8",
-            "sigma": 0.1,
-            "deployed": "pass",
-        }
+        row: dict[str, Any] = {"schema": 5, "recipe": f"{recipe:010x}", "method": f"method-{recipe % METHODS}"}
+        row |= {"seed": seed, "dataset": "cifar10", "data": "CIFAR-10", "arch": "resnet8", "sigma": 0.1}
+        row |= {"deployed": "pass"}
         row |= {"top": 1, "date": "2020-01-01", "single_pass_images": 10_000, "source": "run", "draws": 1e3}
         row |= (
             certified_metrics(certificates, radii)
@@ -63,6 +52,7 @@ def store(folder: Path, runs: int, seeds: int, images: int) -> None:
             | {"clean_accuracy": 0.75}
         )
         own = folder / "runs" / f"run-{number}"
+        row["run_id"] = own.name
         own.mkdir(parents=True)
         if not number:
             votes = {"votes": {str(c): 100 for c in range(10)}, "claim": row["claim"]}
@@ -120,7 +110,7 @@ def main() -> None:
         measure(given.measure)
         return
     with tempfile.TemporaryDirectory() as folder:
-        store(Path(folder), given.runs, given.seeds, given.images)
+        store(Path(folder), given.runs, given.images, given.seeds)
         print(f"{given.runs // given.seeds} rows, {given.seeds} runs each, {given.images} certificates a run")
         for _ in range(2):
             subprocess.run([sys.executable, __file__, "--measure", f"{folder}/runs"], check=True)

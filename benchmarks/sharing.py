@@ -2,8 +2,8 @@
 
 Carries out 12 runs, each time in a store of its own: by one process with a thread for each core, and by a worker for
 each core with one thread (`--workers`), one after the other, again and again (`--rounds`), because a machine that does
-other things is not the same twice. It says how many rows differ: other numbers of threads add up in another order. Then:
-500 tasks that do nothing, through worker processes and through Ray, where it is installed.
+other things is not the same twice. It says how many rows differ: other numbers of threads add up in another order.
+Then: 500 tasks that do nothing, through worker processes and through Ray, where it is installed.
 
     python benchmarks/sharing.py [--dataset digits|cifar10] [--data-root DIR] [--workers 2] [--rounds 3]
 
@@ -35,7 +35,8 @@ seeds = [0, 1, 2]
 """
 SETTINGS = {
     "digits": 'settings = {profile = "demo", epochs = 4, images = 50, n0 = 10, n = 2000}\n',
-    "cifar10": 'settings = {profile = "quick", epochs = 0.03, images = 4, n0 = 10, n = 1000, protocols = ["certify"]}\n',
+    "cifar10": 'settings = {profile = "quick", epochs = 0.03, images = 4, n0 = 10, n = 1000, '
+    'protocols = ["certify"]}\n',
 }
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import select
 import shutil
 import socket
 import subprocess
@@ -13,8 +14,10 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pandas as pd
 import pytest
@@ -26,6 +29,7 @@ METHOD = "<img src=x onerror=\"document.title='taken'\"> [x](javascript:alert(1)
 FOLDER = "<b>bold<b> [x](javascript:alert(1)) $2$"  # and run
 
 
+AXE = Path(os.environ.get("SUITE_AXE") or Path(__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js")
 TUNE = "tune --method heat --dataset digits --trials 2 --n 100 --images 20 --search lr=1e-3:1e-1:log --set epochs=0.2"
 
 
@@ -37,7 +41,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two methods' runs with certificates and attacks, one whose names are meant to do harm, and a study."""
     runs = tmp_path_factory.mktemp("runs")
     plain = {name: value for name, value in TINY.items() if "start" not in name}
-    extra = {"protocols": "accuracy,certify,attack", "attack.images": 10, "attack.draws": 2, "n0": 20}
+    extra = {"protocols": "accuracy,certify,attack,audit", "attack.images": 10, "attack.draws": 2, "n0": 20}
+    extra |= {"audit.images": 10}
     made = [TINY | extra, plain | extra | {"method": "randomized-smoothing", "epochs": 1}]
     lines = [["run", *options(settings)] for settings in made] + [[*TUNE.split(), "--set", "start.training.epochs=0.5"]]
     lines = [[*line, "--no-track", "--runs", str(runs)] for line in lines]
@@ -96,12 +101,12 @@ class Reader:
 
     def open(self, where: str) -> None:
         self.tab.goto(where if where.startswith("http") else f"{self.address}/{where}")
-        self.tab.locator("h1").wait_for()
         self.settled()
 
     def settled(self) -> None:
+        self.tab.locator("h1").wait_for()
         self.tab.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-        self.tab.wait_for_timeout(300)
+        self.tab.wait_for_timeout(200)
         self.tab.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
         assert self.tab.locator("[data-testid=stException]").count() == 0
 
@@ -121,20 +126,41 @@ class Reader:
         self.tab.keyboard.press("Escape")
         self.settled()
 
+    def query(self) -> dict[str, list[str]]:
+        """What the address asks for."""
+        return parse_qs(urlsplit(self.tab.url).query)
+
+    def go(self, page: str) -> None:
+        """To another page, by the row of links above each."""
+        self.tab.locator(".st-key-navigation").get_by_role("link", name=page, exact=True).click()
+        self.tab.wait_for_timeout(300)
+        self.settled()
+
+    def back(self) -> None:
+        self.tab.go_back()
+        self.tab.wait_for_timeout(300)
+        self.settled()
+
+    def tick(self, *rows: int) -> None:
+        """Click the boxes of rows of the first table."""
+        box = self.tab.get_by_test_id("stDataFrame").first.bounding_box()
+        for row in rows:
+            self.tab.mouse.click(box["x"] + 16, box["y"] + 35 * (row + 1) + 17)
+            self.tab.wait_for_timeout(300)
+            self.settled()
+
+    def said(self) -> str:
+        return " ".join(self.tab.get_by_test_id("stAlert").all_text_contents())
+
     def table(self) -> pd.DataFrame:
         """The page's first table, by its own download."""
         with self.tab.expect_download() as saved:
             self.tab.get_by_role("button", name="Table as CSV").first.click()
         return pd.read_csv(io.BytesIO(Path(saved.value.path()).read_bytes()))
 
-    def column(self, number: int, rows: int) -> list[str]:
-        """A column of the first table, as it is drawn."""
-        cells = (self.tab.get_by_test_id(f"glide-cell-{number}-{row}").first for row in range(rows))
-        return [cell.text_content() or "" for cell in cells]
-
     def legend(self) -> list[str]:
         """The names of the first plot's lines."""
-        names = self.tab.locator(".js-plotly-plot").first.locator(".legendtext")
+        names = self.tab.locator(".js-plotly-plot").first.locator(".infolayer .legendtext")
         names.first.wait_for()
         return names.all_text_contents()
 
@@ -154,22 +180,93 @@ def reader(desk: Any, address: str) -> Iterator[Reader]:
     reader.tab.close()
 
 
-def test_the_board_is_filtered_sorted_and_read_off(reader: Reader, store: Path) -> None:
-    reader.open("")
+PAGES = ("Compare", "Run", "Paper", "Studies", "Submit a row", "About")
+ASKED = {"board": ["digits"], "abstentions": ["dropped"], "columns": ["empirical"]}
+
+
+def test_a_board_is_kept_on_every_page_by_back_and_by_a_reload(reader: Reader) -> None:
+    reader.open("leaderboard?board=digits&abstentions=dropped&columns=empirical")
+    assert "Digits" in reader.tab.title()
+    for page in PAGES:
+        reader.go(page)
+        assert reader.query() == ASKED, page
+    titles = {reader.tab.title()}
+    for _ in PAGES:
+        reader.back()
+        assert reader.query() == ASKED
+        titles.add(reader.tab.title())
+    assert len(titles) == 1 + len(PAGES)  # each says which page it is of
+    assert urlsplit(reader.tab.url).path == "/leaderboard"
+    reader.tab.reload()
+    reader.settled()
+    assert reader.query() == ASKED
+    assert reader.tab.get_by_role("combobox", name="Board").first.input_value() in ("digits", "")
+    assert "Digits" in (reader.tab.locator("h1").text_content() or "")
+
+
+def test_a_control_writes_into_the_address_and_back_takes_it_out(reader: Reader) -> None:
+    reader.open("?board=digits")
+    reader.choose("Rank by", "r = 0.2")
+    reader.tab.wait_for_url("**order=0.2*")
+    assert "certified accuracy at r = 0.2" in (reader.tab.locator("body").text_content() or "")
+    search = reader.tab.get_by_role("searchbox").or_(reader.tab.get_by_placeholder("method, network, citation")).first
+    search.fill("smoothing")
+    search.press("Enter")
+    reader.tab.wait_for_url("**search=smoothing*")
+    reader.settled()
+    reader.tab.get_by_text("Filters (1): ").wait_for()
+    assert reader.table()["method"].tolist() == ["randomized-smoothing"]
+    reader.tab.get_by_role("button", name="Clear the filters").click()
+    reader.tab.wait_for_timeout(300)
+    reader.settled()
+    assert reader.query() == {"board": ["digits"], "order": ["0.2"]}
+    reader.back()
+    assert reader.query()["search"] == ["smoothing"]
+    reader.choose("Board", "cifar10")
+    reader.tab.wait_for_url("**board=cifar10*")
+    assert reader.query() == {"board": ["cifar10"]}  # filters and order were of the other board
+
+
+def test_ticked_rows_drive_the_plot_compare_and_a_drawer(
+    reader: Reader, store: Path, browser: Any, address: str
+) -> None:
+    reader.open("?board=digits")
     table = reader.table()
     results = [json.loads(file.read_text()) for file in store.glob("*/result.json")]
-    assert sorted(table["ACR"]) == pytest.approx(sorted(result["acr"] for result in results))
-    assert table["ACR"].is_monotonic_decreasing
-    assert METHOD in table["method"].tolist()
+    assert sorted(table["acr"]) == pytest.approx(sorted(result["acr"] for result in results))
+    assert table["acr"].is_monotonic_decreasing
+    reader.tick(0, 2)
+    rows = [table["run_id"][0], table["run_id"][2]]
+    assert reader.query()["rows"] == rows
+    assert len(reader.legend()) == 2
+    hover(reader, table)
+    other = Reader(browser.new_context(), address)
+    other.open(reader.tab.url)
+    assert other.legend() == reader.legend()  # a link shows what one sees
+    other.tab.context.close()
+    reader.tab.get_by_role("button", name=re.compile("^Open .*seed")).first.click()
+    drawer = reader.tab.get_by_role("dialog")
+    drawer.get_by_text("Its command").wait_for()
+    assert reader.query()["row"] == rows[:1]
+    with reader.tab.expect_download() as saved:
+        drawer.get_by_role("button", name="30 records as CSV").click()
+    assert len(pd.read_csv(saved.value.path())) == 30
+    drawer.get_by_role("button", name="Close").click()
+    drawer.wait_for(state="detached")
+    reader.settled()
+    assert "row" not in reader.query()
+    reader.tab.get_by_role("link", name="Compare the ticked rows").click()
+    reader.tab.wait_for_url("**/compare?**")
+    reader.settled()
+    assert [reader.query()[letter] for letter in "ab"] == [[row] for row in rows]
+    reader.tab.get_by_text(re.compile("(Undecided|ahead) ")).first.wait_for()
+    with reader.tab.expect_download() as saved:
+        reader.tab.get_by_role("button", name="Plot as HTML").first.click()
+    assert "Plotly.newPlot" in Path(saved.value.path()).read_text()
 
-    methods = list(table).index("method")
-    header = reader.tab.get_by_test_id("stDataFrame").first.bounding_box()
-    for way in (False, True):  # a click on the header sorts up, another one down
-        reader.tab.mouse.click(header["x"] + 120, header["y"] + 15)
-        reader.tab.wait_for_timeout(400)
-        drawn = reader.column(methods, len(table))
-        assert drawn == sorted(drawn, key=str.lower, reverse=way)
 
+def hover(reader: Reader, table: pd.DataFrame) -> None:
+    """What the plot says of its first marked point is what the table says."""
     point = """
         gd => { const box = gd.getBoundingClientRect(), l = gd._fullLayout, t = gd.data.find(t => t.mode == 'markers');
                 return [box.x + l.xaxis._offset + l.xaxis.l2p(t.x[0]), box.y + l.yaxis._offset + l.yaxis.l2p(t.y[0])] }
@@ -177,83 +274,56 @@ def test_the_board_is_filtered_sorted_and_read_off(reader: Reader, store: Path) 
     plot = reader.tab.locator(".js-plotly-plot").first
     plot.scroll_into_view_if_needed()
     reader.tab.mouse.move(*plot.evaluate(point))
-    hover = plot.locator(".hoverlayer .hovertext").first
-    hover.wait_for()
-    r, share = re.search(r"r = ([\d.]+): ([\d.]+) %", hover.text_content() or "").groups()  # type: ignore[union-attr]
-    assert float(share) == pytest.approx(table[f"r {r}"].iloc[0], abs=0.05)
-
-    reader.tab.get_by_text("Filters", exact=True).click()
-    reader.settled()
-    reader.choose("Method", "randomized-smoothing")
-    assert reader.table()["method"].tolist() == ["randomized-smoothing"]
-    reader.tab.wait_for_url("**method=randomized-smoothing*")
+    plot.locator(".hoverlayer .legend text").first.wait_for()
+    said = " ".join(plot.locator(".hoverlayer text").all_text_contents())
+    r = min(float(name[2:]) for name in table if re.fullmatch(r"r=[\d.]+", name))
+    own = table.iloc[0]
+    share, low, high = (100 * own[f"r={r}{end}"] for end in ("", "_low", "_high"))
+    assert f"{share:.1f} % ({low:.1f}–{high:.1f}, n = 100, 30 images)" in said
 
 
-def test_a_shared_view_opens_as_it_was(reader: Reader, browser: Any, address: str) -> None:
-    reader.open("")
-    reader.tab.get_by_text("dropped (the paper's)").click()
-    reader.settled()
-    tags = reader.tab.get_by_test_id("stMultiSelect").last.locator("[data-baseweb=tag], [data-testid=stMultiSelectTag]")
-    before = reader.tab.get_by_text("heat, cnn, seed 0", exact=True).first
-    before.wait_for()
-    reader.tab.get_by_role("button", name="Remove heat, cnn, seed 0").or_(
-        tags.filter(has_text="heat, cnn, seed 0").get_by_role("button")
-    ).first.click()
-    reader.settled()
-    reader.tab.wait_for_url("**rows-*")
-    own = reader.legend()
-    assert "heat, cnn, seed 0" not in own
-    assert any("randomized-smoothing" in name for name in own)
-    other = Reader(browser.new_context(), address)
-    other.open(reader.tab.url)
-    assert other.legend() == own
-    assert other.table().equals(reader.table())
-    other.tab.context.close()
+def test_links_survive_another_seed_and_say_what_is_gone(reader: Reader, store: Path) -> None:
+    reader.open("?board=digits")
+    row = reader.table()["run_id"][0]
+    link = f"?board=digits&rows={row}&row={row}"
+    result = json.loads((store / row / "result.json").read_text())
+    shutil.copytree(store / row, another := store / f"another-{row}")
+    try:  # a run of the same recipe, so of the same row
+        (another / "result.json").write_text(json.dumps(result | {"seed": 7}))
+        reader.open(link)
+        reader.tab.get_by_role("dialog").get_by_text("2 seeds").first.wait_for()
+        assert reader.said() == ""
+        assert len(reader.legend()) == 1
+    finally:
+        shutil.rmtree(another)
+    reader.open("?board=nosuch&rows=gone&table=old")
+    for part in ("board nosuch", "the row gone", "a table that is not here"):
+        assert f"The link asks for {part}" in reader.said()
 
 
-def test_from_the_board_to_a_run_and_its_images(reader: Reader, store: Path) -> None:
+def test_from_a_run_to_its_images_and_its_row(reader: Reader, store: Path) -> None:
     name = next(store.glob("randomized-smoothing-*")).name
-    reader.open("")
-    reader.tab.get_by_role("link", name="Open randomized-smoothing, cnn, seed 0").click()
-    reader.tab.wait_for_url(f"**/run?run={name}")
-    reader.settled()
-    shown = reader.table().set_index("metric")["value"]
-    assert shown["run_id"] == name
+    reader.open(f"run?board=digits&run={name}")
+    numbers = " ".join(reader.tab.get_by_test_id("stMetric").all_text_contents())
+    result = json.loads((store / name / "result.json").read_text())
+    assert f"{result['acr']:.4f}" in numbers
     reader.tab.get_by_text("Show images").click()
     reader.tab.get_by_text(re.compile("clean: ")).wait_for()
     reader.settled()
     assert reader.tab.locator("[data-testid=stImage] img").count() >= 2
     reader.choose("Protocol", "attack")
     reader.tab.wait_for_url("**protocol=attack*")
+    reader.tab.get_by_role("link", name="Its row on the board").click()
+    reader.tab.get_by_role("dialog").wait_for()
+    assert reader.query()["row"] == [name]
 
 
-def test_two_rows_then_the_paper(reader: Reader, store: Path) -> None:
-    heat, smoothing = (next(store.glob(f"{name}-*")).name for name in ("heat", "randomized-smoothing"))
-    reader.open(f"compare?rows-of=digits&a={heat}&b={smoothing}&r=0.1")
-    counts = reader.table().set_index("certified by")["images"]
-    own = [json.loads((store / name / "result.json").read_text())["certified_accuracy"]["0.1"] for name in (heat, smoothing)]  # noqa: E501  # fmt: skip
-    assert counts.sum() == 30
-    assert (counts["both"] + counts["only A"]) / 30 == pytest.approx(own[0])
-    assert (counts["both"] + counts["only B"]) / 30 == pytest.approx(own[1])
-    with reader.tab.expect_download() as saved:
-        reader.tab.get_by_role("button", name="Plot as HTML").first.click()
-    page = Path(saved.value.path()).read_text()
-    assert "Plotly.newPlot" in page
-    assert heat.split("-")[0] in page
-    reader.tab.get_by_role("link", name="Paper").click()
-    reader.tab.get_by_text("The paper's figures and tables").wait_for()
-    reader.settled()
-    of_paper = reader.table().query("source.str.startswith('the paper')").set_index("row")
-    assert of_paper.loc["heat", "0.1"] == 82.0
+def test_the_paper_and_a_study(reader: Reader) -> None:
+    reader.open("paper?item=Figure+1a")
+    assert "borne out" in reader.table()["verdict"].tolist()
     reader.choose("Item", "Figure 4")
     assert reader.tab.locator(".js-plotly-plot").count() == 1
-
-
-def test_a_study(reader: Reader) -> None:
-    reader.open("")
-    reader.tab.get_by_role("link", name="Studies").click()
-    reader.tab.wait_for_url("**/studies")
-    reader.settled()
+    reader.go("Studies")
     assert reader.table()["finished"].tolist() == [2]
     reader.tab.get_by_text("suite run --method heat").wait_for()
     assert reader.tab.locator(".js-plotly-plot").count() >= 2
@@ -262,25 +332,109 @@ def test_a_study(reader: Reader) -> None:
 def test_a_phone_in_the_dark_scrolls_down_alone(browser: Any, address: str) -> None:
     phone = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark")
     reader = Reader(phone, address)
-    for view in ("", "compare?rows-of=digits", "run?images=true", "paper", "studies"):
+    for view in ("?board=digits", "compare?board=digits", "run?images=on", "paper", "about"):
         reader.open(view)
         assert reader.tab.locator("[data-testid=stMain]").evaluate("e => e.scrollWidth") <= 390, view
         assert reader.tab.evaluate("document.documentElement.scrollWidth") <= 390, view
         page = reader.tab.locator("[data-testid=stApp]").evaluate("e => getComputedStyle(e).backgroundColor")
         assert max(map(int, re.findall(r"\d+", page)[:3])) < 60, view
-        plot = reader.tab.locator(".js-plotly-plot .main-svg").first
-        assert plot.evaluate("e => getComputedStyle(e).backgroundColor") == "rgba(0, 0, 0, 0)", view
+    plot = reader.tab.locator(".js-plotly-plot .main-svg")
+    assert all(plot.nth(i).evaluate("e => getComputedStyle(e).backgroundColor") == "rgba(0, 0, 0, 0)"
+               for i in range(plot.count()))  # fmt: skip
     phone.close()
 
 
 def test_names_meant_to_do_harm_are_text(reader: Reader) -> None:
     """The fixture sees to it that no page of these ran a script, drew an image or has a link that does."""
-    reader.open("")
-    assert any(METHOD in name for name in reader.legend())
-    assert METHOD in " ".join(reader.tab.get_by_test_id("stCaptionContainer").all_text_contents())
-    assert METHOD in " ".join(reader.tab.get_by_role("link").all_text_contents())
-    for where in (f"run?run={FOLDER}", f"compare?rows-of=digits&a={FOLDER}"):
-        reader.open(where)
-        assert FOLDER in " ".join(reader.tab.locator("body").all_text_contents()) or FOLDER in [
-            box.input_value() for box in reader.tab.get_by_role("combobox").all()
+    reader.open(f"?board=digits&rows={quote(FOLDER)}&row={quote(FOLDER)}")
+    drawer = reader.tab.get_by_role("dialog")
+    drawer.wait_for()
+    assert METHOD in " ".join(drawer.all_text_contents()).replace("\u2060", "")
+    for where in ("run?board=digits&run=", "compare?board=digits&a="):
+        reader.open(f"{where}{quote(FOLDER)}")
+        assert reader.said() == ""
+    outside = [link.get_attribute("href") or "" for link in reader.tab.get_by_role("link").all()]
+    assert not [link for link in outside if link.startswith("http") and not link.startswith(reader.address)]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_has_what_axe_calls_serious(scheme: str, browser: Any, address: str, store: Path) -> None:
+    """Contrast, names of controls, headings in order, and what else axe-core finds by itself."""
+    if not AXE.is_file():
+        missing = "no axe-core: npm install --no-save axe-core"
+        if os.environ.get("SUITE_REQUIRE_AXE"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    reader = Reader(browser.new_context(color_scheme=scheme), address)
+    name = next(store.glob("heat-*")).name
+    views = ("?board=digits", f"?board=digits&row={name}", "?board=cifar10&method=heat", "compare?board=digits",
+             f"run?run={name}", "paper", "studies", "submit", "about")  # fmt: skip
+    for view in views if scheme == "light" else views[1:5]:
+        reader.open(view)
+        reader.tab.evaluate(AXE.read_text())
+        found = reader.tab.evaluate("axe.run({ resultTypes: ['violations'] }).then(r => r.violations)")
+        serious = [(one["id"], len(one["nodes"])) for one in found if one["impact"] in ("serious", "critical")]
+        assert serious == [], view
+        levels = [
+            int(tag[1]) for tag in reader.tab.locator("h1, h2, h3").evaluate_all("all => all.map(e => e.tagName)")
         ]
+        assert levels[0] == 1 or "row=" in view
+        assert all(after - before <= 1 for before, after in pairwise(levels)), view
+    reader.tab.context.close()
+
+
+def test_a_page_of_another_name_gets_no_data(address: str) -> None:
+    """DNS rebinding: a name elsewhere that leads here, in a browser that has been to its page."""
+    own = urlsplit(address).netloc
+    assert b" 101 " in handshake(own, own)
+    assert b" 101 " not in handshake(own, f"evil.example:{urlsplit(address).port}")
+    assert b" 101 " not in handshake(own, own, origin="http://evil.example")
+
+
+def handshake(server: str, host: str, origin: str = "") -> bytes:
+    """The first line of what a server answers to a browser that asks for a page's data."""
+    name, _, port = server.partition(":")
+    with socket.create_connection((name, int(port)), timeout=10) as line:
+        lines = ["GET /_stcore/stream HTTP/1.1", f"Host: {host}", f"Origin: {origin or f'http://{host}'}",
+                 "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "", ""]  # fmt: skip
+        line.sendall("\r\n".join(lines).encode())
+        return line.recv(1024).split(b"\r\n")[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_a_first_start_at_a_terminal_asks_nothing(tmp_path: Path) -> None:
+    """A new home, a desktop's display and a real terminal: the address at once, pages, and no e-mail."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("STREAMLIT_")}
+    environment |= {"HOME": str(tmp_path), "DISPLAY": ":99", "BROWSER": "true"}
+    own, other = os.openpty()
+    command = [sys.executable, "-m", "suite", "app", "--runs", str(tmp_path / "runs"), "--port", str(port)]
+    server = subprocess.Popen(command, env=environment, stdin=other, stdout=other, stderr=other, start_new_session=True)
+    os.close(other)
+    try:
+        said = os.read(own, 4096).decode()
+        assert f"http://127.0.0.1:{port}" in said  # the first that it says
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health").close()
+                break
+            except OSError:
+                assert server.poll() is None
+                time.sleep(0.25)
+        else:
+            pytest.fail("nothing is served")
+        said += "".join(iter(lambda: waiting(own), ""))
+        assert "email" not in said.lower()
+        assert "Streamlit" not in said
+    finally:
+        server.terminate()
+        server.wait()
+        os.close(own)
+
+
+def waiting(terminal: int) -> str:
+    """What a terminal has to read by now."""
+    return os.read(terminal, 4096).decode() if select.select([terminal], [], [], 0.5)[0] else ""

@@ -33,7 +33,11 @@ def test_outcomes_at_a_radius() -> None:
     assert outcomes(shared, 0.0).tolist() == ["both", "both", "only B", "only B"]
     assert outcomes(shared, 0.3).tolist() == ["both", "only B", "neither", "neither"]
     assert outcomes(shared, 0.4).tolist() == ["only A", "only B", "neither", "neither"]
-    assert outcomes(shared, 0.3, "paper").to_dict() == {0: "only A", 1: "only B", 2: "neither"}  # R > r; A abstains on 3
+    assert outcomes(shared, 0.3, "paper").to_dict() == {
+        0: "only A",
+        1: "only B",
+        2: "neither",
+    }  # R > r; A abstains on 3
 
 
 def test_an_image_of_another_label_is_not_shared() -> None:

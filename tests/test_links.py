@@ -22,7 +22,8 @@ from leaderboards.whose import SUITES, YOURS, tell_whose, whose
 
 BOARDS = ("cifar10", "digits")
 FULL = View(
-    "digits", "paper", "0.2", "heat", ("heat",), ("cnn",), ("vote",), ("yours",), ("0.25",), "cost", True, "t", ("a", "b")
+    "digits", "paper", "0.2", "heat", ("heat",), ("cnn",), ("vote",), ("yours",), ("0.25",), "cost", True, "t",
+    ("a", "b"),
 )  # fmt: skip
 
 
@@ -134,7 +135,8 @@ def test_the_field_is_ranked_by_what_it_certifies_at_a_radius(tmp_path: Path) ->
     assert ranked_field(lines, "acr") == lines
     first = ranked[0]
     assert field_best(ranked, "0.5") == (
-        f"Best at r = 0.5: {first.method}, {100 * first.at[0.5].share:.1f} %; its certificates hold for what it deploys; "
+        f"Best at r = 0.5: {first.method}, {100 * first.at[0.5].share:.1f} %; "
+        "its certificates hold for what it deploys; "
         "σ chosen after the fact, so no ranks."
     )
 

@@ -72,11 +72,13 @@ def at(radius: float, low: float, high: float) -> At:
             [at(0.1, 0.05, 0.15), at(0.2, 0.07, 0.17), at(0.4, 0.01, 0.05), at(0.5, -0.02, 0.02)],
             "A ahead up to r = 0.4, by 12.0 ± 5.0 points at 0.2; undecided beyond.",
         ),
-        ([at(0.1, -0.05, 0.15), at(0.2, -0.3, -0.1)], "Undecided up to r = 0.1; B ahead at r = 0.2, by 20.0 ± 10.0 points."),
+        ([at(0.1, -0.05, 0.15), at(0.2, -0.3, -0.1)], "Undecided up to r = 0.1; "
+            "B ahead at r = 0.2, by 20.0 ± 10.0 points."),
         ([at(0.1, 0.1, 0.3)], "A ahead at every radius up to 0.1, by 20.0 ± 10.0 points."),
         (
             [at(0.1, 0.1, 0.3), at(0.2, -0.1, 0.1), at(0.3, -0.3, -0.1)],
-            "A ahead up to r = 0.1, by 20.0 ± 10.0 points; undecided at 0.2; B ahead at r = 0.3, by 20.0 ± 10.0 points.",
+            "A ahead up to r = 0.1, by 20.0 ± 10.0 points; undecided at 0.2; "
+            "B ahead at r = 0.3, by 20.0 ± 10.0 points.",
         ),
         (
             [at(0.1, -0.1, 0.3), at(0.2, -0.1, 0.1)],

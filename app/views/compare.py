@@ -182,6 +182,26 @@ def show_curves(view: View, a: Row, b: Row, pair: Pair | None) -> None:
         show_plot(difference_plot(gap), "difference of A and B", "Certified accuracy of A minus that of B")
 
 
+def show_pair(view: View, found: dict[str, Row]) -> None:
+    """The verdict on two rows, and what it rests on."""
+    with warn_user():
+        names = pick_rows(view, found)
+        a, b = (found[name] for name in names)
+        pair = pair_of(a, b)
+        if pair is not None and pair.images.empty:
+            st.info("The two rows have no image in common: nothing can be paired.")
+            pair = None
+        shown = [r for r in radii_of_both(a, b, view.convention) if not (at := decided_by_all((a, b))) or r in at]
+        verdict = (
+            paired_verdict(pair, shown, view.convention) if pair else unpaired_verdict(a, b, shown, view.convention)
+        )
+        show_verdict(verdict, pair, a, b)
+        show_settings(a, b)
+        show_curves(view, a, b, pair)
+        if pair is not None:
+            show_images_apart(pair, view, a, b)
+
+
 view = state.view()
 st.title(plain(f"Compare two rows of {load_board(view.board).title}"), anchor=False)
 found = {
@@ -189,18 +209,5 @@ found = {
 }
 if len(found) < 2:
     st.info(f"{plain(view.board)} has fewer than two rows to compare. `suite run` makes one.")
-    st.stop()
-with warn_user():
-    names = pick_rows(view, found)
-    a, b = (found[name] for name in names)
-    pair = pair_of(a, b)
-    if pair is not None and pair.images.empty:
-        st.info("The two rows have no image in common: nothing can be paired.")
-        pair = None
-    shown = [r for r in radii_of_both(a, b, view.convention) if not (at := decided_by_all((a, b))) or r in at]
-    verdict = paired_verdict(pair, shown, view.convention) if pair else unpaired_verdict(a, b, shown, view.convention)
-    show_verdict(verdict, pair, a, b)
-    show_settings(a, b)
-    show_curves(view, a, b, pair)
-    if pair is not None:
-        show_images_apart(pair, view, a, b)
+else:
+    show_pair(view, found)

@@ -242,6 +242,21 @@ def show_envelopes(view: View, kept: pd.DataFrame) -> None:
             st.text(f"Not drawn, at one σ only: {'; '.join(group.single)}.")
 
 
+def show_board(view: View, frame: pd.DataFrame, order: str) -> None:
+    """What is below the controls of a board that has rows."""
+    kept = search(select_rows(frame, **view.filters), view.search)
+    options(view, frame, len(frame) - len(kept))
+    typed_and_recorded = [] if view.filtered else ranked_field(field(view.board, places().runs, view.convention), order)
+    show_field(view, [line for line in typed_and_recorded if line.source == "records"])
+    ticked_lines = {row["run_id"]: row for row in ticked(frame, view)}
+    if kept.empty:
+        st.info("No row passes the filters.")
+    else:
+        show_rows(view, dict(groups(kept)), ticked_lines)
+        show_envelopes(view, kept)
+    show_field(view, [line for line in typed_and_recorded if line.source != "records"])
+
+
 view = state.view()
 st.session_state["view board"] = view.board
 board = load_board(view.board)
@@ -259,19 +274,9 @@ with st.container(horizontal=True, key="links"):
 controls(view)
 if frame.empty:
     st.info(
-        f"No finished run on {plain(view.board)} in {plain(places().runs)}. Begin one: "
-        f"`suite run --method heat --dataset {view.board}`, or any other data set and method."
+        f"No finished run on {plain(view.board)} yet. Begin one: `suite run --method heat --dataset {view.board}`, or "
+        "any other data set and method."
     )
-    st.stop()
-kept = search(select_rows(frame, **view.filters), view.search)
-options(view, frame, len(frame) - len(kept))
-if kept.empty:
-    st.info("No row passes the filters.")
-    st.stop()
-typed_and_recorded = [] if view.filtered else ranked_field(field(view.board, places().runs, view.convention), order)
-show_field(view, [line for line in typed_and_recorded if line.source == "records"])
-ticked_lines = {row["run_id"]: row for row in ticked(frame, view)}
-show_rows(view, dict(groups(kept)), ticked_lines)
-show_envelopes(view, kept)
-show_field(view, [line for line in typed_and_recorded if line.source != "records"])
+else:
+    show_board(view, frame, order)
 open_drawer(frame)

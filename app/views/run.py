@@ -160,45 +160,54 @@ def offer_images(run: Run, folder: Path) -> None:
             show_images(run, folder)
 
 
+def show_run(runs: Path, folders: dict[str, Path]) -> None:
+    """The run that is picked."""
+    board = state.view().board
+    here = sorted(folders, key=lambda name: (not (runs / name).is_dir(), f"-{board}-" not in name, name))
+    name = state.pick(
+        "Run", "run", {name: name if (runs / name).is_dir() else f"{name} (the suite's)" for name in here}
+    )
+    folder = folders[str(name)]
+    run = read_run(folder)
+    if run.damaged:
+        st.warning(plain(f"Damaged, and left out: {', '.join(run.damaged)} of {folder.name}"))
+    if run.result is None:
+        st.warning(
+            "This run has not finished: the command that began it goes on where it stopped. What is there so far:"
+        )
+    else:
+        with warn_user():
+            row = line_of_run(folder)
+            if row is None:
+                st.info("This run has no certificates, so it is on no board.")
+            else:
+                show_numbers(row)
+                if not records_file(folder, "certify").exists() and not list(folder.glob("certify*.xz")):
+                    st.warning(
+                        plain(f"The certify records of {folder.name} are gone; they may have been deleted or moved.")
+                    )
+    if {"epoch", "loss", "lr"} <= set(run.history):
+        st.header("Training", anchor="training")
+        show_plot(training_plot(run.history), f"training {folder.name}", "Loss and learning rate against epochs")
+    if run.spec:
+        with warn_user():
+            show_parent(folder, folders)
+    if run.protocols:
+        show_records(run, folder)
+    if run.spec:
+        offer_images(run, folder)
+    st.header("As it was asked for", anchor="settings")
+    left, right = st.columns(2)
+    with left.expander("Settings"):
+        st.json(run.spec or {}, expanded=1)
+    with right.expander("Environment"):
+        st.json(run.environment or {})
+
+
 st.title("Run", anchor=False)
 runs = places().runs
 folders = run_folders(PUBLISHED / KEPT, runs / "studies", runs)
-if not folders:
-    st.info("No run here. Begin one: `suite run --method heat --dataset digits`")
-    st.stop()
-board = state.view().board
-here = sorted(folders, key=lambda name: (not (runs / name).is_dir(), f"-{board}-" not in name, name))
-name = state.pick("Run", "run", {name: name if (runs / name).is_dir() else f"{name} (the suite's)" for name in here})
-folder = folders[str(name)]
-run = read_run(folder)
-if run.damaged:
-    st.warning(plain(f"Damaged, and left out: {', '.join(run.damaged)} of {folder.name}"))
-if run.result is None:
-    st.warning("This run has not finished: the command that began it goes on where it stopped. What is there so far:")
+if folders:
+    show_run(runs, folders)
 else:
-    with warn_user():
-        row = line_of_run(folder)
-        if row is None:
-            st.info("This run has no certificates, so it is on no board.")
-        else:
-            show_numbers(row)
-            if not records_file(folder, "certify").exists() and not list(folder.glob("certify*.xz")):
-                st.warning(
-                    plain(f"The certify records of {folder.name} are gone; they may have been deleted or moved.")
-                )
-if {"epoch", "loss", "lr"} <= set(run.history):
-    st.header("Training", anchor="training")
-    show_plot(training_plot(run.history), f"training {folder.name}", "Loss and learning rate against epochs")
-if run.spec:
-    with warn_user():
-        show_parent(folder, folders)
-if run.protocols:
-    show_records(run, folder)
-if run.spec:
-    offer_images(run, folder)
-st.header("As it was asked for", anchor="settings")
-left, right = st.columns(2)
-with left.expander("Settings"):
-    st.json(run.spec or {}, expanded=1)
-with right.expander("Environment"):
-    st.json(run.environment or {})
+    st.info("No run here. Begin one: `suite run --method heat --dataset digits`")

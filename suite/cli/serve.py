@@ -22,6 +22,7 @@ SETTINGS = {
     "server.showEmailPrompt": "false",  # else a first start waits for an address to be typed
     "server.fileWatcherType": "none",
     "server.maxUploadSize": "1",
+    "server.disconnectedSessionTTL": "30",  # seconds that what a closed page held stays in memory
     "browser.gatherUsageStats": "false",
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "none",
