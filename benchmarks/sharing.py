@@ -2,8 +2,8 @@
 
 Carries out 12 runs, each time in a store of its own: by one process with a thread for each core, and by a worker for
 each core with one thread (`--workers`), one after the other, again and again (`--rounds`), because a machine that does
-other things is not the same twice. It says how many rows differ: other numbers of threads add up in another order.
-Then: 500 tasks that do nothing, through worker processes and through Ray, where it is installed.
+other things is not the same twice. It says how many rows differ: other numbers of threads add up in another order. Then 500
+tasks that do nothing, through worker processes and through Ray, where it is installed.
 
     python benchmarks/sharing.py [--dataset digits|cifar10] [--data-root DIR] [--workers 2] [--rounds 3]
 
@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from importlib.util import find_spec
+from operator import is_
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,7 @@ seeds = [0, 1, 2]
 """
 SETTINGS = {
     "digits": 'settings = {profile = "demo", epochs = 4, images = 50, n0 = 10, n = 2000}\n',
-    "cifar10": 'settings = {profile = "quick", epochs = 0.03, images = 4, n0 = 10, n = 1000, '
-    'protocols = ["certify"]}\n',
+    "cifar10": 'settings = {profile="quick", epochs = 0.03, images = 4, n0 = 10, n = 1000, protocols = ["certify"]}\n',
 }
 
 
@@ -59,14 +59,10 @@ def carry_out(dataset: str, root: str | None, workers: int | None) -> tuple[floa
     return seconds, {name: (row["certified_accuracy"], row["acr"]) for name, row in rows.items()}
 
 
-def nothing(number: int, device: str | None) -> int:
-    return number
-
-
 def time_tasks(executor: Executor, number: int) -> float:
     """Seconds for tasks that do nothing, all of them."""
     begun = time.monotonic()
-    ended = [each for each in finish(executor, {str(n): Task(nothing, lambda: 0) for n in range(number)}) if each]
+    ended = [each for each in finish(executor, {str(n): Task(is_, lambda: 0) for n in range(number)}) if each]
     assert len(ended) == number
     return time.monotonic() - begun
 
