@@ -2,8 +2,8 @@
 
 Carries out 12 runs, each time in a store of its own: by one process with a thread for each core, and by a worker for
 each core with one thread (`--workers`), one after the other, again and again (`--rounds`), because a machine that does
-other things is not the same twice. It says how many rows differ: other numbers of threads add up in another order. Then 500
-tasks that do nothing, through worker processes and through Ray, where it is installed.
+other things is not the same twice. It says how many rows differ: other numbers of threads add up in another order. Then
+come 500 tasks that do nothing, through worker processes and through Ray, where it is installed.
 
     python benchmarks/sharing.py [--dataset digits|cifar10] [--data-root DIR] [--workers 2] [--rounds 3]
 
