@@ -124,6 +124,7 @@ def main() -> None:
         os.environ["MLFLOW_TRACKING_URI"] = given.mlflow
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
+        os.chdir(folder)  # a database of MLflow's keeps files where its client is
         url = given.storage or f"sqlite:///{folder}/studies.db"
         for trials in map(int, given.trials.split(",")):
             for workers in map(int, given.workers.split(",")):
