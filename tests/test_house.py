@@ -29,7 +29,7 @@ ROOMS = (  # from the top down; an arrow goes down, or stays on its floor
     {"suite.statistics"},
     {"suite.boards", "suite.registry", "suite.ranges"},
     {"suite.progress"},
-    {"suite.errors", "suite.leftovers"},
+    {"suite.cores", "suite.errors", "suite.leftovers"},
 )
 PUBLIC = {"suite"}  # its names are looked up in their rooms on first use
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from suite.cores import cores
 from suite.data.shuffle import LANES
 from suite.errors import UserError
 
@@ -98,14 +98,14 @@ def decode_ahead(
     source: Encoded, size: tuple[int, int], view: View, channels: int, index_batches: Sequence[Tensor]
 ) -> Iterator[Tensor]:
     """`decode` of each index batch, in order, by about as many processes as there are cores for this one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = cores()
     if source.groups is not None:  # each lane of batches has its worker (`suite.data.shuffle`)
-        cores = min(LANES, 1 << cores.bit_length() - 1)
+        workers = min(LANES, 1 << workers.bit_length() - 1)
     loader: torch.utils.data.DataLoader[Any] = torch.utils.data.DataLoader(
         [indices.tolist() for indices in index_batches],  # type: ignore[arg-type]
         batch_size=None,
         collate_fn=partial(_attempt, source, size, view, channels),
-        num_workers=min(cores, len(index_batches)) if len(index_batches) > 1 else 0,
+        num_workers=min(workers, len(index_batches)) if len(index_batches) > 1 else 0,
         generator=torch.Generator(),  # its own, or it would draw from the caller's
     )
     for images in loader:

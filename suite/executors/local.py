@@ -14,6 +14,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
+from suite.cores import cores
 from suite.errors import UserError
 from suite.executors.executor import Answer, Executor, Function, Lost, answer
 
@@ -44,7 +45,7 @@ class Local(Executor):
     """
 
     def __init__(self, workers: int | None = None, devices: Sequence[str] = ()):
-        self.workers = workers or len(devices) or len(os.sched_getaffinity(0))
+        self.workers = workers or len(devices) or cores()
         if len(devices) > self.workers:
             raise UserError(f"{len(devices)} devices need as many workers, not {self.workers}")
         if METHOD == "forkserver":
@@ -88,7 +89,7 @@ def _begin(device: str | None, workers: int) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     on_cpu = (device or ("cuda" if torch.cuda.is_available() else "cpu")).startswith("cpu")
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1 if on_cpu else max(1, len(os.sched_getaffinity(0)) // workers))
+        torch.set_num_threads(1 if on_cpu else max(1, cores() // workers))
 
 
 def _end_with_parent() -> None:
