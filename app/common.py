@@ -18,7 +18,7 @@ from leaderboards import curves, rows, table
 from leaderboards.cache import read_results
 from leaderboards.curves import Recorded, row_records, row_source
 from leaderboards.links import BOARD
-from leaderboards.published import PUBLISHED
+from leaderboards.published import PUBLISHED, all_roots
 from leaderboards.published.figures import Figures
 from leaderboards.published.kept import KEPT, records_file, run_folder
 from leaderboards.render.export import defused
@@ -79,12 +79,14 @@ def read_boards(runs: Path) -> list[str]:
     results, damaged = read_results(runs)
     if damaged:
         st.warning(plain(without_paths("Left out: " + "; ".join(damaged[:3]) + (" …" if len(damaged) > 3 else ""))))
-    return [BOARD, *sorted({*boards(PUBLISHED), *(result.dataset for result in results)} - {BOARD})]
+    return [BOARD, *sorted({*boards(all_roots()), *(result.dataset for result in results)} - {BOARD})]
 
 
 def stamp(runs: Path) -> tuple[int, int, int]:
     """What changes with the results of a store and with published rows: how many, when the last, how large."""
-    files = [*runs.glob("[!.]*/result.json"), *PUBLISHED.glob("*/*.toml"), *PUBLISHED.glob(f"{KEPT}/*/result.json")]
+    files = list(runs.glob("[!.]*/result.json"))
+    for root in all_roots():
+        files += [*root.glob("*.toml"), *root.glob("*/*.toml"), *root.glob(f"{KEPT}/*/result.json")]
     found = [file.stat() for file in files if file.exists()]
     return len(found), max((own.st_mtime_ns for own in found), default=0), sum(own.st_size for own in found)
 
@@ -103,12 +105,12 @@ def board_rows(board: str, convention: Convention) -> dict[str, Row]:
 
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _table(board: str, runs: Path, convention: Convention, order: str, stamp: tuple[int, ...]) -> pd.DataFrame:
-    return legible_frame(tell_whose(table(board, runs, convention, sort=order or None), runs))
+    return legible_frame(tell_whose(table(board, runs, convention, all_roots(), sort=order or None), runs))
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
 def _rows(board: str, runs: Path, convention: Convention, stamp: tuple[int, ...]) -> dict[str, Row]:
-    return {row.run_id: row for row in rows(board, runs, convention)}
+    return {row.run_id: row for row in rows(board, runs, convention, all_roots())}
 
 
 def column_config(headings: Sequence[Heading]) -> dict[str, Any]:
@@ -200,7 +202,7 @@ class Source:
 
     def stamp(self, protocol: str) -> list[int]:
         """When the records changed last."""
-        folders = (run_folder(run, places().runs, PUBLISHED) for run in self.runs)
+        folders = (run_folder(run, places().runs, all_roots()) for run in self.runs)
         files = [records_file(folder, protocol) for folder in folders]
         return [file.stat().st_mtime_ns if file.exists() else 0 for file in files]
 
@@ -224,12 +226,12 @@ def curve(row: Recorded, convention: Convention) -> pd.DataFrame:
 
 def curve_source(row: Recorded) -> pd.DataFrame | Figures:
     """What the row's curve is drawn from: the figures of a published row, or records."""
-    return row_source(row, places().runs) if row.source == "published" else records(row)
+    return row_source(row, places().runs, all_roots()) if row.source == "published" else records(row)
 
 
 @st.cache_data(show_spinner=False, max_entries=16)
 def _records(row: Source, protocol: str, runs: Path, stamp: list[int]) -> pd.DataFrame:
-    found = row_records(row, runs, protocol=protocol)
+    found = row_records(row, runs, all_roots(), protocol)
     if found.empty:
         raise UserError(f"the {protocol} records of {row.run_id} are gone; they may have been deleted or moved")
     return found

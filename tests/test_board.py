@@ -20,8 +20,9 @@ from leaderboards import board_results, envelopes, groups, load_board, rows, tab
 from leaderboards.curves import row_curve, row_records, row_source, upper_envelope
 from leaderboards.published.kept import records_file
 from leaderboards.render.cells import blocks
+from leaderboards.render.interactive import interactive_table
 from leaderboards.render.terminal import leaderboard_tables, result_table
-from leaderboards.render.wide import metrics_table, wide_table
+from leaderboards.whose import tell_whose
 from suite.errors import UserError
 from suite.spec.run_spec import RunSpec
 from suite.statistics.intervals import averaged_share, mean_interval
@@ -113,13 +114,9 @@ def test_counts_of_nothing_are_not_shown(tmp_path: Path) -> None:
     [cells] = block.lines
     assert dict(zip(block.headings, cells, strict=True))["audit"] == ("0/3", "")
     [(_, group)] = groups(table("digits", tmp_path, published=None))
-    wide = wide_table(group)
-    assert [heading for heading in wide if "audit" in heading] == ["audit"]
-    assert wide["audit"].tolist() == ["0/3"]
-    shown = metrics_table(margin() | {"audit": NOTHING_BUT_MARGINS}).set_index("metric")["value"]
-    assert [name for name in shown.index if name.startswith("audit.")] == [
-        "audit.certify.attacked", "audit.certify.violations",
-    ]  # fmt: skip
+    shown, _ = interactive_table(tell_whose(group, tmp_path), "all")
+    assert [heading for heading in shown if "audit" in heading] == ["audit"]
+    assert shown["audit"].tolist() == ["0/3"]
     voted = result() | {"audit": {"certify": {"attacked": 0, "violations": 0}}}
     store(tmp_path / "none", voted)
     [block] = blocks(table("digits", tmp_path / "none", published=None))

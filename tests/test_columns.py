@@ -16,8 +16,9 @@ from jsonschema import Draft202012Validator
 
 from leaderboards import groups, rows, table
 from leaderboards.render import export
+from leaderboards.render.interactive import interactive_table
 from leaderboards.render.schema import schema
-from leaderboards.render.wide import formats, wide_table
+from leaderboards.whose import tell_whose
 from suite.protocols import attack
 from suite.protocols.protocol import Column
 
@@ -58,7 +59,8 @@ def test_a_column_that_a_protocol_adds_is_everywhere(tmp_path: Path, monkeypatch
     assert "| speed | tested |" in text
     assert "| 1.50 | 3/16 |" in text
     assert "speed: what it is, in a sentence" in text
-    assert wide_table(frame)[["speed of light", "tests failed"]].iloc[0].tolist() == [1.5, "3/16"]
+    shown, _ = interactive_table(tell_whose(frame, tmp_path), "all")
+    assert shown[["speed", "tested"]].iloc[0].tolist() == [1.5, "3/16"]
 
 
 def test_a_column_by_radius_of_another_protocol_is_the_mean_over_the_seeds_that_have_it(tmp_path: Path) -> None:
@@ -80,12 +82,13 @@ def test_a_column_by_radius_of_another_protocol_is_the_mean_over_the_seeds_that_
     assert frame.loc[4, "spread"]["lbound_accuracy r=0.1"] == pytest.approx(0.25 / 2**0.5)
     assert frame.loc[1].filter(like="accuracy r=").isna().all()
     [(_, group)] = groups(frame)
-    shown = wide_table(group)
-    assert shown.filter(like="L-bound, certified").columns.tolist() == ["L-bound, certified r 0.1"]  # at 0.2 no row's
-    assert shown.loc[4, "probit form, certified r 0.2"] == 25
-    assert np.isnan(shown.loc[1, "probit form, certified r 0.2"])
-    said = {name: text for name, _, text in formats(group)}
-    assert "by Theorem 3, of a single pass, presuming" in said["L-bound, certified r 0.1"]
+    shown, headings = interactive_table(tell_whose(group, tmp_path), "all")
+    assert shown.filter(like="L 0.").columns.tolist() == ["L 0.1"]  # at 0.2 no row's
+    probit = dict(zip(group.index, shown["P 0.2"], strict=True))
+    assert probit[4] == 25
+    assert np.isnan(probit[1])
+    said = {heading.name: heading.help for heading in headings}
+    assert "by Theorem 3, of a single pass, presuming" in said["L 0.1"]
     assert "L-bound" not in export.to_markdown(frame, paper_convention=False)
     content = json.loads(export.to_json(export.document("digits", tmp_path, published=None)))
     assert list(Draft202012Validator(schema()).iter_errors(content)) == []

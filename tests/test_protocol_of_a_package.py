@@ -14,9 +14,10 @@ from helpers.cli import call, succeed
 from jsonschema import Draft202012Validator
 
 from leaderboards import groups, table
+from leaderboards.render.interactive import interactive_table
 from leaderboards.render.page import to_html
 from leaderboards.render.schema import schema
-from leaderboards.render.wide import wide_columns, wide_table
+from leaderboards.whose import tell_whose
 from suite import RunSpec
 from suite.cli.main import add_protocols, app
 from suite.spec.sections import PROTOCOLS
@@ -80,8 +81,9 @@ def test_it_has_a_command_settings_records_and_its_column_everywhere(tmp_path: P
     assert "conf." in page
     assert f"{100 * mean:.1f}" in page
     [(_, group)] = groups(frame)
-    assert wide_table(group)["confidence"].tolist() == [pytest.approx(100 * mean)]  # what the app shows
-    assert wide_columns(group)["confidence"].help.startswith("mean probability")
+    shown, headings = interactive_table(tell_whose(group, runs), "all")
+    assert shown["conf."].tolist() == [pytest.approx(100 * mean)]  # what the app shows
+    assert {heading.name: heading.help for heading in headings}["conf."].startswith("mean probability")
 
     succeed("confidence", folder.name, "--set", "temperature=2", "--no-track", "--runs", runs)
     again = json.loads((folder / "result.json").read_text())

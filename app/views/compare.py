@@ -21,7 +21,7 @@ from leaderboards.compare import (
     same_images,
 )
 from leaderboards.links import View, ticked
-from leaderboards.published import PUBLISHED
+from leaderboards.published import all_roots
 from leaderboards.published.kept import run_folder
 from leaderboards.render.foreign import plain
 from leaderboards.render.interactive import Heading
@@ -116,7 +116,7 @@ def show_settings(a: Row, b: Row) -> None:
     st.header("What differs", anchor="settings")
     specs = []
     for row in (a, b):
-        spec = read_run(run_folder(row.run_id, places().runs, PUBLISHED)).spec if row.source == "run" else None
+        spec = read_run(run_folder(row.run_id, places().runs, all_roots())).spec if row.source == "run" else None
         specs.append({name: getattr(row, name) for name in TERMS} | {"method": row.method} | (spec or {}))
     found = differing(*specs)
     if found.empty:
@@ -159,7 +159,7 @@ def show_thumbnails(apart: pd.DataFrame, a: Row, b: Row) -> None:
     from app.images import data_of, show_image  # imports torch, which the rest of the page does without
     from suite.viewer import picture
 
-    data = data_of(run_folder(own.run_id, places().runs, PUBLISHED), places().data_root)
+    data = data_of(run_folder(own.run_id, places().runs, all_roots()), places().data_root)
     st.text(f"The first {min(THUMBNAILS, len(apart))} of {len(apart)}.")
     with st.container(horizontal=True):
         for line in apart[:THUMBNAILS].to_dict("records"):

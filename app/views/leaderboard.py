@@ -20,6 +20,7 @@ from leaderboards.field import FieldLine, field
 from leaderboards.headline import best_line, field_best, first_table, measured, order_line
 from leaderboards.links import COLUMNS, CONVENTIONS, FILTERS, View, search, ticked, unknown
 from leaderboards.orders import orders, ranked_field, short, usual
+from leaderboards.published import all_roots
 from leaderboards.render.export import to_csv
 from leaderboards.render.field import field_tables, table_of
 from leaderboards.render.foreign import plain
@@ -246,7 +247,9 @@ def show_board(view: View, frame: pd.DataFrame, order: str) -> None:
     """What is below the controls of a board that has rows."""
     kept = search(select_rows(frame, **view.filters), view.search)
     options(view, frame, len(frame) - len(kept))
-    typed_and_recorded = [] if view.filtered else ranked_field(field(view.board, places().runs, view.convention), order)
+    typed_and_recorded = (
+        [] if view.filtered else ranked_field(field(view.board, places().runs, view.convention, all_roots()), order)
+    )
     show_field(view, [line for line in typed_and_recorded if line.source == "records"])
     ticked_lines = {row["run_id"]: row for row in ticked(frame, view)}
     if kept.empty:

@@ -14,8 +14,8 @@ from leaderboards.board import table_line
 from leaderboards.cache import read_result
 from leaderboards.estimates import CURVES
 from leaderboards.headline import counted, doubt
-from leaderboards.published import PUBLISHED
-from leaderboards.published.kept import KEPT, records_file
+from leaderboards.published import all_roots
+from leaderboards.published.kept import kept_folders, records_file
 from leaderboards.render.cells import percent
 from leaderboards.render.foreign import legible, plain
 from leaderboards.render.interactive import certificate_chips
@@ -206,7 +206,7 @@ def show_run(runs: Path, folders: dict[str, Path]) -> None:
 
 st.title("Run", anchor=False)
 runs = places().runs
-folders = run_folders(PUBLISHED / KEPT, runs / "studies", runs)
+folders = run_folders(*reversed(kept_folders(all_roots())), runs / "studies", runs)
 if folders:
     show_run(runs, folders)
 else:

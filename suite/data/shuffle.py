@@ -17,7 +17,7 @@ LANES, WINDOW = 16, 8  # windows that are open at once, and the groups in one: w
 
 
 def epoch_order(count: int, size: int, groups: Tensor | None, stream: torch.Generator) -> Tensor:
-    """A permutation of `count` images, int64, for batches of `size`; what is left over at its end is from all lanes.
+    """A permutation of `count` images, int64, for batches of `size`; at its end what is left of each lane's last window.
 
     `groups` (count,) says which images are read together; None: each by itself, and all orders are equally likely.
     """
@@ -36,9 +36,8 @@ def epoch_order(count: int, size: int, groups: Tensor | None, stream: torch.Gene
         whole = len(images) // size * size
         batches.append(images[:whole].split(size) if whole else ())
         rest.append(images[whole:])
-    left = torch.cat(rest)
     dealt = (batch for batch in chain.from_iterable(zip_longest(*batches)) if batch is not None)
-    return torch.cat([*dealt, left[torch.randperm(len(left), generator=stream)]])
+    return torch.cat([*dealt, *rest])
 
 
 def lanes_of(groups: int) -> int:
