@@ -17,7 +17,7 @@ LANES, WINDOW = 16, 8  # windows that are open at once, and the groups in one: w
 
 
 def epoch_order(count: int, size: int, groups: Tensor | None, stream: torch.Generator) -> Tensor:
-    """A permutation of `count` images, int64, for batches of `size`; at its end what is left of each lane's last window.
+    """A permutation of `count` images, int64, for batches of `size`; at its end what is left of each lane.
 
     `groups` (count,) says which images are read together; None: each by itself, and all orders are equally likely.
     """
