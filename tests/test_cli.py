@@ -81,7 +81,7 @@ def test_boards_are_written_filtered_and_sorted(suite: Cli, tmp_path: Path, monk
         assert "randomized-smoothing" in file.read_text()
     code, out, _ = suite(*board, "--sigma", "0.5", "--method", "smoothadv", "--sort", "0.25")
     assert (code, out.count("resnet110")) == (0, 1)
-    assert "\n 2 smoothadv" in out  # second among all comparable rows
+    assert "\n2 smoothadv" in out  # second among all comparable rows
     assert "smoothadv, stability; sigma: 0.1, 0.12" in suite.mistake(*board, "--method", "smothadv")
     assert "there are: acr, p_a, clean, 0.05" in suite.mistake(*board, "--sort", "0.3")
     assert "besides table" in suite.mistake(*board, "--out", str(file))
