@@ -20,6 +20,9 @@ GLOSSARY = {
     "n": "is how many noisy copies are drawn for a certificate, and α the probability that it is wrong.",
     "ACR": "is the average certified radius: the mean of R over all images, 0 where the answer is wrong. It rewards "
     "large radii on easy images, so compare the columns, too.",
+    "p_A": "is the mean of the lower bound on the probability of the vote's answer, 0 where that is wrong. It compares "
+    "at the same σ; a margin has none.",
+    "abst.": "is the share of images that the row abstains on.",
     "holds": "says whether the certificates are of what the row deploys. A certificate of a vote is not one of the "
     "single pass of the same network; broken counts how many an attack inside of their radii broke.",
     "\\#": "is the range of ranks that a row may have in its table, at 95 % for all rows at once.",

@@ -104,7 +104,12 @@ def table(
     numbers = [name for name, column in table_columns(lines[0]).items() if not column.of]
     kinds = dict.fromkeys([*WHOLE, *counts], "Int64") | dict.fromkeys(["sigma", "alpha", *numbers], "float")
     frame = pd.DataFrame(lines).astype(kinds | {"holds": "boolean"})
-    found = places(frame, keys, lambda own: z_scores([known[line] for line in own], sort, curve))
+    found = places(
+        frame,
+        keys,
+        lambda own: z_scores([known[line] for line in own], sort, curve),
+        has_value=lambda line: not keys[line][0][0],  # the first of what `best_first` gives: whether there is none
+    )
     for number, column in enumerate(zip(*map(only_place, found), strict=True)):
         frame.insert(len(COMPARABLE) + number, PLACE[number], pd.Series(column, dtype="Int64"))
     return frame.assign(places=pd.Series(found))

@@ -22,21 +22,27 @@ ALIKE = ("read", "data", "top", "images", "every")  # what a margin shares with 
 
 
 class Place(NamedTuple):
-    """Where a row stands in a table, and the best and the worst rank that it may have, at 95 % for all rows at once."""
+    """Where a row stands in a table, and the best and the worst rank that it may have, at 95 % for all rows at once.
+
+    A row without a value of what sorts the table stands last, and has no rank: `best` and `worst` are None.
+    """
 
     rank: int
-    best: int
-    worst: int
+    best: int | None
+    worst: int | None
 
 
 def places(
-    frame: pd.DataFrame, keys: Sequence[Any], z_scores: Callable[[Sequence[int]], ArrayLike]
+    frame: pd.DataFrame,
+    keys: Sequence[Any],
+    z_scores: Callable[[Sequence[int]], ArrayLike],
+    has_value: Callable[[int], bool] = lambda line: True,
 ) -> list[dict[int, Place]]:
     """For each line of a table its place in each table of the board that it stands in, by that table's number.
 
     These are groups of votes with the margins that compare with them, and of margins that compare with no votes. `keys`
     order all lines, whatever they compare with; the best has the smallest. `z_scores` says of some lines by how many
-    standard errors each is better than each other.
+    standard errors each is better than each other, and `has_value` whether a line has a value of what sorts them.
     """
     found: list[dict[int, Place]] = [{} for _ in keys]
     alike = frame.groupby(list(ALIKE), sort=False, dropna=False).ngroup()
@@ -48,8 +54,10 @@ def places(
     tables += [list(own.index) for _, own in alone.groupby(list(COMPARABLE), sort=False, dropna=False)]
     for number, lines in enumerate(tables):
         ordered = sorted(lines, key=keys.__getitem__)
-        for rank, (line, ends) in enumerate(zip(ordered, rank_ranges(z_scores(ordered)), strict=True), start=1):
-            found[line][number] = Place(rank, *ends)
+        valued = [line for line in ordered if has_value(line)]
+        ends = dict(zip(valued, rank_ranges(z_scores(valued)) if valued else (), strict=True))
+        for rank, line in enumerate(ordered, start=1):
+            found[line][number] = Place(rank, *ends.get(line, (None, None)))
     return found
 
 
@@ -70,15 +78,19 @@ def tell_apart(results: Sequence[Result]) -> list[Result]:
 
 
 def only_place(places: Mapping[int, Place]) -> tuple[int | None, ...]:
-    """A line's place in all tables that it stands in; None for what differs between the tables of a margin."""
+    """A line's place in all tables that it stands in; None for what differs between the tables of a margin, or where it
+    has no rank."""
+    if any(place.best is None for place in places.values()):
+        return (None,) * len(PLACE)
     return tuple(own.pop() if len(own) == 1 else None for own in map(set, zip(*places.values(), strict=True)))
 
 
-def groups(frame: pd.DataFrame, *, wide: bool = False) -> Iterator[tuple[str, pd.DataFrame]]:
+def groups(frame: pd.DataFrame, *, wide: bool = False, sort: str = "") -> Iterator[tuple[str, pd.DataFrame]]:
     """The comparable rows of a table, each group with its title and the radii that matter for it (`unimportant`).
 
-    `wide` keeps all radii. Lines may have been left out of the table: ranks are those among all. A margin stands in
-    every group of votes that it compares with, and where none of these is left, in one of margins alone.
+    `wide` keeps all radii, and the radius that `sort`s the rows is kept. Lines may have been left out of the table:
+    ranks are those among all. A margin stands in every group of votes that it compares with, and where none of these is
+    left, in one of margins alone.
     """
     votes = frame[frame["kind"] == "vote"]
     shown = {number for own in votes["places"] for number in own}
@@ -94,7 +106,8 @@ def groups(frame: pd.DataFrame, *, wide: bool = False) -> Iterator[tuple[str, pd
         else:
             group = own[[shown.isdisjoint(places) for places in own["places"]]]
         if len(group):
-            yield name, group if wide else group.drop(columns=unimportant(group))
+            without = [] if wide else [column for column in unimportant(group) if column != f"r={sort}"]
+            yield name, group.drop(columns=without)
 
 
 def unimportant(group: pd.DataFrame) -> list[str]:

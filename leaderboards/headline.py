@@ -80,6 +80,7 @@ def field_best(lines: list[FieldLine], order: str) -> str:
     if not lines:
         return "Best: not known."
     first = lines[0]
+    name = f"{first.method} ({first.extra_data})" if first.extra_data else first.method
     held = {
         True: "its certificates hold for what it deploys",
         False: "its certificates do not hold for what it deploys",
@@ -88,10 +89,12 @@ def field_best(lines: list[FieldLine], order: str) -> str:
         [*([held[first.holds]] if first.holds is not None else []), "σ chosen after the fact, so no ranks"]
     )
     if order in ("acr", "p_a"):
-        return f"Best: {first.method} certifies most over the radii shown; {chosen}."
+        return f"Best: {name} certifies most over the radii shown; {chosen}."
     if order == "clean":
-        return f"Best: {first.method}, {percent(first.clean)} % of clean images; {chosen}."
+        known = f"{name}, {percent(first.clean)} % of clean images; {chosen}"
+        return f"Best: {'not known; no line has a clean accuracy' if first.clean is None else known}."
+    where = f"Best at r = {radius_text(float(order))}"
     best = first.at.get(float(order))
     return (
-        f"Best at r = {radius_text(float(order))}: {first.method}, {percent(best.share if best else None)} %; {chosen}."
+        f"{where}: {name}, {percent(best.share)} %; {chosen}." if best else f"{where}: not known; see the tables below."
     )

@@ -6,17 +6,15 @@ from collections.abc import Sequence
 
 from leaderboards.field import FieldLine
 from suite.boards.board import Board, radius_key, radius_text
-from suite.protocols.protocol import columns
 
 
 def orders(board: Board) -> dict[str, str]:
     """What `leaderboards.table` takes as `sort` on a board, in words."""
     radii = {str(r): f"certified accuracy at r = {radius_text(r)}" for r in board.all_radii}
-    known = columns()
     return {
         "acr": "average certified radius (ACR)",
-        "p_a": f"mean p_A: {known['p_a'].help}",
-        "clean": known["clean_accuracy"].help,
+        "p_a": "mean p_A, the bound on the probability of the vote's answer, 0 where that is wrong",
+        "clean": "accuracy on clean images",
         **radii,
     }
 

@@ -334,6 +334,25 @@ def test_rows_sorted_by_p_a_are_compared_by_it(tmp_path: Path) -> None:
     assert own.sort_values("rank")["p_a"].is_monotonic_decreasing
 
 
+def test_rows_without_a_value_of_what_sorts_them_have_no_rank(tmp_path: Path) -> None:
+    """Published logs have no clean accuracy, and a margin has no p_A: neither makes another row's rank less certain."""
+    frame = table("cifar10", tmp_path, sort="clean")
+    own = frame[(frame["sigma"] == 0.12) & (frame["source"] == "published")]
+    assert own[["rank", "best_rank", "worst_rank"]].isna().all(axis=None)
+    frame = table("cifar10", tmp_path, sort="p_a")
+    for _, group in groups(frame[frame["data"] == "CIFAR-10 (JPEG)"]):
+        votes, margins = group[group["kind"] == "vote"], group[group["kind"] == "margin"]
+        assert margins[["best_rank", "worst_rank"]].isna().all(axis=None)
+        assert votes["worst_rank"].max() == len(votes) or votes.empty
+
+
+def test_the_radius_that_sorts_rows_is_a_column(tmp_path: Path) -> None:
+    frame = table("cifar10", tmp_path, sort="36/255")
+    headings = [block.headings for block in blocks(frame, sort=str(36 / 255)) if "no noise" not in block.title]
+    assert all("36/255" in own for own in headings)
+    assert not any("72/255" in own for own in headings)
+
+
 def test_p_a_is_the_bound_behind_each_radius(tmp_path: Path) -> None:
     """R = σΦ⁻¹(p_A): of four images, two right with p_A = 0.9 and 0.6, one wrong, one abstained."""
     radius = [0.25 * float(ndtri(p)) for p in (0.9, 0.6, 0.8)]

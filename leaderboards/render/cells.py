@@ -96,7 +96,7 @@ def blocks(frame: pd.DataFrame, *, wide: bool = False, sort: str = "") -> Iterat
     `wide` is with all metrics and radii; else they are those that a terminal has room for, and what `sort`s the rows.
     """
     cited = references(frame)
-    for title, group in groups(frame, wide=wide):
+    for title, group in groups(frame, wide=wide, sort=sort):
         metrics = visible(group, compact=not wide, sort=sort)
         seeds, sources = any(s not in ([], [0]) for s in group["seeds"]), (group["source"] != "run").any()
         names = [n for n in NAMES if (n != "seeds" or seeds) and (n != "source" or sources)]
@@ -122,9 +122,9 @@ def name_cells(row: Any, cited: list[tuple[str, ...]]) -> dict[str, str]:
 
 
 def rank_text(row: Any) -> str:
-    """The ranks that a row may have; a dash for a margin without the votes that it compares with, among which it has
-    different ones."""
-    if pd.isna(row["rank"]):
+    """The ranks that a row may have; a dash for a row without a value of what sorts its table, and for a margin without
+    the votes that it compares with, among which it has different ones."""
+    if pd.isna(row["rank"]) or pd.isna(row["best_rank"]):
         return "–"
     return "–".join(map(str, dict.fromkeys([row["best_rank"], row["worst_rank"]])))
 

@@ -66,6 +66,7 @@ def ranks(frame: pd.DataFrame) -> list[list[dict[str, Any]]]:
         [
             {"table": titles.get(number, title(row)), "rank": place.rank, "best": place.best, "worst": place.worst}
             for number, place in row["places"].items()
+            if place.best is not None
         ]
         for _, row in frame.iterrows()
     ]

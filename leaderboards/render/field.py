@@ -16,8 +16,8 @@ NAMES = ("method", "kind", "holds", "year")
 BEST, TYPED = "the best over σ at each radius", "figures typed from papers"
 NOTES = {
     BEST: "Of each method the best over σ and over what else was tried, chosen at each radius after the fact, on the "
-    "images that it is measured on. In small print: what else it was trained on, and the σ of its certificates.",
-    TYPED: "Without records, so nothing here recomputes them. In small print: what else it was trained on, and σ.",
+    "images that it is measured on. Beside it: what else it was trained on, and the σ of its certificates.",
+    TYPED: "Without records, so nothing here recomputes them. Beside it: what else it was trained on, and σ.",
 }
 
 

@@ -5,7 +5,7 @@ Headings, units and help are those of the terminal and the exports: of `leaderbo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -156,7 +156,7 @@ def field_heading(name: str, values: list[Any], is_name: bool) -> Heading:
             name, DESCRIPTIONS["holds"], width=125 if any(FAILS in chip for chip in chips) else 96, chips=chips
         )
     if name in NAMES:
-        return NAMES[name]
+        return replace(NAMES[name], width=260) if name == "method" else NAMES[name]  # with what it was trained on
     help = {
         "year": "when the method was proposed, or the row published",
         "terms": "what the certificates rest on",

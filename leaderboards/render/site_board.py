@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from leaderboards.field import field
+from leaderboards.orders import orders, usual
 from leaderboards.render import html
 from leaderboards.render.cells import Block, Cell, certificates, legend
 from leaderboards.render.field import field_tables
@@ -25,10 +26,6 @@ WHAT = (
     "within ℓ2 distance R (pixels in [0,1]). Certified accuracy at radius r is the share of test images that are "
     "classified correctly with R ≥ r: a guarantee, where the accuracy under an attack is only an upper bound."
 )
-ORDER = {
-    "acr": "average certified radius (ACR), the mean of R·[correct] over all images",
-    "clean": "accuracy on clean images",
-}
 ACR_WARNING = (
     "ACR rewards large radii on easy images: a row that leads by ACR may be behind at small radii. Compare the columns."
 )
@@ -66,8 +63,7 @@ def index_page(boards: Sequence[Shown], repository: str) -> Page:
 def board_page(board: Shown) -> Page:
     """A board: what it measures, its tables with their first rows, and what all of it means."""
     sort = board.board.sort
-    order = ORDER.get(sort, f"certified accuracy at radius {sort}")
-    lead = f"In each table the best row comes first, by {order}."
+    lead = f"In each table the best row comes first, by {orders(board.board)[usual(board.board)]}."
     content = [
         f'<p class="lead">{escape(WHAT)}</p>',
         f"<p>{escape(lead)} {escape(ACR_WARNING) if sort == 'acr' else ''} {escape(COMPARABLE)}</p>",

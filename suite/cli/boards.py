@@ -51,6 +51,7 @@ def leaderboard(
     from leaderboards.render import export
     from leaderboards.render.schema import schema
     from leaderboards.render.terminal import field_blocks, leaderboard_tables
+    from suite.boards.board import radius_key
 
     root = all_roots(board_root) if published else None
     if format is BoardFormat.schema:
@@ -73,7 +74,7 @@ def leaderboard(
         raise UserError(
             f"no finished run on '{dataset}' in {runs}; begin one: suite run --method heat --dataset {dataset}"
         )
-    columns: dict[str, Any] = {"wide": wide, "sort": (sort or "").lower()}
+    columns: dict[str, Any] = {"wide": wide, "sort": radius_key(sort or "").lower()}
     known = frame
     frame = select_rows(frame, method=method or (), sigma=sigma or ())
     if frame.empty:

@@ -35,6 +35,8 @@ def compare(
     root = all_roots(board_root)
     convention: Convention = "paper" if paper_convention else "standard"
     rows = [find_row(name, dataset, runs, root, convention) for name in (a, b)]
+    if rows[0].run_id == rows[1].run_id:
+        raise UserError(f"A and B are the same row: {rows[0].run_id}")
     found = compared(rows[0], rows[1], runs, convention, root)
     names = labels(rows, full=True)
     if format is Format.json:
@@ -46,7 +48,7 @@ def compare(
         print(json.dumps({"rows": ids, "images": found.images, "at": lines, "verdict": sentence(found.verdict)}))
         return
     for letter, row in zip("AB", rows, strict=True):
-        out.print(f"{letter}: {names[row.run_id]} ({row.run_id}), {row.images} images", **PLAIN)
+        out.print(f"{letter}: {names[row.run_id]} ({row.run_id})", **PLAIN)
     out.print(f"A minus B, {found.basis}, 95 % for all radii at once:", **PLAIN)
     for at in found.verdict:
         points = f"{100 * at.difference:+6.1f} points ({100 * at.low:+.1f} to {100 * at.high:+.1f})"

@@ -84,11 +84,13 @@ def read_ahead(runs: Path, address: str) -> None:
     """Read the boards before anybody waits for them, and say where most of the reader's own runs are."""
     from leaderboards import read_results, table
     from leaderboards.links import BOARD
+    from leaderboards.published import all_roots
 
-    with suppress(UserError, OSError):  # the pages say so
+    with suppress(OSError):  # the pages say so
         counts = Counter(result.dataset for result in read_results(runs)[0])
         for board, _ in counts.most_common(1):
             if board != BOARD:
                 print(f"{address}/?board={quote(board)}  (most of your runs)", flush=True)
         for board in dict.fromkeys([BOARD, *counts]):
-            table(board, runs)
+            with suppress(UserError):
+                table(board, runs, published=all_roots())
