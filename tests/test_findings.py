@@ -17,7 +17,7 @@ from helpers.pages import COLUMNS, DOCS, blocks, fields_of, shown, tables
 
 from leaderboards import board_results as board
 from leaderboards.board import rows
-from leaderboards.compare import difference, shared_images
+from leaderboards.compare import difference, paired
 from leaderboards.field import extra_data
 from leaderboards.paper.report import budget
 from leaderboards.paper.statements import STATEMENTS, judge
@@ -279,7 +279,7 @@ def test_the_intervals_in_the_findings_are_those_of_the_kept_records() -> None:
         ("madry-heat", "madry", "0.1", 0.1),
         ("madry-heat", "madry", "0.25", 0.25),
     ):
-        shared = shared_images(records(more, sigma, "certify"), records(less, sigma, "certify"))
+        shared = paired(records(more, sigma, "certify"), records(less, sigma, "certify"))
         [line] = (100 * difference(shared, at=[r])[["difference", "low", "high"]]).to_numpy().tolist()
         found, low, high = (signed(number, 1) for number in line)
         assert re.search(rf"{re.escape(found)}( points)? \({re.escape(low)} to {re.escape(high)}\)", text)

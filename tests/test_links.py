@@ -135,7 +135,7 @@ def test_the_field_is_ranked_by_what_it_certifies_at_a_radius(tmp_path: Path) ->
     assert ranked_field(lines, "acr") == lines
     first = ranked[0]
     assert field_best(ranked, "0.5") == (
-        f"Best at r = 0.5: {first.method}, {100 * first.at[0.5].share:.1f} %; "
+        f"Best at r = 0.5: {first.method} ({first.extra_data}), {100 * first.at[0.5].share:.1f} %; "
         "its certificates hold for what it deploys; "
         "σ chosen after the fact, so no ranks."
     )
