@@ -20,8 +20,9 @@ from helpers.first import first_rows
 from helpers.rows import margin, result, store
 from markdown_it import MarkdownIt
 
-from leaderboards import groups, table
+from leaderboards import groups, rows, table
 from leaderboards.board import over_sigma, select_rows
+from leaderboards.compare import decided_by_all
 from leaderboards.curves import curve
 from leaderboards.envelope import envelope, envelope_groups
 from leaderboards.published.kept import records_file
@@ -41,6 +42,7 @@ from leaderboards.render.plots import (
 from leaderboards.render.presets import PRESETS
 from leaderboards.render.row import metric_lines, setting_lines
 from leaderboards.render.site_page import slug
+from leaderboards.rows import Row
 from leaderboards.whose import tell_whose
 from suite import RunSpec, run
 from suite.cli import main as cli
@@ -278,7 +280,7 @@ class Pages:
     def __init__(self, store: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr("sys.argv", [str(PAGE), str(store)])
 
-    def __call__(self, view: str, **query: str) -> Any:
+    def __call__(self, view: str, **query: str | list[str]) -> Any:
         from streamlit.testing.v1 import AppTest
 
         app = AppTest.from_file(str(PAGE), default_timeout=120)
@@ -340,7 +342,7 @@ def test_a_ticked_row_is_drawn_with_its_band_compared_and_opened(runs: Path, mon
     plot = json.loads(ticked.get("plotly_chart")[0].proto.spec)
     bands = [[trace for trace in drawn["data"] if trace.get("fill") == "toself"] for drawn in (plain_plot, plot)]
     assert [len(own) for own in bands] == [0, 1]
-    assert any(button.label == "Open heat, cnn, seed 0".replace(",", "\\,") for button in ticked.button)
+    assert any(button.label == "Open heat, cnn".replace(",", "\\,") for button in ticked.button)
     assert len([shape for shape in plot["layout"]["shapes"] if shape["type"] == "line"]) == 1  # the limit of n and α
     opened = pages("leaderboard", board="digits", row=name)
     result = json.loads((runs / name / "result.json").read_text())
@@ -362,6 +364,81 @@ def test_what_a_link_asks_for_and_is_not_here_is_said(runs: Path, monkeypatch: p
     assert "asks for the row zzz" in said(pages("compare", a="zzz"))
     assert "asks for zzz" in said(pages("paper", item="zzz"))
     assert "asks for the run zzz" in said(pages("paper", item="Figure 1a", beside="zzz"))
+    name = next(runs.glob("heat-*")).name
+    assert "asks for the image abc" in said(pages("run", run=name, images="on", image="abc"))
+
+
+def adaptive_rows() -> list[Row]:
+    """Two rows of a table that comes with the suite, whose sampling decided some radii only."""
+    found = [row for row in rows("cifar10", Path("nowhere")) if row.source == "run" and row.decided]
+    return [row for row in found if row.decided == found[0].decided and row.sigma == found[0].sigma][:2]
+
+
+def test_images_are_compared_at_radii_that_were_decided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = adaptive_rows()
+    pages = Pages(tmp_path / "nothing", monkeypatch)
+    app = pages("compare", a=a.run_id, b=b.run_id, r="0.33")
+    assert "The link asks for r = 0.33, which was not decided for both rows; this is 0.2." in said(app)
+    [box] = [box for box in app.selectbox if box.label == "At radius"]
+    assert list(map(float, box.options)) == decided_by_all((a, b))
+    assert box.value == 0.2
+    app = pages("compare", a=a.run_id, b=b.run_id, r="0.10")
+    assert selected(app, "At radius") == 0.1
+    assert "The link asks for r" not in said(app)
+
+
+def test_a_radius_that_is_none_is_said_and_a_row_is_not_compared_with_itself(
+    both: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = (next(both.glob(name)).name for name in ("lipschitz-*", "baseline-*0.25*"))
+    pages = Pages(both, monkeypatch)
+    for r in ("abc", "-1", "inf", "nan"):
+        assert f"The link asks for r = {r}, which is no radius" in said(pages("compare", board="digits", a=a, b=b, r=r))
+    assert not said(pages("compare", board="digits", a=a, b=b, r="1/255"))
+    app = pages("compare", board="digits", a=a, b=a)
+    assert said(app) == "Both are the same row."
+    assert "Verdict" not in [header.value for header in app.header]
+
+
+def compare_link(app: Any) -> tuple[str, dict[str, str]]:
+    """What the board's link to a comparison says, and what it asks for."""
+    [link] = [own.proto for own in app.get("page_link") if "&a=" in own.proto.query_string]
+    return link.label, dict(parse_qsl(link.query_string))
+
+
+def test_the_link_compares_rows_of_the_table_that_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = Pages(tmp_path / "nothing", monkeypatch)
+    found = dict(groups(table("cifar10", tmp_path)))
+    title, group = next((title, own) for title, own in found.items() if len(own) > 2 and title != next(iter(found)))
+    first, second, third = group["run_id"][:3]
+    for ticked, label, a, b in (
+        ([], "Compare ranks 1 and 2", first, second),
+        ([third], "Compare it with rank 1", third, first),
+        ([first], "Compare it with rank 2", first, second),
+        ([third, second], "Compare the ticked rows", third, second),
+    ):
+        app = pages("leaderboard", table=slug(title), **({"rows": ticked} if ticked else {}))
+        said_of, asked = compare_link(app)
+        assert (said_of, asked["a"], asked["b"]) == (label, a, b)
+    assert f"Best at σ = {group['sigma'].iloc[0]:g}: {group['method'].iloc[0]}" in text_of(app)
+
+
+def test_a_ticked_row_is_marked_at_the_radii_of_its_table(both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = next(both.glob("baseline-*0.25*")).name
+    marked = []
+    for asked in ({}, {"rows": name}):
+        app = Pages(both, monkeypatch)("leaderboard", board="digits", sigma="0.25", **asked)
+        plot = json.loads(app.get("plotly_chart")[0].proto.spec)
+        marked.append({tuple(trace["x"]) for trace in plot["data"] if trace.get("mode") == "markers"})
+    assert marked[1] <= marked[0]
+    assert marked[1]
+
+
+def test_the_best_row_is_of_what_the_filters_leave(both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = Pages(both, monkeypatch)
+    [rank] = having(app := pages("leaderboard", board="digits", method="baseline", sigma="0.1"), "#")["#"]
+    assert f"Best of the rows shown: baseline, rank {rank} in its whole table" in text_of(app)
+    assert "Best: no row is shown." in text_of(pages("leaderboard", board="digits", method="nope"))
 
 
 def test_a_run_and_its_image(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -244,7 +244,7 @@ def test_ticked_rows_drive_the_plot_compare_and_a_drawer(
     other.open(reader.tab.url)
     assert other.legend() == reader.legend()  # a link shows what one sees
     other.tab.context.close()
-    reader.tab.get_by_role("button", name=re.compile("^Open .*seed")).first.click()
+    reader.tab.get_by_role("button", name=re.compile("^Open .*,")).first.click()
     drawer = reader.tab.get_by_role("dialog")
     drawer.get_by_text("Its command").wait_for()
     assert reader.query()["row"] == rows[:1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -20,7 +21,7 @@ from leaderboards.compare import (
     paired,
     same_images,
 )
-from leaderboards.links import View, ticked
+from leaderboards.links import View, is_number, ticked
 from leaderboards.published import all_roots
 from leaderboards.published.kept import run_folder
 from leaderboards.render.foreign import plain
@@ -29,11 +30,12 @@ from leaderboards.render.labels import labels
 from leaderboards.render.plots import certified_accuracy_plot, difference_plot
 from leaderboards.rows import Row
 from leaderboards.verdict import At, paired_verdict, radii_of_both, sentence, unpaired_verdict
-from suite.boards.board import load_board, radius_text
+from suite.boards.board import load_board, radius_key, radius_text
 from suite.errors import UserError
 from suite.store.read import read_run
 
 THUMBNAILS = 12
+LARGEST = 1000.0  # radius that can be asked for
 TERMS = (
     "kind",
     "deployed",
@@ -54,11 +56,12 @@ TERMS = (
 def pick_rows(view: View, found: dict[str, Row]) -> tuple[str, str]:
     """Rows A and B: those that the URL names, else the ticked ones, else ranks 1 and 2 of the first table."""
     frame = common.board_table(view.board, view.convention, view.order)
-    usual = [row["run_id"] for row in ticked(frame, view)]
+    usual = [row["run_id"] for row in ticked(frame, view) if row["run_id"] in found]
     for _, group in groups(frame):
-        usual += [run for run in group["run_id"] if run not in usual]
+        usual += [run for run in group["run_id"] if run in found and run not in usual]
         if len(usual) > 1:
             break
+    usual += [run for run in found if run not in usual]
     names = {run: row_name for run, row_name in labels(found.values(), full=True).items()}
     by_run = {run: id for id, row in found.items() for run in (id, *row.runs)}
     picked = []
@@ -128,13 +131,29 @@ def show_settings(a: Row, b: Row) -> None:
         st.warning(plain(doubt))
 
 
-def show_images_apart(pair: Pair, view: View, a: Row, b: Row) -> None:
+def pick_radius(pair: Pair, decided: Sequence[float]) -> float:
+    """The radius that the URL asks for, else one in the middle; of those decided where sampling was adaptive."""
+    asked = state.own("r")
+    number = radius_key(asked)
+    r = decided[len(decided) // 2] if decided else round(pair.largest / 2, 2)
+    if is_number(number) and (float(number) in decided if decided else 0 <= float(number) <= LARGEST):
+        r = float(number)
+    elif asked:
+        why = "was not decided for both rows" if decided else "is no radius"
+        st.warning(plain(f"The link asks for r = {asked}, which {why}; this is {radius_text(r)}."))
+    told: float
+    if decided:
+        told = st.selectbox("At radius", decided, format_func=radius_text, width=160, **state.own_control("r", r))
+    else:
+        control = state.own_control("r", r, lambda value: f"{value:g}")
+        told = st.number_input("At radius", 0.0, LARGEST, step=0.05, width=160, **control)
+    return told
+
+
+def show_images_apart(pair: Pair, view: View, a: Row, b: Row, decided: Sequence[float]) -> None:
     """How often the rows agree at a radius, and the images on which they do not."""
     st.header("Image by image", anchor="images")
-    asked = state.own("r")
-    start = float(asked) if asked.replace(".", "", 1).isdigit() else round(pair.largest / 2, 2)
-    control = state.own_control("r", start, lambda value: f"{value:g}")
-    r = st.number_input("At radius", 0.0, None, step=0.05, width=160, **control)
+    r = pick_radius(pair, decided)
     which = outcomes(pair, r, view.convention)
     counts = which.value_counts().reindex(list(OUTCOMES), fill_value=0)
     table = pd.DataFrame({"certified by": OUTCOMES, "images": counts, "%": 100 * counts / max(len(which), 1)})
@@ -167,7 +186,7 @@ def show_thumbnails(apart: pd.DataFrame, a: Row, b: Row) -> None:
             show_image(picture(data, line["idx"]), caption, 110)
 
 
-def show_curves(view: View, a: Row, b: Row, pair: Pair | None) -> None:
+def show_curves(view: View, a: Row, b: Row, pair: Pair | None, decided: Sequence[float]) -> None:
     st.header("Curves", anchor="curves")
     curves: dict[str, Any] = {}
     for letter, row in zip("AB", (a, b), strict=True):
@@ -178,7 +197,7 @@ def show_curves(view: View, a: Row, b: Row, pair: Pair | None) -> None:
     show_plot(certified_accuracy_plot(curves, methods=methods), "curves of A and B", "Certified accuracy of A and of B")
     if pair is not None and len(pair.images):
         st.markdown(f"A − B on the {len(pair.images)} images of both, with the paired 95 % interval at each radius.")
-        gap = difference(pair, view.convention, at=decided_by_all((a, b)))
+        gap = difference(pair, view.convention, at=decided)
         show_plot(difference_plot(gap), "difference of A and B", "Certified accuracy of A minus that of B")
 
 
@@ -187,19 +206,26 @@ def show_pair(view: View, found: dict[str, Row]) -> None:
     with warn_user():
         names = pick_rows(view, found)
         a, b = (found[name] for name in names)
+        if a is b:
+            st.info("Both are the same row.")
+            return
         pair = pair_of(a, b)
         if pair is not None and pair.images.empty:
             st.info("The two rows have no image in common: nothing can be paired.")
             pair = None
-        shown = [r for r in radii_of_both(a, b, view.convention) if not (at := decided_by_all((a, b))) or r in at]
+        decided = decided_by_all((a, b))
+        if pair is not None and (a.decided or b.decided) and not decided:
+            st.info("No radius was decided for both rows: nothing can be paired.")
+            pair = None
+        shown = [r for r in radii_of_both(a, b, view.convention) if not decided or r in decided]
         verdict = (
             paired_verdict(pair, shown, view.convention) if pair else unpaired_verdict(a, b, shown, view.convention)
         )
         show_verdict(verdict, pair, a, b)
         show_settings(a, b)
-        show_curves(view, a, b, pair)
+        show_curves(view, a, b, pair, decided)
         if pair is not None:
-            show_images_apart(pair, view, a, b)
+            show_images_apart(pair, view, a, b, decided)
 
 
 view = state.view()

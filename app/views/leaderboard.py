@@ -17,10 +17,11 @@ from leaderboards.compare import decided_by_all
 from leaderboards.curves import ATTACKS, attack_curve
 from leaderboards.envelope import envelope, envelope_groups
 from leaderboards.field import FieldLine, field
-from leaderboards.headline import best_line, field_best, first_table, measured, order_line
+from leaderboards.headline import best_line, doubt, field_best, first_table, measured, order_line
 from leaderboards.links import COLUMNS, CONVENTIONS, FILTERS, View, search, ticked, unknown
 from leaderboards.orders import orders, ranked_field, short, usual
 from leaderboards.published import all_roots
+from leaderboards.render.cells import rank_text
 from leaderboards.render.export import to_csv
 from leaderboards.render.field import field_tables, table_of
 from leaderboards.render.foreign import plain
@@ -122,32 +123,58 @@ def tick(name: str, ids: list[tuple[str, ...]], view: View) -> dict[str, Any]:
     return {"on_select": write, "selection_mode": "multi-row"}
 
 
-def show_rows(view: View, found: dict[str, pd.DataFrame], lines: dict[str, pd.Series[Any]]) -> None:
+def table_shown(view: View, found: dict[str, pd.DataFrame], order: str) -> str:
+    """The title of the table that the URL asks for; the first one where it asks for none that is here."""
+    asked = next((title for title in found if slug(title) == view.table), None)
+    return asked or first_table(found, order)
+
+
+def best_shown(view: View, group: pd.DataFrame) -> str:
+    """What can be said of the first row of a table; ranks are among all of its rows, whatever filters leave."""
+    first = group.sort_values("rank").iloc[0]
+    if not view.filtered or pd.isna(first["rank"]):
+        return best_line(group)
+    return f"Best of the rows shown: {first['method']}, rank {rank_text(first)} in its whole table{doubt(first)}."
+
+
+def show_rows(view: View, found: dict[str, pd.DataFrame], title: str, lines: dict[str, pd.Series[Any]]) -> None:
     """The table of comparable rows that is chosen, what is ticked, and the curves."""
     st.header("Rows that compare", anchor="rows")
     marks = {slug(title): title for title in found}
     if view.table and view.table not in marks:
         st.warning("The link asks for a table that is not here, or whose rows are filtered out; this is the first one.")
-    mark = view.table if view.table in marks else slug(first_table(found, view.order))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox(
             f"Table, one of {len(marks)}", list(marks), width=640,
-            format_func=lambda mark: f"{marks[mark]} ({len(found[marks[mark]])} rows)", **state.control("table", mark),
+            format_func=lambda mark: f"{marks[mark]} ({len(found[marks[mark]])} rows)",
+            **state.control("table", slug(title)),
         )  # fmt: skip
         st.segmented_control("Columns", PRESETS, required=True, **state.control("columns", view.columns))
         st.toggle("Intervals, 95 %", **state.control("intervals", view.intervals))
-    title = marks[mark]
     group = found[title]
     frame, headings = interactive_table(group, view.columns, view.intervals, view.convention)
     name = f"{view.board} {title}"
     more = tick(title, [(run,) for run in group["run_id"]], view)
     show_table(frame, name, headings, lambda: to_csv(group.drop(columns="whose")), **more)
-    bar(view, lines)
+    bar(group, lines)
     what_it_says(group)
     show_curves(view, title, group, lines)
 
 
-def bar(view: View, lines: dict[str, pd.Series[Any]]) -> None:
+def to_compare(group: pd.DataFrame, lines: dict[str, pd.Series[Any]]) -> tuple[str, list[str]]:
+    """What the link to a comparison says, and its rows: ticked ones, else the table's first; none of a paper's."""
+    ticked = [run for run, row in lines.items() if not row["source"].startswith("paper")][:2]
+    others = group[~group["source"].str.startswith("paper") & ~group["run_id"].isin(ticked)][: 2 - len(ticked)]
+    pair = [*ticked, *others["run_id"]]
+    ranks = " and ".join(map(str, others["rank"]))
+    if len(ticked) == 2:
+        return "Compare the ticked rows", pair
+    if len(pair) < 2 or others["rank"].isna().any():
+        return "Compare two rows", pair
+    return f"Compare it with rank {ranks}" if ticked else f"Compare ranks {ranks}", pair
+
+
+def bar(group: pd.DataFrame, lines: dict[str, pd.Series[Any]]) -> None:
     """What can be done with ticked rows."""
     with st.container(horizontal=True, vertical_alignment="center"):
         if not lines:
@@ -155,12 +182,12 @@ def bar(view: View, lines: dict[str, pd.Series[Any]]) -> None:
         else:
             st.markdown(f"{len(lines)} ticked:")
             st.button("Clear", on_click=lambda: state.change(rows=()))
-        a, b = [*lines, None, None][:2]
-        label = "Compare the ticked rows" if b else "Compare ranks 1 and 2"
-        st.page_link("views/compare.py", label=label, query_params=state.params(a=a if b else None, b=b))
-        called = labels(lines.values())
-        for run in list(lines)[:PICKED]:
-            st.button(f"Open {plain(called[run])}", key=f"open {run}", on_click=lambda run=run: state.go(row=run))
+        label, pair = to_compare(group, lines)
+        a, b = [*pair, None, None][:2]
+        st.page_link("views/compare.py", label=label, query_params=state.params(a=a, b=b))
+        for run, row in list(lines.items())[:PICKED]:
+            name = plain(f"{row['method']}, {row['arch']}")
+            st.button(f"Open {name}", key=f"open {run}", on_click=lambda run=run: state.go(row=run))
 
 
 def what_it_says(group: pd.DataFrame) -> None:
@@ -192,7 +219,7 @@ def show_curves(view: View, title: str, group: pd.DataFrame, lines: dict[str, pd
         label = called[row["run_id"]]
         with warn_user():
             curves[label] = common.curve(row, view.convention)
-            at[label] = {float(c[2:]): row[c] for c in row.index if str(c).startswith("r=") and pd.notna(row[c])}
+            at[label] = {float(c[2:]): row[c] for c in map(str, group) if c.startswith("r=") and pd.notna(row[c])}
             n = "margin" if row["kind"] == "margin" else f"n = {row['n']}"
             said[label] = f"{n}, {row['images']} images"
             if row["kind"] == "vote":
@@ -243,9 +270,8 @@ def show_envelopes(view: View, kept: pd.DataFrame) -> None:
             st.text(f"Not drawn, at one σ only: {'; '.join(group.single)}.")
 
 
-def show_board(view: View, frame: pd.DataFrame, order: str) -> None:
-    """What is below the controls of a board that has rows."""
-    kept = search(select_rows(frame, **view.filters), view.search)
+def show_board(view: View, frame: pd.DataFrame, kept: pd.DataFrame, found: dict[str, pd.DataFrame], order: str) -> None:
+    """What is below the controls of a board that has rows, of which the filters kept some."""
     options(view, frame, len(frame) - len(kept))
     typed_and_recorded = (
         [] if view.filtered else ranked_field(field(view.board, places().runs, view.convention, all_roots()), order)
@@ -255,7 +281,7 @@ def show_board(view: View, frame: pd.DataFrame, order: str) -> None:
     if kept.empty:
         st.info("No row passes the filters.")
     else:
-        show_rows(view, dict(groups(kept)), ticked_lines)
+        show_rows(view, found, table_shown(view, found, order), ticked_lines)
         show_envelopes(view, kept)
     show_field(view, [line for line in typed_and_recorded if line.source != "records"])
 
@@ -268,8 +294,12 @@ frame = common.board_table(view.board, view.convention, view.order)
 st.title(plain(f"Certified ℓ2 robustness on {board.title}"), anchor=False)
 for line in unknown(view, frame):
     st.warning(plain(line))
-found = dict(groups(frame)) if len(frame) else {}
-best = best_line(found[first_table(found, order)]) if found else "Best: no rows yet."
+kept = search(select_rows(frame, **view.filters), view.search) if len(frame) else frame
+found = dict(groups(kept)) if len(kept) else {}
+if found:
+    best = best_shown(view, found[table_shown(view, found, order)])
+else:
+    best = "Best: no row is shown." if len(frame) else "Best: no rows yet."
 st.markdown("  \n".join(map(plain, (measured(view.convention), order_line(board, order), best))))
 with st.container(horizontal=True, key="links"):
     for label, page in LINKS.items():
@@ -281,5 +311,5 @@ if frame.empty:
         "any other data set and method."
     )
 else:
-    show_board(view, frame, order)
+    show_board(view, frame, kept, found, order)
 open_drawer(frame)

@@ -28,6 +28,7 @@ from suite.store.records import read_records
 from suite.store.result import Result
 
 DRAWS = 100  # votes under noise
+LAST = 10**9  # number of an image that can be asked for
 SHOWN = 1_000  # records in the page's table; the file has all
 
 
@@ -113,8 +114,12 @@ def show_images(run: Run, folder: Path) -> None:
     certified = common.run_records(folder.name) if "certify" in run.protocols else None
     known = [] if certified is None or certified.empty else certified["idx"].tolist()
     asked = state.own("image")
-    first = int(asked) if asked.isdigit() else int(known[0]) if known else 0
-    index = st.number_input("Image", 0, None, width=160, **state.own_control("image", first))
+    first = int(known[0]) if known else 0
+    if asked.isdecimal() and int(asked) <= LAST:
+        first = int(asked)
+    elif asked:
+        st.warning(plain(f"The link asks for the image {asked}, which is no image's number; this is {first}."))
+    index = st.number_input("Image", 0, LAST, width=160, **state.own_control("image", first))
     record = certified[certified["idx"] == index] if certified is not None and known else pd.DataFrame()
     if len(record):
         own = record.iloc[0]
