@@ -108,9 +108,9 @@ def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> pd.DataFrame:
     """The settings of two rows that differ, a line each: setting, A, B; nested ones by their dotted name."""
     sides = [pd.json_normalize(dict(own)).to_dict("records")[0] if own else {} for own in (a, b)]
     lines = [
-        (name, *(str(side.get(name, "–")) for side in sides))
+        (name, *said)
         for name in dict.fromkeys([*sides[0], *sides[1]])
-        if str(sides[0].get(name, "–")) != str(sides[1].get(name, "–"))
+        if len(set(said := ["–" if side.get(name) is None else str(side[name]) for side in sides])) > 1
     ]
     return pd.DataFrame(lines, columns=["setting", "A", "B"])
 

@@ -583,7 +583,7 @@ def test_a_margin_is_compared_with_a_vote(both: Path, monkeypatch: pytest.Monkey
     assert not said(app)
     differing = having(app, "setting").set_index("setting")
     assert differing.loc["kind"].tolist() == ["margin", "vote"]
-    assert differing.loc["sigma"].tolist() == ["None", "0.25"]
+    assert differing.loc["sigma"].tolist() == ["–", "0.25"]
     assert having(app, "images")["images"].sum() == 12
 
 

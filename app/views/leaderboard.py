@@ -295,7 +295,7 @@ st.title(plain(f"Certified ℓ2 robustness on {board.title}"), anchor=False)
 for line in unknown(view, frame):
     st.warning(plain(line))
 kept = search(select_rows(frame, **view.filters), view.search) if len(frame) else frame
-found = dict(groups(kept)) if len(kept) else {}
+found = dict(groups(kept, sort=order)) if len(kept) else {}
 if found:
     best = best_shown(view, found[table_shown(view, found, order)])
 else:
