@@ -51,6 +51,8 @@ def test_a_row_without_its_log_is_compared_by_its_figures(rows: Path) -> None:
 
 
 def test_names_that_no_row_has(rows: Path) -> None:
+    assert "no row '' on cifar10" in call("compare", "cifar10", "one", "").err
+    assert "A and B are the same row" in call("compare", "cifar10", "one", "one").err
     assert "no row 'three' on cifar10" in call("compare", "cifar10", "one", "three").err
     said = call("compare", "cifar10", "one", "randomized-smoothing-resnet110").err
     assert "rows begin: cifar10/randomized-smoothing-resnet110" in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from helpers.cli import Cli
 
 from suite.errors import UserError
 from suite.executors import EXECUTORS, open_executor
-from suite.executors.executor import Executor, Function
+from suite.executors.executor import Executor, Function, Lost
 from suite.executors.local import Local
 from suite.executors.tasks import TRIES, Ended, Task, finish
 
@@ -139,3 +140,27 @@ def test_ray_says_what_it_needs() -> None:
     pytest.importorskip("ray")
     with pytest.raises(UserError, match="Ray gives each task its device"):
         open_executor("ray", {"devices": ["cuda:0"]})
+
+
+def test_a_closed_executor_begins_no_process() -> None:
+    with Local(1) as executor:
+        pass
+    with pytest.raises(Lost, match="closed"):
+        executor.carry_out(errands.double, 1)
+
+
+def test_closing_before_a_process_has_begun_interrupts_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number 0 is that of the whole group of processes that this one is in."""
+    signalled = list[int]()
+    monkeypatch.setattr("suite.executors.local.os.kill", lambda process, number: signalled.append(process))
+    executor = Local(1)
+    executor._slots[0].pool = ProcessPoolExecutor(1)  # as `start` has it until the process has said its number
+    executor.close()
+    assert signalled == []
+
+
+@pytest.mark.parametrize("given", [{"cpus": 0}, {"cpus": "abc"}, {"gpus": -1}, {"gpus": True}])
+def test_what_a_task_of_rays_takes_is_a_number(given: dict[str, Any]) -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(UserError, match="a task takes a number of"):
+        open_executor("ray", given)

@@ -61,7 +61,7 @@ def find_row(name: str, dataset: str, runs: Path, roots: Roots, convention: Conv
     from leaderboards import rows
 
     known = [row for row in rows(dataset, runs, convention, roots) if row.read == "log"]
-    names = {id: row for row in known for id in (row.run_id, row.run_id.partition("/")[2], *row.runs)}
+    names = {id: row for row in known for id in (row.run_id, row.run_id.partition("/")[2], *row.runs) if id}
     fits = [names[name]] if name in names else [row for id, row in names.items() if name and id.startswith(name)]
     ids = sorted({row.run_id for row in fits})
     if len(ids) == 1:

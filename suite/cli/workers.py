@@ -75,7 +75,12 @@ class Crew:
         given: dict[str, Any] = {
             "workers": self.workers, "devices": self.devices and self.devices.split(","), "address": self.address,
         }  # fmt: skip
-        given = {name: value for name, value in given.items() if value} | dict(map(parse_setting, self.more or ()))
+        more = dict(map(parse_setting, self.more or ()))
+        if twice := sorted(given.keys() & more.keys()):
+            raise UserError(f"--with {twice[0]}=…: that is the option --{twice[0]}")
+        given = {name: value for name, value in given.items() if value} | more
+        if "address" in given and self.executor in (None, "local"):
+            raise UserError("--address is of a Ray cluster: add --executor ray")
         if not (self.executor or given or asked):
             yield None
             return

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from suite.cores import cores
-from suite.data.shuffle import LANES
+from suite.data.shuffle import lanes_of
 from suite.errors import UserError
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ def decode_ahead(
 ) -> Iterator[Tensor]:
     """`decode` of each index batch, in order, by about as many processes as there are cores for this one."""
     workers = cores()
-    if source.groups is not None:  # each lane of batches has its worker (`suite.data.shuffle`)
-        workers = min(LANES, 1 << workers.bit_length() - 1)
+    if source.groups is not None and len(source.groups):  # each lane of batches has its worker (`suite.data.shuffle`)
+        workers = min(lanes_of(int(source.groups[-1]) + 1), 1 << workers.bit_length() - 1)
     loader: torch.utils.data.DataLoader[Any] = torch.utils.data.DataLoader(
         [indices.tolist() for indices in index_batches],  # type: ignore[arg-type]
         batch_size=None,

@@ -124,7 +124,7 @@ class Parquet:
                 images = file.read(number, f"{self.contents.image_columns[shard]}.bytes").column(0)
             self.held[group] = Held(images, len(images))
             worker = get_worker_info()
-            most = LANES * WINDOW // worker.num_workers if worker else 1
+            most = LANES * WINDOW // worker.num_workers + WINDOW + 1 if worker else 1  # a batch may be of two windows
             while len(self.held) > most:
                 self.held.popitem(last=False)
         self.held.move_to_end(group)

@@ -53,24 +53,29 @@ class Local(Executor):
         chosen = [devices[number % len(devices)] if devices else None for number in range(self.workers)]
         self._slots = [_Slot(device, self.workers) for device in chosen]
         self._idle: SimpleQueue[_Slot] = SimpleQueue()
+        self._closed = False
         for slot in self._slots:
             self._idle.put(slot)
 
     def carry_out(self, function: Function, argument: Any) -> Answer:
         slot = self._idle.get()
         try:
+            if self._closed:
+                raise Lost("the executor is closed")
             return slot.start().submit(_listening, function, argument, slot.device).result()
         except BrokenProcessPool as error:
-            slot.pool = None
-            raise Lost(f"process {slot.process}") from error
+            died, slot.pool, slot.process = slot.process, None, 0
+            raise Lost(f"process {died}") from error
         finally:
             self._idle.put(slot)
 
     def close(self) -> None:
+        self._closed = True
         ours = [slot for slot in self._slots if slot.pool]
         for slot in ours:
-            with suppress(ProcessLookupError):
-                os.kill(slot.process, signal.SIGINT)
+            if slot.process:  # else it is still beginning, and ends with this process
+                with suppress(ProcessLookupError):
+                    os.kill(slot.process, signal.SIGINT)
             if slot.pool:
                 slot.pool.shutdown(wait=False, cancel_futures=True)
         until, alive = time.monotonic() + GRACE, {slot.process for slot in ours}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import pickle
 import sys
@@ -34,6 +35,9 @@ class Ray(Executor):
         require("--executor ray", "ray", "ray")
         if any(device != "cpu" for device in devices):
             raise UserError("Ray gives each task its device: --devices takes cpu alone, or leave it out")
+        for name, value in (("cpus", cpus), ("gpus", gpus)):
+            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < 1e6:
+                raise UserError(f"--with {name}={value}: a task takes a number of {name} above 0")
         self._address, self._asked, self._cpus = address, workers, cpus
         self._gpus = 0 if devices else gpus
         self._ours = False
@@ -49,9 +53,9 @@ class Ray(Executor):
         if not ray.is_initialized():
             quietly: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
             if not address:
-                quietly |= {"include_dashboard": False, "num_cpus": self._asked}
+                quietly |= {"include_dashboard": False, "num_cpus": self._asked and math.ceil(self._asked * self._cpus)}
             try:
-                ray.init(address, **quietly)
+                ray.init(address or "local", **quietly)  # not one that somebody else has begun on this machine
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise UserError(f"no Ray cluster at {address or 'this machine'}: {first_line(error)}") from error
             self._ours = True

@@ -172,7 +172,9 @@ class RunFolder(Folder[RunSpec]):
                 if record["idx"] not in whole.done:
                     whole.write(record)
                     whole.done.add(record["idx"])
-        discard(self.parts(protocol))
+        if self.parts(protocol).exists():
+            whole.sync()
+            discard(self.parts(protocol))
         return whole
 
     def parts(self, protocol: str) -> Path:

@@ -92,8 +92,12 @@ class RecordFile:
         if self._file.write(line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
         if time.monotonic() - self._synced > self.SYNC_EVERY:
-            os.fsync(self._file.fileno())
-            self._synced = time.monotonic()
+            self.sync()
+
+    def sync(self) -> None:
+        """Have what was written survive a power failure."""
+        os.fsync(self._file.fileno())
+        self._synced = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -101,5 +105,5 @@ class RecordFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.fsync(self._file.fileno())
+        self.sync()
         self._file.close()
