@@ -121,7 +121,8 @@ def test_the_argument_of_a_task_is_made_when_the_task_is_given() -> None:
 def test_devices_are_shared_out() -> None:
     with Local(workers=4, devices=["cpu", "cpu:0"]) as local:
         found = ended(local, {str(n): task(errands.name_device, n) for n in range(8)})
-    assert sorted(str(each.result) for each in found.values()) == ["cpu"] * 4 + ["cpu:0"] * 4
+        assert [slot.device for slot in local._slots] == ["cpu", "cpu:0"] * 2
+    assert {each.result for each in found.values()} <= {"cpu", "cpu:0"}  # of which a quick worker does more
 
 
 def test_what_an_executor_does_not_take_is_a_mistake(suite: Cli) -> None:

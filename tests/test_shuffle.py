@@ -59,8 +59,8 @@ def test_lanes_are_a_power_of_two_that_has_windows() -> None:
 
 @pytest.mark.parametrize("workers", [1, 2, 4, 16])
 def test_each_group_is_read_by_one_worker_alone(workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Worker w takes batches w, w + n, …, as torch's loader deals them. A lane is 16 groups, two windows, 25 batches, of
-    which the one in the middle is of both."""
+    """Worker w takes batches w, w + n, …, as torch's loader deals them. A lane is 16 groups in two windows, 25 batches,
+    of which the one in the middle is of both."""
     groups, each, size = 256, 50, 32
     images = [{"bytes": bytes([number % 256]) * 5, "path": None} for number in range(groups * each)]
     table = pa.table({"image": images, "label": [0] * len(images)})
