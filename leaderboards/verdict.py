@@ -7,20 +7,18 @@ once: each is at the level 1 − 0.05/K for K radii (Bonferroni).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import hypot
-from pathlib import Path
 
+import pandas as pd
 from scipy.special import ndtri
 
 from leaderboards.compare import Pair, certified_shares, decided_by_all, every_seed_counts, paired
-from leaderboards.curves import row_records
 from leaderboards.estimates import CURVES
-from leaderboards.published import PUBLISHED
 from leaderboards.rows import Row
-from suite.boards.board import Roots, radius_text
+from suite.boards.board import radius_text
 from suite.errors import UserError
 from suite.statistics.bounds import Convention
 from suite.statistics.intervals import mean_difference
@@ -54,28 +52,35 @@ class At:
 
 @dataclass(frozen=True)
 class Compared:
-    """What can be said of two rows, and from what: their images in common (0: from their figures alone)."""
+    """What can be said of two rows, and from what: their images in common (None: from their figures alone).
+
+    `decided` are the radii at which both are known, where adaptive sampling decided some only.
+    """
 
     verdict: list[At]
-    images: int
+    pair: Pair | None
     basis: str
+    decided: list[float]
 
 
-def compared(a: Row, b: Row, runs: Path, convention: Convention = "standard", published: Roots = PUBLISHED) -> Compared:
-    """Compare two rows on the images that both have, or by their figures where the records of one are not here."""
+def compared(a: Row, b: Row, records: Callable[[Row], pd.DataFrame], convention: Convention = "standard") -> Compared:
+    """Compare two rows on the images that both have, or by their figures where the records of one are not here.
+
+    `records` gives a row's (`leaderboards.curves.row_records`), or raises UserError where they are not here.
+    """
     decided = decided_by_all((a, b))
     radii = [r for r in radii_of_both(a, b, convention) if not decided or r in decided]
+    why, pair = "they have no image in common", None
     try:
-        pair = paired(row_records(a, runs, published), row_records(b, runs, published))
+        pair = paired(records(a), records(b))
     except UserError as error:
-        return Compared(unpaired_verdict(a, b, radii, convention), 0, f"from their figures ({error})")
-    images = len(pair.images)
-    if not images:
-        basis = "from their figures (they have no image in common)"
-        return Compared(unpaired_verdict(a, b, radii, convention), 0, basis)
-    return Compared(
-        paired_verdict(pair, radii, convention), images, f"on the {images:,} images of both, image by image"
-    )
+        why = str(error)
+    if pair is not None and (a.decided or b.decided) and not decided:
+        why, pair = "no radius was decided for both", None
+    if pair is None or pair.images.empty:
+        return Compared(unpaired_verdict(a, b, radii, convention), None, f"from their figures ({why})", decided)
+    basis = f"on the {len(pair.images):,} images of both, image by image"
+    return Compared(paired_verdict(pair, radii, convention), pair, basis, decided)
 
 
 def radii_of_both(a: Row, b: Row, convention: Convention = "standard") -> list[float]:

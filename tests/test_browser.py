@@ -6,13 +6,9 @@ import io
 import json
 import os
 import re
-import select
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +18,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pandas as pd
 import pytest
 from helpers.cli import TINY, options, succeed
+from helpers.serving import free_port, wait_until_served
 
 BROWSER = os.environ.get("SUITE_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # noqa: E501  # fmt: skip
@@ -57,20 +54,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(store: Path) -> Iterator[str]:
     """Where `suite app` serves the store."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = os.environ | {"STREAMLIT_SERVER_HEADLESS": "true"}
     command = [sys.executable, "-m", "suite", "app", "--runs", str(store), "--port", str(port)]
     server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health").close()
-                break
-            except OSError:
-                assert server.poll() is None
-                time.sleep(0.25)
+        wait_until_served(port, server)
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
@@ -381,60 +370,3 @@ def test_no_page_has_what_axe_calls_serious(scheme: str, browser: Any, address: 
         assert levels[0] == 1 or "row=" in view
         assert all(after - before <= 1 for before, after in pairwise(levels)), view
     reader.tab.context.close()
-
-
-def test_a_page_of_another_name_gets_no_data(address: str) -> None:
-    """DNS rebinding: a name elsewhere that leads here, in a browser that has been to its page."""
-    own = urlsplit(address).netloc
-    assert b" 101 " in handshake(own, own)
-    assert b" 101 " not in handshake(own, f"evil.example:{urlsplit(address).port}")
-    assert b" 101 " not in handshake(own, own, origin="http://evil.example")
-
-
-def handshake(server: str, host: str, origin: str = "") -> bytes:
-    """The first line of what a server answers to a browser that asks for a page's data."""
-    name, _, port = server.partition(":")
-    with socket.create_connection((name, int(port)), timeout=10) as line:
-        lines = ["GET /_stcore/stream HTTP/1.1", f"Host: {host}", f"Origin: {origin or f'http://{host}'}",
-                 "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
-                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "", ""]  # fmt: skip
-        line.sendall("\r\n".join(lines).encode())
-        return line.recv(1024).split(b"\r\n")[0]
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
-def test_a_first_start_at_a_terminal_asks_nothing(tmp_path: Path) -> None:
-    """A new home, a desktop's display and a real terminal: the address at once, pages, and no e-mail."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("STREAMLIT_")}
-    environment |= {"HOME": str(tmp_path), "DISPLAY": ":99", "BROWSER": "true"}
-    own, other = os.openpty()
-    command = [sys.executable, "-m", "suite", "app", "--runs", str(tmp_path / "runs"), "--port", str(port)]
-    server = subprocess.Popen(command, env=environment, stdin=other, stdout=other, stderr=other, start_new_session=True)
-    os.close(other)
-    try:
-        said = os.read(own, 4096).decode()
-        assert f"http://127.0.0.1:{port}" in said  # the first that it says
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health").close()
-                break
-            except OSError:
-                assert server.poll() is None
-                time.sleep(0.25)
-        else:
-            pytest.fail("nothing is served")
-        said += "".join(iter(lambda: waiting(own), ""))
-        assert "email" not in said.lower()
-        assert "Streamlit" not in said
-    finally:
-        server.terminate()
-        server.wait()
-        os.close(own)
-
-
-def waiting(terminal: int) -> str:
-    """What a terminal has to read by now."""
-    return os.read(terminal, 4096).decode() if select.select([terminal], [], [], 0.5)[0] else ""

@@ -14,11 +14,9 @@ from leaderboards import groups
 from leaderboards.compare import (
     OUTCOMES,
     Pair,
-    decided_by_all,
     difference,
     differing,
     outcomes,
-    paired,
     same_images,
 )
 from leaderboards.links import View, is_number, ticked
@@ -29,9 +27,8 @@ from leaderboards.render.interactive import Heading
 from leaderboards.render.labels import labels
 from leaderboards.render.plots import certified_accuracy_plot, difference_plot
 from leaderboards.rows import Row
-from leaderboards.verdict import At, paired_verdict, radii_of_both, sentence, unpaired_verdict
+from leaderboards.verdict import Compared, compared, sentence
 from suite.boards.board import load_board, radius_key, radius_text
-from suite.errors import UserError
 from suite.store.read import read_run
 
 THUMBNAILS = 12
@@ -77,32 +74,15 @@ def pick_rows(view: View, found: dict[str, Row]) -> tuple[str, str]:
     return picked[0], picked[1]
 
 
-def pair_of(a: Row, b: Row) -> Pair | None:
-    """The rows' records image by image; None, and why, where those of one are not here."""
-    try:
-        return paired(common.records(a), common.records(b))
-    except UserError as error:
-        st.text(
-            f"{error}. Until then the two are compared by their figures, which leaves a difference less certain "
-            "than it is."
-        )
-        return None
-
-
-def show_verdict(verdict: list[At], pair: Pair | None, a: Row, b: Row) -> None:
+def show_verdict(found: Compared, a: Row, b: Row) -> None:
     """What can be said of the two, in a sentence and a radius a line."""
     st.header("Verdict", anchor="verdict")
-    st.markdown(f"**{plain(sentence(verdict))}**")
+    st.markdown(f"**{plain(sentence(found.verdict))}**")
     seeds = " and ".join(f"{len(row.runs)} seed{'s' * (len(row.runs) > 1)}" for row in (a, b))
-    of = (
-        f"on the {len(pair.images)} images of both, image by image"
-        if pair
-        else "from their figures, not image by image"
-    )
-    st.text(f"Certified accuracy of A minus that of B, {of}; {seeds}. Intervals: 95 % for all radii at once.")
+    st.text(f"Certified accuracy of A minus that of B, {found.basis}; {seeds}. Intervals: 95 % for all radii at once.")
     lines = [
         (radius_text(at.radius), 100 * at.difference, 100 * at.low, 100 * at.high, at.verdict)
-        for at in verdict
+        for at in found.verdict
     ]  # fmt: skip
     names = ["r", "A − B, points", "from", "to", "verdict"]
     headings = [
@@ -209,23 +189,12 @@ def show_pair(view: View, found: dict[str, Row]) -> None:
         if a is b:
             st.info("Both are the same row.")
             return
-        pair = pair_of(a, b)
-        if pair is not None and pair.images.empty:
-            st.info("The two rows have no image in common: nothing can be paired.")
-            pair = None
-        decided = decided_by_all((a, b))
-        if pair is not None and (a.decided or b.decided) and not decided:
-            st.info("No radius was decided for both rows: nothing can be paired.")
-            pair = None
-        shown = [r for r in radii_of_both(a, b, view.convention) if not decided or r in decided]
-        verdict = (
-            paired_verdict(pair, shown, view.convention) if pair else unpaired_verdict(a, b, shown, view.convention)
-        )
-        show_verdict(verdict, pair, a, b)
+        compare = compared(a, b, common.records, view.convention)
+        show_verdict(compare, a, b)
         show_settings(a, b)
-        show_curves(view, a, b, pair, decided)
-        if pair is not None:
-            show_images_apart(pair, view, a, b, decided)
+        show_curves(view, a, b, compare.pair, compare.decided)
+        if compare.pair is not None:
+            show_images_apart(compare.pair, view, a, b, compare.decided)
 
 
 view = state.view()

@@ -27,6 +27,7 @@ def compare(
     format: Output = Format.table,
 ) -> None:
     """Compare two rows of a board at each radius, on the images that both have where their records are here."""
+    from leaderboards.curves import row_records
     from leaderboards.published import all_roots
     from leaderboards.render.labels import labels
     from leaderboards.verdict import compared, sentence
@@ -37,7 +38,7 @@ def compare(
     rows = [find_row(name, dataset, runs, root, convention) for name in (a, b)]
     if rows[0].run_id == rows[1].run_id:
         raise UserError(f"A and B are the same row: {rows[0].run_id}")
-    found = compared(rows[0], rows[1], runs, convention, root)
+    found = compared(rows[0], rows[1], lambda row: row_records(row, runs, root), convention)
     names = labels(rows, full=True)
     if format is Format.json:
         lines = [
@@ -45,7 +46,9 @@ def compare(
             for at in found.verdict
         ]
         ids = [row.run_id for row in rows]
-        print(json.dumps({"rows": ids, "images": found.images, "at": lines, "verdict": sentence(found.verdict)}))
+        images = len(found.pair.images) if found.pair else 0
+        said = {"rows": ids, "images": images, "at": lines, "verdict": sentence(found.verdict)}
+        print(json.dumps(said))
         return
     for letter, row in zip("AB", rows, strict=True):
         out.print(f"{letter}: {names[row.run_id]} ({row.run_id})", **PLAIN)

@@ -88,7 +88,7 @@ class Executor(ABC):
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(2 * self.workers, "executor")  # some tasks wait beside the workers
+        return ThreadPoolExecutor(self.workers, "executor")  # further tasks wait in its queue
 
     def submit(self, function: Function, argument: Any) -> Future[Answer]:
         """Begin a task."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
@@ -42,6 +42,18 @@ def descendants(of: int) -> dict[int, str]:
 
 
 @contextmanager
+def meanwhile(work: Callable[[], None], ended: threading.Event) -> Iterator[None]:
+    """Have a thread do some work, until `ended` tells it to stop."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
 def killing(times: int, draw: Random, every: tuple[float, float]) -> Iterator[list[int]]:
     """Meanwhile, kill workers of Ray's that are at a task, drawn at random, so many times; which were killed."""
     killed, ended = list[int](), threading.Event()
@@ -54,13 +66,8 @@ def killing(times: int, draw: Random, every: tuple[float, float]) -> Iterator[li
                 with suppress(ProcessLookupError):
                     os.kill(killed[-1], signal.SIGKILL)
 
-    thread = threading.Thread(target=kill)
-    thread.start()
-    try:
+    with meanwhile(kill, ended):
         yield killed
-    finally:
-        ended.set()
-        thread.join()
 
 
 @contextmanager
@@ -77,10 +84,5 @@ def watching(runs: Path) -> Iterator[dict[str, set[int]]]:
                 with suppress(FileNotFoundError):
                     written.setdefault(file.parent.name, set()).add(file.stat().st_mtime_ns)
 
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
+    with meanwhile(look, ended):
         yield written
-    finally:
-        ended.set()
-        thread.join()

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from suite.statistics.bounds import certified_radius
 
 HEADER = "idx\tlabel\tpredict\tradius\tcorrect\ttime\n"
+
+GIVEN: dict[str, Any] = {
+    "method": "mine", "citation": "A. Author. A Title. A Venue, 2021.", "arch": "cnn", "sigma": 0.25,
+    "trained_sigma": None, "n0": 100, "n": 1_000, "alpha": 0.001, "top": 1, "note": None, "few": True,
+}  # fmt: skip
 
 
 def log(path: Path, *lines: str) -> Path:
