@@ -37,6 +37,19 @@ def require(user: str, extra: str, *modules: str) -> None:
             raise UserError(f"{user} needs {module}{reason}: pip install 'l2-robustness-suite[{extra}]'") from error
 
 
+def comes_of_interrupt(error: BaseException | None) -> bool:
+    """Whether it is Ctrl-C, or was raised while somebody cleaned up after it, as a database's driver does."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def unless_interrupted(error: Exception) -> None:
+    """Raises KeyboardInterrupt where an error that is about to be survived comes of Ctrl-C, which must not be lost."""
+    if comes_of_interrupt(error):
+        raise KeyboardInterrupt from error
+
+
 def first_line(error: BaseException) -> str:
     """What an error of other people's code says, in a line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -322,3 +322,18 @@ def test_ctrl_c_in_a_database_is_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr("suite.cli.main.app", command)
     assert call("tune") == (130, "", "interrupted; the same command goes on from here\n")
+
+
+def test_ctrl_c_in_mlflow_is_no_run_that_was_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def log(*_: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise ValueError("can't change 'autocommit' now: connection in transaction status ACTIVE")
+
+    pytest.importorskip("mlflow")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "result.json").write_text("{}")
+    monkeypatch.setattr("suite.store.mlflow.send.log", log)
+    assert call("sync", "--runs", str(tmp_path)) == (130, "", "interrupted; the same command goes on from here\n")

@@ -15,7 +15,7 @@ import suite
 from suite.cli import about, boards, check, compare, experiment, protocols, runs, serve, site, store, submit, tune
 from suite.cli.options import with_verbosity
 from suite.cli.terminal import print_anywhere
-from suite.errors import UserError
+from suite.errors import UserError, comes_of_interrupt
 from suite.progress import visible
 from suite.spec.sections import PROTOCOLS
 
@@ -110,13 +110,6 @@ def main() -> None:
                 f"the disk is full ({where}): free some space and run the same command again; finished records are kept"
             )
         fail(f"{error.filename or 'a file'}: {error.strerror or error}")
-
-
-def comes_of_interrupt(error: BaseException | None) -> bool:
-    """Whether it is Ctrl-C, or was raised while somebody cleaned up after it, as a database's driver does."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
 
 
 def interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:

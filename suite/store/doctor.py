@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from suite.errors import UserError
+from suite.errors import UserError, unless_interrupted
 from suite.progress import megabytes
 from suite.spec.shell_line import command
 from suite.store.inventory import state_of, unused
@@ -82,4 +82,5 @@ def _of_mlflow(runs: Path) -> Iterator[Finding]:
             names = ", ".join(lacking[:3]) + (" …" if len(lacking) > 3 else "")
             yield Finding(runs / "mlflow.db", f"it lacks {len(lacking)} finished runs: {names}", "suite sync")
     except Exception as error:  # whatever MLflow's client raises
+        unless_interrupted(error)
         yield Finding(runs / "mlflow.db", str(error).splitlines()[0], "move it away; 'suite sync' makes it again")

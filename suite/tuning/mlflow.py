@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from suite.errors import unless_interrupted
 from suite.progress import logger
 from suite.spec.names import flatten
 from suite.spec.run_spec import RunSpec
@@ -75,8 +75,7 @@ class StudyLog:
         where = open_experiment(client, self.experiment, self.runs)
         there = find(client, where, Entry(self.experiment, self.study.study_name, {**self.key, "suite.role": "study"}))
         if there is None and (known := self.study.user_attrs.get("mlflow")):
-            with suppress(Exception):  # it is in another MLflow, or was deleted
-                there = client.get_run(known)
+            there = run_of(client, known)
         if there is None or there.info.lifecycle_stage == "deleted":
             definition = definition_of(self.study)
             about = {"suite.method": definition.method, "suite.dataset": definition.dataset, "suite.role": "study"}
@@ -204,12 +203,19 @@ def is_closed(client: MlflowClient, where: str, trial: FrozenTrial, entry: Entry
 
     One that a killed process had closed there before Optuna knew of its end has another end here.
     """
-    there: Run | None = None
-    with suppress(Exception):  # it is in another MLflow, or was deleted for good
-        there = client.get_run(str(trial.user_attrs.get("mlflow")))
+    there = run_of(client, str(trial.user_attrs.get("mlflow")))
     if there is None or there.info.lifecycle_stage == "deleted":
         there = find(client, where, entry)
     return there is not None and there.info.status == STATES[trial.state]
+
+
+def run_of(client: MlflowClient, name: str) -> Run | None:
+    """The run of an id; None where it is in another MLflow, or was deleted for good."""
+    try:
+        return client.get_run(name)
+    except Exception as error:  # whatever the store's client raises
+        unless_interrupted(error)
+        return None
 
 
 def describe_trial(live: LiveRun, trial: FrozenTrial, objectives: tuple[str, ...]) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from suite.errors import UserError, first_line, require
+from suite.errors import UserError, first_line, require, unless_interrupted
 from suite.store.mlflow.database import make_database
 
 if TYPE_CHECKING:
@@ -50,8 +50,12 @@ def shown(uri: str) -> str:
     return SECRETS.sub(r"\1***", PASSWORD.sub(r"\1:***@", uri))
 
 
-def explain(error: BaseException, runs: Path) -> str:
-    """What went wrong in a line, without the password of the address, however the client's code quotes it."""
+def explain(error: Exception, runs: Path) -> str:
+    """What went wrong in a line, without the password of the address, however the client's code quotes it.
+
+    Raises KeyboardInterrupt where it was Ctrl-C that did.
+    """
+    unless_interrupted(error)
     uri, text = tracking_uri(runs), first_line(error)
     secrets = [found[2] for pattern in (PASSWORD, SECRETS) for found in pattern.finditer(uri)]
     for secret in {each for given in secrets for each in (given, unquote(given)) if len(each) > 3}:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from suite.errors import unless_interrupted
 from suite.store.files import read_json
 from suite.store.mlflow.content import Content, loss_points, make_metric, own_tags, read_content
 from suite.store.mlflow.model import log_model
@@ -105,9 +106,11 @@ def remove(client: MlflowClient, run: Run) -> None:
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     client.delete_run(run.info.run_id)
-    with suppress(Exception):  # not every store of files can delete
+    try:
         files: Any = get_artifact_repository(run.info.artifact_uri, tracking_uri=client.tracking_uri)
         files.delete_artifacts()
+    except Exception as error:  # not every store of files can delete
+        unless_interrupted(error)
 
 
 def take_up(client: MlflowClient, entry: Entry, there: Run | None, content: Content, runs: Path) -> Run:
