@@ -79,12 +79,13 @@ def runs_of(experiment: Experiment, dataset: str | None = None, **given: object)
     """Its runs: the first seed's before the second's, so that a whole comparison is finished as early as it can be.
 
     `dataset` is the experiment's own where None is given. `given` are settings that go before the experiment's, such as
-    the profile. Raises UserError where there is no data set, and as RunSpec does.
+    the profile. A method without noise makes the same run at every σ, which is there once. Raises UserError where there
+    is no data set, and as RunSpec does.
     """
     dataset = dataset or experiment.dataset
     if not dataset:
         raise UserError(f"the experiment '{experiment.title}' is about no data set of its own: give --dataset")
-    return [
+    specs = [
         RunSpec(
             **{"method": method, "dataset": dataset, "sigma": sigma, "seed": seed} | experiment.settings | own | given
         )
@@ -92,6 +93,7 @@ def runs_of(experiment: Experiment, dataset: str | None = None, **given: object)
         for sigma in experiment.sigmas
         for method, own in experiment.methods.items()
     ]
+    return list({spec.name: spec for spec in specs}.values())
 
 
 def carry_out(specs: Sequence[RunSpec], machine: Machine) -> Iterator[Path]:
