@@ -234,8 +234,10 @@ def vote_claim(sigma: float, alpha: float, n0: int, noise: str = "gaussian") -> 
 
 
 def passes(spec: RunSpec, total: int) -> float:
-    each = 1 if spec.certify.kind == "margin" else spec.certify.n0 + spec.certify.n
-    return float(len(indices(spec, total)) * each)
+    """At most, by fixed sampling; by adaptive sampling what CIFAR-10 took: 3,150 draws of 10,000, 7,200 of 100,000."""
+    settings = spec.certify
+    draws = settings.n if settings.sampling == "fixed" else min(settings.n, 120 * settings.n**0.355)
+    return len(indices(spec, total)) * (1.0 if settings.kind == "margin" else settings.n0 + draws)
 
 
 PROTOCOL = Protocol(
