@@ -131,8 +131,8 @@ def error(n: int, alpha: float, p: float) -> float:
 if __name__ == "__main__":
     try:
         votes(0.25), votes(0.5)
-    except UserError as error:
-        raise SystemExit(f"nothing measured: {error}") from error
+    except UserError as missing:
+        raise SystemExit(f"nothing measured: {missing}") from missing
     for sigma in RADII:
         for n in (500, 1_000, 10_000, N):
             compare(n, sigma)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -36,9 +37,9 @@ from suite.data import load
 from suite.networks.architectures import build
 from suite.networks.checkpoints import adopt
 from suite.protocols.protocol import Subject
-from suite.spec.run_spec import PROTOCOLS, RunSpec
+from suite.spec.run_spec import RunSpec
+from suite.spec.sections import PROTOCOLS
 
-SHARED = Path(__file__).parents[2] / "shared"
 SIGMA = 0.1
 
 
@@ -105,9 +106,11 @@ def compare(model: nn.Module, x: Tensor, y: Tensor) -> None:
     lines["the best of theirs"] = (best, "", float("nan"))
     print(f"{len(x)} images; distances, and their medians' ratio to that of the best of theirs, image by image")
     print(f"{'':22} {'median':>8} {'mean':>8} {'/ best':>7} {'steps':>6} {'s/image':>8}")
-    for name, (distance, steps, seconds) in lines.items():
+    for name, (distance, passes, seconds) in lines.items():
         ratio = distance.nanmedian() / best.median()
-        print(f"{name:22} {distance.nanmedian():8.4f} {distance.nanmean():8.4f} {ratio:7.3f} {steps:>6} {seconds:8.2f}")
+        print(
+            f"{name:22} {distance.nanmedian():8.4f} {distance.nanmean():8.4f} {ratio:7.3f} {passes:>6} {seconds:8.2f}"
+        )
 
 
 def audit(model: nn.Module, x: Tensor, y: Tensor) -> None:
@@ -139,16 +142,16 @@ def audit(model: nn.Module, x: Tensor, y: Tensor) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Adversarial distances beside other libraries'; masked models.")
-    parser.add_argument("--checkpoint", type=Path, default=SHARED / "weights" / "resnet20-12fca82f.th")
-    parser.add_argument("--data-root", type=Path, default=SHARED / "data")
+    parser.add_argument("--checkpoint", type=Path, default=os.environ.get("SUITE_CHECKPOINT"))
+    parser.add_argument("--data-root", type=Path)
     for name, default in (("images", 50), ("audited", 10)):
         parser.add_argument(f"--{name}", type=int, default=default)
     given = parser.parse_args()
-    if not given.checkpoint.is_file():
-        print(f"no checkpoint at {given.checkpoint}: give a ResNet-20 for CIFAR-10 with --checkpoint")
+    if not given.checkpoint:
+        print("nothing measured: give a ResNet-20 for CIFAR-10 with --checkpoint, or as $SUITE_CHECKPOINT")
         return
     model = build("resnet20", 10, (3, 32, 32), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    adopt(model, given.checkpoint)
+    adopt(model, Path(given.checkpoint))
     model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     test = load("cifar10", given.data_root).test
     x, y = test[torch.arange(2 * given.images)].float() / 255, test.labels[: 2 * given.images]

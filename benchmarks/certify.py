@@ -21,19 +21,19 @@ import copy
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import suite  # noqa: F401  before torch: it says how torch's threads wait
+import suite  # before torch: it says how torch's threads wait
 
 # isort: split
 import torch
 from torch import Tensor, nn
 
-from suite import api, data
+from suite import data
 from suite.networks.allocator import keep_memory
 from suite.networks.folding import folded
 from suite.pipeline import Machine, measure, obtain
@@ -42,7 +42,7 @@ from suite.smoothing.voting import Precision
 from suite.spec.profiles import fast_precision
 from suite.spec.run_spec import RunSpec
 from suite.store.environment import environment
-from suite.store.folder import Folder
+from suite.store.folder import RunFolder
 
 BATCHES = (32, 64, 100, 250, 500, 1_000)
 N0 = 100
@@ -73,7 +73,7 @@ def seconds(way: Callable[[], Any]) -> float:
     return time.process_time() - begun
 
 
-def in_rounds(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+def in_rounds(ways: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
     """CPU seconds of each way in each round; a round before them warms up."""
     found = {name: [seconds(way)] for name, way in ways.items()}
     for _ in range(rounds):
@@ -95,9 +95,9 @@ def try_batches(model: nn.Module, image: Tensor, sigma: float, keep: bool) -> di
 def as_run(model: nn.Module, test: data.Dataset, spec: RunSpec, batch: int) -> None:
     """Certify's part of `suite run`, records and all."""
     with tempfile.TemporaryDirectory() as place:
-        folder = Folder(Path(place) / spec.name, spec)
+        folder = RunFolder(Path(place) / spec.name, spec)
         folder.open(environment(torch.device("cpu")))
-        measure("certify", model, test, spec, folder, Machine(device="cpu", batch_size=batch))
+        measure("certify", model, test, folder, Machine(device="cpu", batch_size=batch), {})
 
 
 @torch.inference_mode()
@@ -196,8 +196,8 @@ def main() -> None:
         chosen = spec.model_copy(update={"certify": spec.certify.model_copy(update={"precision": p})})
         ways |= {
             f"ours, {p}: suite run": lambda chosen=chosen: as_run(model, dataset, chosen, given.batch),
-            f"ours, {p}: suite.certify": lambda p=p: api.certify(model, pixels, labels, precision=p, **settings),
-            f"ours, {p}: discrete noise": lambda p=p: api.certify(
+            f"ours, {p}: suite.certify": lambda p=p: suite.certify(model, pixels, labels, precision=p, **settings),
+            f"ours, {p}: discrete noise": lambda p=p: suite.certify(
                 model, pixels, labels, precision=p, noise="discrete", **settings
             ),
             f"floor, {p}: bare folded passes": lambda p=p: bare(fast, ready, passes, p),

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.heat import Heat
+from methods.method import Step
 from methods.penalty import Projections, draw_projections
 from suite.networks.architectures import build
 from suite.spec.profiles import fast_precision
@@ -41,7 +42,7 @@ def loop_loss(method: Heat, model: nn.Module, x: Tensor, generator: torch.Genera
         fx = method.f(x)
     x = x.detach().requires_grad_()
     vx = model(x)
-    loss = 0.5 * (vx.softmax(1) - fx.softmax(1)).square().sum(1)
+    loss: Tensor = 0.5 * (vx.softmax(1) - fx.softmax(1)).square().sum(1)
     for w in draw_projections("gaussian", p.kappa, len(x), CLASSES, generator=generator, dtype=x.dtype):
         projected = (w * (vx if keep else model(x))).sum(1)
         (g,) = torch.autograd.grad(projected.sum(), x, retain_graph=True)
@@ -91,13 +92,15 @@ def compare(
     x = torch.rand(batch, *shape).contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         model.train()(x)  # statistics to freeze
-    method = Heat(Heat.Parameters(**{"kappa": kappa, "delta": DELTA, "noisy": 0, "frozen_norm": frozen}), SIGMA)
+    method = Heat(
+        Heat.Parameters.model_validate({"kappa": kappa, "delta": DELTA, "noisy": 0, "frozen_norm": frozen}), SIGMA
+    )
     method.begin(model)
     with torch.no_grad():
         for p in model.parameters():  # v has left f, so that D has a gradient
             p.add_(0.02 * torch.randn_like(p) * p.std(correction=0))
     steps = {
-        "ours": lambda seed: method.loss(model, x, None, torch.Generator().manual_seed(seed)),
+        "ours": lambda seed: method.loss(model, x, None, Step(torch.Generator().manual_seed(seed))),
         "loop": lambda seed: loop_loss(method, model, x, torch.Generator().manual_seed(seed), keep=False),
         "kept": lambda seed: loop_loss(method, model, x, torch.Generator().manual_seed(seed), keep=True),
     }
