@@ -199,6 +199,26 @@ assert found == {0: Counter({0: 12}), 1: Counter({0: 3}), 2: Counter({0: 1})}
     )
 
 
+def test_the_host_waits_once_for_eight_batches_and_never_for_a_draw(interpret: Callable[[str], None]) -> None:
+    """Numbers that the host reads from the device, as the profiler counts them on a CPU, by passes of the network."""
+    interpret(
+        START
+        + VOTERS
+        + """
+from torch.profiler import ProfilerActivity, profile
+
+for batch in (8, 16):
+    voters = [voter(place, 0.2, pieces=(16,)) for place in range(16)]
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        assert len(list(vote_on_device(voters, Darkness(), batch_size=batch, precision="fp32"))) == 16
+    calls = Counter({event.key: event.count for event in seen.key_averages()})
+    batches = calls["aten::mean"] - 1  # the network is tried once
+    assert batches == 256 // batch
+    assert calls["aten::item"] == calls["aten::_local_scalar_dense"] == batches // 8
+"""
+    )
+
+
 def test_noise_that_is_not_gaussian_is_refused(interpret: Callable[[str], None]) -> None:
     interpret(
         START
