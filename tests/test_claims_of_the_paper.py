@@ -1,0 +1,93 @@
+"""The page that goes through the paper's statements: its numbers are those of the kept rows, its verdicts follow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.pages import DOCS, tables
+
+from leaderboards.board import rows
+from leaderboards.compare import Pair, certified_shares, difference, paired
+from leaderboards.curves import row_records
+from leaderboards.rows import Row
+from suite.statistics.bounds import Convention
+from suite.statistics.intervals import proportion_interval
+
+PAGE = DOCS / "findings" / "claim-by-claim.md"
+NETWORKS = {"airbench-w32", "lipschitz-small"}
+RADII = ("0.1", "0.25", "0.5", "0.75")
+CONVENTIONS: dict[str, Convention] = {"Cohen et al.'s": "standard", "paper's": "paper"}
+
+
+def table_with(column: str) -> list[dict[str, str]]:
+    [found] = [lines for _, lines in tables(PAGE) if column in lines[0]]
+    return found
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Row]:
+    """The rows of all methods on one network, by method and what is deployed."""
+    store = tmp_path_factory.mktemp("empty")
+    found = [row for row in rows("cifar10", store) if row.arch in NETWORKS and row.method != "average"]
+    return {f"`{row.method}`, {row.deployed}": row for row in found}
+
+
+def signed(number: float) -> str:
+    return f"{100 * number:+.1f}".replace("-", "−")
+
+
+def line_of(a: str, b: str, kept: dict[str, Row], convention: str, store: Path) -> dict[str, str]:
+    """The line of the table of differences that two rows have."""
+    pair = paired(*(row_records(kept[name], store) for name in (a, b)))
+    found = difference(pair, CONVENTIONS[convention], at=[float(r) for r in RADII]).itertuples()
+    line = {"A": a, "B": b, "convention": convention}
+    for r, (_, _, own, low, high) in zip(RADII, found, strict=True):
+        ahead = "**A**" if low > 0 else "**B**" if high < 0 else "–"
+        line[f"r = {r}"] = f"{signed(own)} ({signed(low)} to {signed(high)}) {ahead}"
+    seeds = [sorted(kept[name].seeds) for name in (a, b)]
+    return line | {"each seed, r = 0.25": ", ".join(by_seed(seeds, pair, CONVENTIONS[convention])) or "one seed"}
+
+
+def by_seed(seeds: list[list[int]], pair: Pair, convention: Convention) -> Iterator[str]:
+    """The difference at each seed that both rows have, where they have several."""
+    own, other = (
+        dict(zip(numbers, np.nanmean(shares, axis=1), strict=True))
+        for numbers, shares in zip(seeds, certified_shares(pair, 0.25, convention), strict=True)
+    )
+    shared = sorted(own.keys() & other.keys())
+    yield from (signed(own[seed] - other[seed]) for seed in shared if len(shared) > 1)
+
+
+def test_differences_of_certified_accuracy_are_those_of_the_kept_rows(kept: dict[str, Row], tmp_path: Path) -> None:
+    for line in table_with("convention"):
+        assert line == line_of(line["A"], line["B"], kept, line["convention"], tmp_path)
+
+
+def test_audits_are_those_of_the_kept_rows(kept: dict[str, Row]) -> None:
+    lines = table_with("certificates broken")
+    assert {line["row"] for line in lines} == {name for name, row in kept.items() if row.metrics["audit"].of}
+    for line in lines:
+        audit = kept[line["row"]].metrics["audit"]
+        broken, attacked = round(audit.value or 0), round(audit.of or 0)
+        low, high = (100 * bound for bound in proportion_interval(broken, attacked))
+        assert line["certificates broken"] == f"{broken} of {attacked}"
+        assert line["share, 95 %"] == f"{100 * broken / attacked:.0f} % ({low:.0f} to {high:.0f})"
+
+
+def test_numbers_within_sentences_are_those_of_the_kept_rows(kept: dict[str, Row], tmp_path: Path) -> None:
+    text = " ".join(PAGE.read_text().split())
+    heat, vote, smoothed = (kept[name] for name in ("`heat`, pass", "`heat`, vote", "`randomized-smoothing`, vote"))
+    clean = [f"{100 * (row.metrics['clean_accuracy'].value or 0):.1f} %" for row in (heat, smoothed, vote)]
+    assert "the pass of `heat` has {}, the vote of `randomized-smoothing` {},".format(*clean) in text
+    assert f"and the vote of `heat` {clean[2]}" in text
+    draws = [round(row.metrics["draws"].value or 0) for row in (heat, smoothed)]
+    assert "Certify draws {:,} passes for `heat` and {:,} for".format(*draws) in text
+    assert f"abstains on {100 * (kept['`madry`, pass'].metrics['abstained'].value or 0):.1f} % of the images" in text
+    average = max(row.metrics["acr"].value or 0 for row in rows("cifar10", tmp_path) if row.method == "average")
+    assert f"has a smaller ACR than `heat` ({average:.3f} against {heat.metrics['acr'].value:.3f})" in text
+    agreement = heat.metrics["agreement_own"]
+    shares = [f"{100 * share:.1f}" for share in (agreement.value or 0, *(agreement.interval or ()))]
+    assert "if {} % ({} to {}) is high".format(*shares) in text
