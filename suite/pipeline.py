@@ -18,6 +18,7 @@ from suite.data import Dataset
 from suite.data.dataset import Facts
 from suite.effort import begin, needed, pass_time, work
 from suite.errors import UserError
+from suite.followers import train_together
 from suite.networks.allocator import keep_memory
 from suite.networks.architecture import Shape
 from suite.networks.architectures import build
@@ -36,7 +37,6 @@ from suite.store.migrate import migrate
 from suite.store.mlflow.live import LiveRun, tracked
 from suite.store.result import make_result
 from suite.training import Report, Watch
-from suite.training import train as fit
 
 # makes the records of a protocol elsewhere: groups of images, each of which goes through the model as a whole
 Make = Callable[[RunFolder, "Machine", str, list[Sequence[int]]], Iterator[Record]]
@@ -240,9 +240,10 @@ def obtain(
             method.begin(model, start)
             history = []
             if method.trains:
-                history = fit(
-                    model, method, data, spec, checkpoint=folder.unfinished, device=device, watch=watch,
-                    report=report, follows=begin(left, spec.name),
+                history = train_together(
+                    model, method, data, spec, start, data_root=machine.data_root, trust=machine.trust,
+                    checkpoint=folder.unfinished, device=device, watch=watch, report=report,
+                    follows=begin(left, spec.name),
                 )  # fmt: skip
             folder.save_model(model.cpu(), history)
         folder.load_model(model)

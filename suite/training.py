@@ -24,6 +24,7 @@ from suite.smoothing.noise import generator, key
 from suite.spec.model_spec import ModelSpec
 from suite.spec.sections import Training
 from suite.store.files import write_atomically
+from suite.team import TEAM
 
 ADAM_SECOND = 0.999  # AdamW's average of squared gradients
 CHECKPOINT_SHARE = 0.02  # of the training time may go into writing checkpoints
@@ -112,37 +113,44 @@ def train(
     update = inspect.unwrap(type(optimizer).step)  # as it is: its wrappers import the compiler
     first_steps = [math.ceil(stage * total / method.stages) for stage in range(method.stages)]
     step, history, losses = 0, list[dict[str, float]](), list[Tensor]()
-    if checkpoint.exists():
+    if not TEAM.rank and checkpoint.exists():
         step, history, before = resume(checkpoint, model, optimizer, method)
         losses = [torch.tensor(value, device=device) for value in before]
         if report:
             for entry in history:
                 report(spec, entry)
+    if TEAM.size > 1:
+        own = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "method": method.state_dict()}
+        theirs, step, losses = TEAM.share((own, step, losses), device)
+        put(theirs, model, optimizer, method)
     due = time.monotonic()
     with progress(f"train {spec.method}", total, step, follows) as advance:
         for x, y in batches(data, spec, step, total, device):
             stage = step * method.stages // total
             if step == first_steps[stage]:
+                share_statistics(model, device)
                 method.begin_stage(model, stage, generator(spec.seed, "stage", stage, device=device))
                 optimizer.state.clear()
             within = (step - first_steps[stage]) / per_epoch
             rate = learning_rate(settings, within, settings.epochs / method.stages)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            x = x.contiguous(memory_format=torch.channels_last)
+            batch, x, y = len(x), TEAM.part(x).contiguous(memory_format=torch.channels_last), TEAM.part(y)
             model.train()
             with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-                noise = generator(spec.seed, "method", step, device=device)
+                noise = generator(spec.seed, "method", step, *TEAM.keys, device=device)
                 loss = method.loss(model, x, y if method.uses_labels else None, Step(noise, epoch=step / per_epoch))
             model.zero_grad()
             loss.backward()
+            loss = TEAM.average(model, loss.detach(), len(x), batch)
             if settings.clip:
                 nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
             with torch.no_grad():
                 update(optimizer)
             step += 1
             losses.append(loss.detach())
-            saves, ends = time.monotonic() > due and step < total, len(losses) == interval or step == total
+            ends = len(losses) == interval or step == total
+            saves = time.monotonic() > due and step < total and (ends or TEAM.size == 1)
             values = read_losses(losses, step, total, spec, checkpoint) if saves or ends or watch else []
             if ends:
                 mean = sum(values) / len(values)
@@ -151,7 +159,7 @@ def train(
                     report(spec, history[-1])
                 losses = []
             advance(f"loss {history[-1]['loss']:.4f}" if history else "")
-            if saves and _finite(model):
+            if saves and not TEAM.rank and _finite(model):
                 begun = time.monotonic()
                 state = {
                     "model": model.state_dict(),
@@ -238,11 +246,22 @@ def resume(
     """Put everything in the state of a checkpoint; its step, its history, and the losses since the last point of it."""
     try:
         state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        model.load_state_dict(state["model"])
-        inspect.unwrap(type(optimizer).load_state_dict)(optimizer, state["optimizer"])
-        method.load_state_dict(state["method"])
+        put(state, model, optimizer, method)
         return int(state["step"]), list(state["history"]), [float(loss) for loss in state["losses"]]
     except Exception as error:  # a damaged file can raise anything
         raise UserError(
             f"{checkpoint} is damaged or not a training checkpoint; remove it to train from the beginning"
         ) from error
+
+
+def put(state: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, method: Method[Any]) -> None:
+    """Put model, optimizer and method in a state."""
+    model.load_state_dict(state["model"])
+    inspect.unwrap(type(optimizer).load_state_dict)(optimizer, state["optimizer"])
+    method.load_state_dict(state["method"])
+
+
+def share_statistics(model: nn.Module, device: torch.device) -> None:
+    """Give each process the first one's statistics of batch normalisation, from which a stage begins."""
+    if TEAM.size > 1:
+        model.load_state_dict(TEAM.share(dict(model.named_buffers()), device), strict=False)

@@ -20,6 +20,7 @@ ROOMS = (  # from the top down; an arrow goes down, or stays on its floor
     {"suite.executors"},
     {"suite.pipeline"},
     {"suite.effort"},
+    {"suite.followers"},
     {"suite.training", "suite.protocols"},
     {"suite.store"},
     {"suite.spec"},
@@ -28,7 +29,7 @@ ROOMS = (  # from the top down; an arrow goes down, or stays on its floor
     {"suite.networks", "suite.smoothing"},
     {"suite.statistics"},
     {"suite.boards", "suite.registry", "suite.ranges"},
-    {"suite.progress"},
+    {"suite.progress", "suite.team"},
     {"suite.cores", "suite.errors", "suite.leftovers"},
 )
 PUBLIC = {"suite"}  # its names are looked up in their rooms on first use

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import threading
 from _thread import interrupt_main
@@ -91,8 +92,9 @@ def main() -> None:
     """The console script: mistakes of the user end in one line and exit code 2, Ctrl-C in 130."""
     print_anywhere()
     sys.unraisablehook = interrupt_again
+    carry_out = in_a_team if "TORCHELASTIC_RUN_ID" in os.environ else app
     try:
-        code = app(sys.argv[1:] or ["--help"], prog_name="suite", standalone_mode=False)
+        code = carry_out(sys.argv[1:] or ["--help"], prog_name="suite", standalone_mode=False)
         if code == 130:  # Ctrl-C, as typer tells it
             raise KeyboardInterrupt
         sys.exit(code)
@@ -110,6 +112,28 @@ def main() -> None:
                 f"the disk is full ({where}): free some space and run the same command again; finished records are kept"
             )
         fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+
+
+def in_a_team(words: list[str], **options: Any) -> Any:
+    """A command under torchrun: the first process carries it out, the others take part in its training.
+
+    Raises UserError for commands that train nothing, or that begin processes of their own.
+    """
+    from suite.followers import dismiss, follow
+    from suite.team import TEAM
+
+    if words[0] not in ("run", "experiment"):
+        raise UserError(f"'suite {words[0]}' is not for torchrun, which is for the training of 'run' and 'experiment'")
+    if own := [word for word in words if word.startswith(("--executor", "--workers"))]:
+        raise UserError(f"{own[0]} begins processes of its own: leave it out, or torchrun")
+    TEAM.join()
+    if TEAM.rank:
+        follow()
+        return None
+    try:
+        return app(words, **options)
+    finally:
+        dismiss()
 
 
 def interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
