@@ -130,10 +130,10 @@ def in_a_team(words: list[str], **options: Any) -> Any:
     if TEAM.rank:
         follow()
         return None
-    try:
-        return app(words, **options)
-    finally:
+    code = app(words, **options)
+    if code != 130:  # after Ctrl-C, or an error, torchrun ends the others
         dismiss()
+    return code
 
 
 def interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
