@@ -24,7 +24,7 @@ from leaderboards.published import all_roots
 from leaderboards.published.kept import run_folder
 from leaderboards.render.foreign import plain
 from leaderboards.render.interactive import Heading
-from leaderboards.render.labels import labels
+from leaderboards.render.labels import labels, shorten
 from leaderboards.render.plots import certified_accuracy_plot, difference_plot
 from leaderboards.rows import Row
 from leaderboards.shown import rows_to_compare
@@ -72,6 +72,10 @@ def pick_rows(view: View, found: dict[str, Row]) -> tuple[str, str]:
             picked.append(st.selectbox(
                 f"Row {letter.upper()}", list(names), format_func=lambda id: names[id], **state.own_control(letter, id)
             ))  # fmt: skip
+    a, b = (names[id] for id in picked)
+    if a != b:  # long names, of which a list shows the beginning
+        _, short = shorten([a, b])
+        st.text(f"A: {short[a] or a}\nB: {short[b] or b}")
     return picked[0], picked[1]
 
 
