@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from app import common
-from app.common import PICKED, show_plot, warn_user
+from app.common import PICKED, is_phone, show_plot, warn_user
 from leaderboards.board import table_rows
 from leaderboards.compare import decided_by_all
 from leaderboards.curves import ATTACKS, attack_curve
@@ -16,7 +16,7 @@ from leaderboards.envelope import envelope, envelope_groups
 from leaderboards.links import View
 from leaderboards.render.drawn import hover_note, radius_limits, table_shares
 from leaderboards.render.foreign import plain
-from leaderboards.render.labels import labels
+from leaderboards.render.labels import labels, shorten
 from leaderboards.render.plots import attack_plot, certified_accuracy_plot
 from leaderboards.shown import has_images
 
@@ -29,6 +29,8 @@ def show_curves(view: View, title: str, group: pd.DataFrame, lines: dict[str, pd
     if not chosen:
         return
     called = labels(chosen, full=len({row["sigma"] for row in chosen}) > 1)
+    alike, short = shorten(called.values()) if is_phone() else ("", {})
+    called = {run: short.get(name) or name for run, name in called.items()}
     drawn, attacked, curves = {}, {}, {}
     for row in chosen:
         label = called[row["run_id"]]
@@ -38,6 +40,8 @@ def show_curves(view: View, title: str, group: pd.DataFrame, lines: dict[str, pd
                 attacked[label] = attack_curve(common.records(row, "attack"))
     st.header("Curves", anchor="curves")
     st.markdown("Of the ticked rows." if lines else "Of the first rows of the table; tick others.")
+    if alike:
+        st.text(f"All are {alike}.")
     plot = certified_accuracy_plot(
         curves, {label: table_shares(row, map(str, group)) for label, row in drawn.items()},
         methods={label: row["method"] for label, row in drawn.items()}, banded=list(curves) if lines else [],

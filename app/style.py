@@ -25,9 +25,7 @@ STYLE = """<style>
 .st-key-navigation [data-testid=stPageLink] p { text-decoration: none; }
 span[data-tag-index] { background: #005A8D !important; color: #FFFFFF !important; }
 [data-testid=stMetricValue] { font-size: clamp(1.2rem, 3vw, 1.8rem); }
-[class*=st-key-table] [data-testid=stElementToolbar]:not(:has([aria-label*="lose fullscreen"], [aria-label*="xit fullscreen"])) {
-  top: auto; bottom: -3.2rem;
-}
+[class*=st-key-table] [data-testid=stElementToolbar]:not(:has([aria-label*=fullscreen])) { top: auto; bottom: -3.2rem; }
 .st-key-pair > * { min-width: min(100%, 320px); }
 [data-testid=stPlotlyChart] { min-height: 420px; }
 @media (max-width: 640px) {

@@ -73,6 +73,8 @@ def show_rows(view: View, found: dict[str, pd.DataFrame], title: str, lines: dic
         st.toggle("Intervals, 95 %", **state.control("intervals", view.intervals))
     group = found[title]
     frame, headings = interactive_table(group, view.columns, view.intervals, view.convention)
+    if is_phone():  # the certified accuracies come beside the first chip; a row's drawer has the others
+        frame["holds"] = [chips[:1] for chips in frame["holds"]]
     more = tick(title, [(run,) for run in group["run_id"]], view)
     show_table(frame, f"{view.board} {title}", headings, lambda: to_csv(group.drop(columns="whose")), **more)
     show_bar(group, lines)

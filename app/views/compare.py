@@ -174,9 +174,12 @@ def show_thumbnails(apart: pd.DataFrame, a: Row, b: Row) -> None:
 def show_curves(view: View, a: Row, b: Row, pair: Pair | None, decided: Sequence[float]) -> None:
     st.header("Curves", anchor="curves")
     curves: dict[str, Any] = {}
+    called = labels((a, b))
+    _, short = shorten(called.values())
     for letter, row in zip("AB", (a, b), strict=True):
         with warn_user():
-            curves[f"{letter}: {row.method}, {row.arch}"] = common.curve(row, view.convention)
+            name = called[row.run_id]
+            curves[f"{letter}: {short[name] or name}"] = common.curve(row, view.convention)
     methods = {name: row.method for name, row in zip(curves, (a, b), strict=False)}
     st.markdown("Each on all of its own images.")
     show_plot(certified_accuracy_plot(curves, methods=methods), "curves of A and B", "Certified accuracy of A and of B")
