@@ -1,7 +1,7 @@
 """What Streamlit's own look lacks: room, contrast, paper, and less motion for who asks for it.
 
 A page is shown when all of it is there whose height nobody knows before: texts, code, controls. Tables and plots have a
-height from the start, and come later.
+height from the start, and come later. So STYLE is part of the page as it is served (`app.server`).
 """
 
 STYLE = """<style>
@@ -44,6 +44,13 @@ span[data-tag-index] { background: #005A8D !important; color: #FFFFFF !important
   [data-testid=stApp], [data-testid=stMain], [data-testid=stAppViewContainer] {
     position: static !important; overflow: visible !important; height: auto !important;
   }
-  [data-testid=stPlotlyChart], [data-testid=stDataFrame] { break-inside: avoid; max-width: 100%; }
+  [data-testid=stMain] { zoom: var(--paper, 1); }
+  [data-testid=stPlotlyChart], [data-testid=stDataFrame] { break-inside: avoid; }
+  [data-testid=stElementContainer]:has(h2, h3) { break-after: avoid; }
 }
-</style>"""
+</style>
+<script>
+// tables and plots keep the width that they have on the screen: on paper the page gets as small as makes it fit
+const paper = () => document.documentElement.style.setProperty("--paper", Math.min(1, 1040 / innerWidth))
+addEventListener("beforeprint", paper)
+</script>"""

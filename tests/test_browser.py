@@ -348,6 +348,19 @@ def test_a_phone_in_the_dark_scrolls_down_alone(browser: Any, address: str) -> N
     phone.close()
 
 
+def test_a_printed_page_has_its_plots_and_tables_whole(reader: Reader) -> None:
+    """1040 pixels are what A4 has across."""
+    reader.open("?board=digits")
+    reader.legend()
+    wide = reader.tab.locator(".js-plotly-plot, [data-testid=stDataFrame]")
+    assert max(box.bounding_box()["width"] for box in wide.all()) > 1040
+    reader.tab.emulate_media(media="print")
+    reader.tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    boxes = [box.bounding_box() for box in wide.all()]
+    assert max(box["x"] + box["width"] for box in boxes) <= 1040
+    assert not reader.tab.locator(".st-key-navigation").is_visible()
+
+
 def test_names_meant_to_do_harm_are_text(reader: Reader) -> None:
     """The fixture sees to it that no page of these ran a script, drew an image or has a link that does."""
     reader.open(f"?board=digits&rows={quote(FOLDER)}&row={quote(FOLDER)}")
