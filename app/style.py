@@ -1,8 +1,17 @@
-"""What Streamlit's own look lacks: room, contrast, paper, and less motion for who asks for it."""
+"""What Streamlit's own look lacks: room, contrast, paper, and less motion for who asks for it.
+
+A page is shown when all of it is there whose height nobody knows before: texts, code, controls. Tables and plots have a
+height from the start, and come later. So STYLE is part of the page as it is served (`app.server`).
+"""
 
 STYLE = """<style>
-[data-testid=stMain]:not(:has(.drawn)) { visibility: hidden; animation: show 0s 2.5s forwards; }
+[data-testid=stMain]:not(:has(.drawn)), :is([data-testid=stMain], [data-testid=stDialog]):has(
+    [data-testid=stElementContainer]:not([class*=st-key-table], [class*=st-key-plot]) [data-testid=stSkeleton]
+) { visibility: hidden; animation: show 0s 10s forwards; }
 @keyframes show { to { visibility: visible; } }
+[data-testid=stApp]:not(:has(.drawn))::before {
+  content: "Reading the board …"; position: fixed; top: 1rem; left: clamp(1rem, 2vw, 2rem);
+}
 [data-testid=stMainBlockContainer] { padding: 1rem clamp(1rem, 2vw, 2rem) 4rem; }
 [data-testid=stHeader] { height: 0; min-height: 0; background: transparent; }
 [data-testid=stCaptionContainer], [data-testid=stCaptionContainer] * { opacity: 1; color: inherit; }
@@ -12,10 +21,11 @@ STYLE = """<style>
 [data-testid=stText], [data-testid=stText] * { white-space: pre-wrap; overflow-wrap: anywhere; }
 .st-key-navigation { overflow-x: auto; flex-wrap: nowrap; gap: 0.25rem; border-bottom: 1px solid #8886; }
 .st-key-navigation [data-testid=stPageLink] p { white-space: nowrap; }
-[data-testid=stMain] [data-testid=stPageLink] p, [data-testid=stDownloadButton] p { text-decoration: underline; }
-[data-testid=stMain] .st-key-navigation [data-testid=stPageLink] p { text-decoration: none; }
+[data-testid=stPageLink] p, [data-testid=stDownloadButton] p { text-decoration: underline; }
+.st-key-navigation [data-testid=stPageLink] p { text-decoration: none; }
 span[data-tag-index] { background: #005A8D !important; color: #FFFFFF !important; }
 [data-testid=stMetricValue] { font-size: clamp(1.2rem, 3vw, 1.8rem); }
+[class*=st-key-table] [data-testid=stElementToolbar]:not(:has([aria-label*=fullscreen])) { top: auto; bottom: -3.2rem; }
 .st-key-pair > * { min-width: min(100%, 320px); }
 [data-testid=stPlotlyChart] { min-height: 420px; }
 @media (max-width: 640px) {
@@ -34,6 +44,13 @@ span[data-tag-index] { background: #005A8D !important; color: #FFFFFF !important
   [data-testid=stApp], [data-testid=stMain], [data-testid=stAppViewContainer] {
     position: static !important; overflow: visible !important; height: auto !important;
   }
-  [data-testid=stPlotlyChart], [data-testid=stDataFrame] { break-inside: avoid; max-width: 100%; }
+  [data-testid=stMain] { zoom: var(--paper, 1); }
+  [data-testid=stPlotlyChart], [data-testid=stDataFrame] { break-inside: avoid; }
+  [data-testid=stElementContainer]:has(h2, h3) { break-after: avoid; }
 }
-</style>"""
+</style>
+<script>
+// tables and plots keep the width that they have on the screen: on paper the page gets as small as makes it fit
+const paper = () => document.documentElement.style.setProperty("--paper", Math.min(1, 1040 / innerWidth))
+addEventListener("beforeprint", paper)
+</script>"""

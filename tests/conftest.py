@@ -7,11 +7,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.register_assert_rewrite("helpers")
 
+from helpers import browser as browsers  # noqa: E402
 from helpers import warm  # noqa: E402
 from helpers.cli import Cli, succeed, tiny  # noqa: E402
 from helpers.shared import SHARED  # noqa: E402
@@ -51,6 +53,12 @@ def warm_suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield script
     server.kill()
     server.wait()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser without a window."""
+    yield from browsers.opened()
 
 
 @pytest.fixture

@@ -427,7 +427,7 @@ def test_an_empty_store_says_what_to_do(view: str, tmp_path: Path, monkeypatch: 
         assert "suite tune --method heat" in said(app)
     else:
         assert not said(app)
-        assert app.dataframe or "suite run --method heat" in text_of(app)  # what comes with the suite
+        assert app.dataframe or app.table or "suite run --method heat" in text_of(app)  # what comes with the suite
     assert not os.path.exists(tmp_path / "nothing")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -13,20 +12,19 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote, urlsplit
 
 import pandas as pd
 import pytest
+from helpers.browser import WATCH, axe_serious, layout_shift
 from helpers.cli import TINY, options, succeed
+from helpers.reader import Reader
 from helpers.serving import free_port, wait_until_served
 
-BROWSER = os.environ.get("SUITE_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # noqa: E501  # fmt: skip
 METHOD = "<img src=x onerror=\"document.title='taken'\"> [x](javascript:alert(1)) $\\frac{1}{2}$"  # somebody's method
 FOLDER = "<b>bold<b> [x](javascript:alert(1)) $2$"  # and run
 
 
-AXE = Path(os.environ.get("SUITE_AXE") or Path(__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js")
 TUNE = "tune --method heat --dataset digits --trials 2 --n 100 --images 20 --search lr=1e-3:1e-1:log --set epochs=0.2"
 
 
@@ -67,94 +65,6 @@ def address(store: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    if not BROWSER:
-        missing = "no browser: install Debian's chromium, or name one in SUITE_BROWSER"
-        if os.environ.get("SUITE_REQUIRE_BROWSER"):
-            pytest.fail(missing)
-        pytest.skip(missing)
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
-
-
-class Reader:
-    """A reader's tab, which waits until a page has run to its end and notes what must not happen."""
-
-    def __init__(self, context: Any, address: str):
-        self.tab = context.new_page()
-        self.tab.set_default_timeout(30_000)
-        self.address, self.dialogs = address, list[str]()
-        self.tab.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
-
-    def open(self, where: str) -> None:
-        self.tab.goto(where if where.startswith("http") else f"{self.address}/{where}")
-        self.settled()
-
-    def settled(self) -> None:
-        self.tab.locator("h1").wait_for()
-        self.tab.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-        self.tab.wait_for_timeout(200)
-        self.tab.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-        assert self.tab.locator("[data-testid=stException]").count() == 0
-
-    def choose(self, label: str, option: str) -> None:
-        """Pick an option of the list that opens for what is typed."""
-        box = self.tab.get_by_role("combobox", name=label).first
-        entry = self.tab.get_by_role("option").filter(has_text=option).first
-        for _ in range(5):  # a page that is drawn again closes the list
-            box.click()
-            box.press_sequentially(option, delay=20)
-            self.tab.wait_for_timeout(1_000)
-            if entry.is_visible():
-                break
-            self.tab.keyboard.press("Escape")
-            box.fill("")
-        entry.click()
-        self.tab.keyboard.press("Escape")
-        self.settled()
-
-    def query(self) -> dict[str, list[str]]:
-        """What the address asks for."""
-        return parse_qs(urlsplit(self.tab.url).query)
-
-    def go(self, page: str) -> None:
-        """To another page, by the row of links above each."""
-        self.tab.locator(".st-key-navigation").get_by_role("link", name=page, exact=True).click()
-        self.tab.wait_for_timeout(300)
-        self.settled()
-
-    def back(self) -> None:
-        self.tab.go_back()
-        self.tab.wait_for_timeout(300)
-        self.settled()
-
-    def tick(self, *rows: int) -> None:
-        """Click the boxes of rows of the first table."""
-        box = self.tab.get_by_test_id("stDataFrame").first.bounding_box()
-        for row in rows:
-            self.tab.mouse.click(box["x"] + 16, box["y"] + 35 * (row + 1) + 17)
-            self.tab.wait_for_timeout(300)
-            self.settled()
-
-    def said(self) -> str:
-        return " ".join(self.tab.get_by_test_id("stAlert").all_text_contents())
-
-    def table(self) -> pd.DataFrame:
-        """The page's first table, by its own download."""
-        with self.tab.expect_download() as saved:
-            self.tab.get_by_role("button", name="Table as CSV").first.click()
-        return pd.read_csv(io.BytesIO(Path(saved.value.path()).read_bytes()))
-
-    def legend(self) -> list[str]:
-        """The names of the first plot's lines."""
-        names = self.tab.locator(".js-plotly-plot").first.locator(".infolayer .legendtext")
-        names.first.wait_for()
-        return names.all_text_contents()
-
-
-@pytest.fixture(scope="module")
 def desk(browser: Any) -> Any:
     return browser.new_context(viewport={"width": 1280, "height": 1400})
 
@@ -186,8 +96,8 @@ def test_a_board_is_kept_on_every_page_by_back_and_by_a_reload(reader: Reader) -
         titles.add(reader.tab.title())
     assert len(titles) == 1 + len(PAGES)  # each says which page it is of
     assert urlsplit(reader.tab.url).path == "/leaderboard"
-    reader.tab.reload()
-    reader.settled()
+    with reader.waiting():
+        reader.tab.reload()
     assert reader.query() == ASKED
     assert reader.tab.get_by_role("combobox", name="Board").first.input_value() in ("digits", "")
     assert "Digits" in (reader.tab.locator("h1").text_content() or "")
@@ -199,15 +109,14 @@ def test_a_control_writes_into_the_address_and_back_takes_it_out(reader: Reader)
     reader.tab.wait_for_url("**order=0.2*")
     assert "certified accuracy at r = 0.2" in (reader.tab.locator("body").text_content() or "")
     search = reader.tab.get_by_role("searchbox").or_(reader.tab.get_by_placeholder("method, network, citation")).first
-    search.fill("smoothing")
-    search.press("Enter")
+    with reader.waiting():
+        search.fill("smoothing")
+        search.press("Enter")
     reader.tab.wait_for_url("**search=smoothing*")
-    reader.settled()
     reader.tab.get_by_text("Filters (1): ").wait_for()
     assert reader.table()["method"].tolist() == ["randomized-smoothing"]
-    reader.tab.get_by_role("button", name="Clear the filters").click()
-    reader.tab.wait_for_timeout(300)
-    reader.settled()
+    with reader.waiting():
+        reader.tab.get_by_role("button", name="Clear the filters").click()
     assert reader.query() == {"board": ["digits"], "order": ["0.2"]}
     reader.back()
     assert reader.query()["search"] == ["smoothing"]
@@ -233,20 +142,20 @@ def test_ticked_rows_drive_the_plot_compare_and_a_drawer(
     other.open(reader.tab.url)
     assert other.legend() == reader.legend()  # a link shows what one sees
     other.tab.context.close()
-    reader.tab.get_by_role("button", name=re.compile("^Open .*,")).first.click()
+    with reader.waiting():
+        reader.tab.get_by_role("button", name=re.compile("^Open .*,")).first.click()
     drawer = reader.tab.get_by_role("dialog")
     drawer.get_by_text("Its command").wait_for()
     assert reader.query()["row"] == rows[:1]
     with reader.tab.expect_download() as saved:
         drawer.get_by_role("button", name="30 records as CSV").click()
     assert len(pd.read_csv(saved.value.path())) == 30
-    drawer.get_by_role("button", name="Close").click()
+    with reader.waiting():
+        drawer.get_by_role("button", name="Close").click()
     drawer.wait_for(state="detached")
-    reader.settled()
     assert "row" not in reader.query()
-    reader.tab.get_by_role("link", name="Compare the ticked rows").click()
-    reader.tab.wait_for_url("**/compare?**")
-    reader.settled()
+    reader.follow("Compare the ticked rows")
+    assert urlsplit(reader.tab.url).path == "/compare"
     assert [reader.query()[letter] for letter in "ab"] == [[row] for row in rows]
     reader.tab.get_by_text(re.compile("(Undecided|ahead) ")).first.wait_for()
     with reader.tab.expect_download() as saved:
@@ -296,13 +205,13 @@ def test_from_a_run_to_its_images_and_its_row(reader: Reader, store: Path) -> No
     numbers = " ".join(reader.tab.get_by_test_id("stMetric").all_text_contents())
     result = json.loads((store / name / "result.json").read_text())
     assert f"{result['acr']:.4f}" in numbers
-    reader.tab.get_by_text("Show images").click()
+    with reader.waiting():
+        reader.tab.get_by_text("Show images").click()
     reader.tab.get_by_text(re.compile("clean: ")).wait_for()
-    reader.settled()
     assert reader.tab.locator("[data-testid=stImage] img").count() >= 2
     reader.choose("Protocol", "attack")
     reader.tab.wait_for_url("**protocol=attack*")
-    reader.tab.get_by_role("link", name="Its row on the board").click()
+    reader.follow("Its row on the board")
     reader.tab.get_by_role("dialog").wait_for()
     assert reader.query()["row"] == [name]
 
@@ -333,6 +242,18 @@ def test_a_phone_in_the_dark_scrolls_down_alone(browser: Any, address: str) -> N
     phone.close()
 
 
+def test_a_page_is_printed_as_small_as_makes_it_fit(reader: Reader) -> None:
+    """A4 is 1040 pixels across, and tables and plots are as wide as the screen."""
+    reader.open("?board=digits")
+    zoom = "getComputedStyle(document.querySelector('[data-testid=stMain]')).zoom"
+    reader.tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert float(reader.tab.evaluate(zoom)) == 1
+    reader.tab.emulate_media(media="print")
+    assert float(reader.tab.evaluate(zoom)) * reader.tab.viewport_size["width"] == pytest.approx(1040)
+    for control in (".st-key-navigation", ".st-key-controls"):
+        assert not reader.tab.locator(control).is_visible()
+
+
 def test_names_meant_to_do_harm_are_text(reader: Reader) -> None:
     """The fixture sees to it that no page of these ran a script, drew an image or has a link that does."""
     reader.open(f"?board=digits&rows={quote(FOLDER)}&row={quote(FOLDER)}")
@@ -349,24 +270,32 @@ def test_names_meant_to_do_harm_are_text(reader: Reader) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_has_what_axe_calls_serious(scheme: str, browser: Any, address: str, store: Path) -> None:
     """Contrast, names of controls, headings in order, and what else axe-core finds by itself."""
-    if not AXE.is_file():
-        missing = "no axe-core: npm install --no-save axe-core"
-        if os.environ.get("SUITE_REQUIRE_AXE"):
-            pytest.fail(missing)
-        pytest.skip(missing)
     reader = Reader(browser.new_context(color_scheme=scheme), address)
     name = next(store.glob("heat-*")).name
     views = ("?board=digits", f"?board=digits&row={name}", "?board=cifar10&method=heat", "compare?board=digits",
              f"run?run={name}", "paper", "studies", "submit", "about")  # fmt: skip
     for view in views if scheme == "light" else views[1:5]:
         reader.open(view)
-        reader.tab.evaluate(AXE.read_text())
-        found = reader.tab.evaluate("axe.run({ resultTypes: ['violations'] }).then(r => r.violations)")
-        serious = [(one["id"], len(one["nodes"])) for one in found if one["impact"] in ("serious", "critical")]
-        assert serious == [], view
+        assert axe_serious(reader.tab) == [], view
         levels = [
             int(tag[1]) for tag in reader.tab.locator("h1, h2, h3").evaluate_all("all => all.map(e => e.tagName)")
         ]
         assert levels[0] == 1 or "row=" in view
         assert all(after - before <= 1 for before, after in pairwise(levels)), view
     reader.tab.context.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_page_moves_under_a_readers_eyes(width: int, browser: Any, address: str, store: Path) -> None:
+    """Cumulative layout shift of at most 0.1, with an empty browser's cache (the first page) and with a full one."""
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    context.add_init_script(WATCH)
+    reader = Reader(context, address)
+    name = next(store.glob("heat-*")).name
+    for view in ("run?board=digits", "?board=digits", f"?board=digits&row={name}", "compare?board=digits",
+                 f"run?run={name}", "paper", "studies", "submit", "about"):  # fmt: skip
+        reader.open(view)
+        reader.drawn()
+        shift, moved = layout_shift(reader.tab)
+        assert shift <= 0.1, (view, moved)
+    context.close()

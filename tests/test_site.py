@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -12,6 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from helpers.browser import axe_serious
 from helpers.cli import Cli
 from helpers.rows import MARGINS, RECORDS, margin, result, store
 
@@ -24,14 +24,6 @@ from leaderboards.render.site_page import slug
 
 HOSTILE = "<script>alert(1)</script> \"quoted' a|b & $x$ &amp; </title> ../../up 50% #1 http://x.test"
 MOST = 400_000  # bytes of a page
-BROWSER = os.environ.get("SUITE_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 VOID = {"meta", "link", "br", "input", "img"}
 
 
@@ -278,36 +270,46 @@ def test_the_site_of_the_repository(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
-def test_pages_in_a_browser_from_the_disk(root: Path, tmp_path: Path, width: int, scheme: str) -> None:
+def test_pages_in_a_browser_from_the_disk(root: Path, tmp_path: Path, browser: Any, width: int, scheme: str) -> None:
     """They ask for nothing else, have no error, are as wide as the screen, sort a table, and print in light colours."""
-    from playwright.sync_api import sync_playwright
-
-    if not BROWSER:
-        assert not os.environ.get("SUITE_REQUIRE_BROWSER")
-        pytest.skip("no browser: install Debian's chromium, or name one in SUITE_BROWSER")
     site = tmp_path / "site"
     write_site(site, root)
     wrong: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
-        screen: Any = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}
-        tab = browser.new_context(**screen).new_page()
-        tab.on("pageerror", lambda error: wrong.append(str(error)))
-        tab.on("request", lambda request: wrong.append(request.url) if request.url.startswith("http") else None)
-        for file in [file for file in sorted(site.rglob("*.html")) if "refresh" not in Whole(file).meta]:
-            tab.goto(f"file://{file}")
-            tab.wait_for_load_state()
-            assert tab.evaluate("document.documentElement.scrollWidth") <= width, file
-        tab.goto(f"file://{site}/boards/digits.html")
-        tab.locator(".plot .legendtext").first.wait_for()
-        assert tab.locator(".plot .main-svg").count() > 0
-        table = tab.locator(".board table").first
-        methods = table.locator("tbody tr td:nth-child(2)").all_inner_texts()
-        heading = table.locator("th button", has_text="method")
-        heading.click()
-        heading.click()
-        assert table.locator("tbody tr td:nth-child(2)").all_inner_texts() == sorted(methods)
-        tab.emulate_media(media="print")
-        assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-        browser.close()
+    screen: Any = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}
+    tab = browser.new_context(**screen).new_page()
+    tab.on("pageerror", lambda error: wrong.append(str(error)))
+    tab.on("request", lambda request: wrong.append(request.url) if request.url.startswith("http") else None)
+    for file in [file for file in sorted(site.rglob("*.html")) if "refresh" not in Whole(file).meta]:
+        tab.goto(f"file://{file}")
+        tab.wait_for_load_state()
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width, file
+    tab.goto(f"file://{site}/boards/digits.html")
+    tab.locator(".plot .legendtext").first.wait_for()
+    assert tab.locator(".plot .main-svg").count() > 0
+    table = tab.locator(".board table").first
+    methods = table.locator("tbody tr td:nth-child(2)").all_inner_texts()
+    heading = table.locator("th button", has_text="method")
+    heading.click()
+    heading.click()
+    assert table.locator("tbody tr td:nth-child(2)").all_inner_texts() == sorted(methods)
+    tab.emulate_media(media="print")
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    tab.context.close()
     assert wrong == []
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_of_the_site_has_what_axe_calls_serious(tmp_path: Path, browser: Any, scheme: str) -> None:
+    """Of the repository's own site: its index, a long board, what papers print, a table, a row."""
+    site = tmp_path / "site"
+    sizes = write_site(site)
+    row = table("cifar10", tmp_path / "none").iloc[0]["run_id"]
+    a_table = min(place for place in sizes if place.startswith("tables/"))
+    places = ("index.html", "boards/cifar10.html", "papers/cifar10.html", a_table, f"rows/{slug(row)}.html")
+    tab = browser.new_context(color_scheme=scheme).new_page()
+    for place in places:
+        tab.goto(f"file://{site}/{place}")
+        assert axe_serious(tab) == [], place
+    tab.context.close()

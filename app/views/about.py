@@ -5,11 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from app import common, state
-from app.common import show_table
 from leaderboards import groups
 from leaderboards.about import BIBTEX, GLOSSARY, PAPER, WORDS, code_address, counts
 from leaderboards.render.foreign import plain
-from leaderboards.render.interactive import Heading, explained
+from leaderboards.render.interactive import explained
 
 view = state.view()
 frame = common.board_table(view.board, view.convention, view.order)
@@ -23,7 +22,7 @@ if frame.empty:
     st.text("No rows here yet.")
 else:
     st.text(f"Of the tables of {view.board}, {len(dict(groups(frame)))} in all.")
-    show_table(explained(frame, view.convention), f"columns of {view.board}", [Heading("what it says", "", width=900)])
+    st.table(explained(frame, view.convention), hide_index=True, border="horizontal")
 st.header("What is here", anchor="counts")
 st.text(counts(frame))
 st.header("The paper", anchor="paper")
@@ -38,5 +37,5 @@ st.code(BIBTEX, language=None, wrap_lines=True)
 st.text("Cite the paper of the method whose row you use, too: a row's drawer says whose it is.")
 st.header("Embed or export", anchor="export")
 st.markdown("A board as JSON, CSV, Markdown, LaTeX or one HTML page:")
-st.code(f"suite leaderboard {plain(view.board)} --format json --out board.json", language=None)
+st.code(f"suite leaderboard {plain(view.board)} --format json --out board.json", language=None, wrap_lines=True)
 st.markdown("`?embed=true` at the end of a link shows a page without Streamlit's frame.")

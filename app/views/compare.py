@@ -10,7 +10,6 @@ import streamlit as st
 
 from app import common, state
 from app.common import places, show_plot, show_table, warn_user
-from leaderboards import groups
 from leaderboards.compare import (
     OUTCOMES,
     Pair,
@@ -19,14 +18,16 @@ from leaderboards.compare import (
     outcomes,
     same_images,
 )
-from leaderboards.links import View, is_number, ticked
+from leaderboards.links import View, is_number
+from leaderboards.orders import usual
 from leaderboards.published import all_roots
 from leaderboards.published.kept import run_folder
 from leaderboards.render.foreign import plain
 from leaderboards.render.interactive import Heading
-from leaderboards.render.labels import labels
+from leaderboards.render.labels import labels, shorten
 from leaderboards.render.plots import certified_accuracy_plot, difference_plot
 from leaderboards.rows import Row
+from leaderboards.shown import rows_to_compare
 from leaderboards.verdict import Compared, compared, sentence
 from suite.boards.board import load_board, radius_key, radius_text
 from suite.store.read import read_run
@@ -51,26 +52,30 @@ TERMS = (
 
 
 def pick_rows(view: View, found: dict[str, Row]) -> tuple[str, str]:
-    """Rows A and B: those that the URL names, else the ticked ones, else ranks 1 and 2 of the first table."""
+    """Rows A and B: those that the URL names, else those that the board as it is filtered has first."""
     frame = common.board_table(view.board, view.convention, view.order)
-    usual = [row["run_id"] for row in ticked(frame, view) if row["run_id"] in found]
-    for _, group in groups(frame):
-        usual += [run for run in group["run_id"] if run in found and run not in usual]
-        if len(usual) > 1:
-            break
-    usual += [run for run in found if run not in usual]
-    names = {run: row_name for run, row_name in labels(found.values(), full=True).items()}
     by_run = {run: id for id, row in found.items() for run in (id, *row.runs)}
+    asked = {}
+    for letter in "ab":
+        run = state.own(letter)
+        if run and run not in by_run:
+            st.warning(plain(f"The link asks for the row {run}, which is not on {view.board}."))
+        elif run:
+            asked[letter] = by_run[run]
+    order = view.order or usual(load_board(view.board))
+    others = [run for run in rows_to_compare(frame, view, order, asked.values()) if run not in asked.values()]
+    names = labels(found.values(), full=True)
     picked = []
     with st.container(horizontal=True, key="pair"):
-        for letter, other in zip("ab", usual, strict=False):
-            asked = state.own(letter)
-            if asked and asked not in by_run:
-                st.warning(plain(f"The link asks for the row {asked}, which is not on {view.board}."))
-            id = by_run.get(asked, other if other not in picked else usual[0])
+        for letter in "ab":
+            id = asked[letter] if letter in asked else others.pop(0)
             picked.append(st.selectbox(
                 f"Row {letter.upper()}", list(names), format_func=lambda id: names[id], **state.own_control(letter, id)
             ))  # fmt: skip
+    a, b = (names[id] for id in picked)
+    if a != b:  # long names, of which a list shows the beginning
+        _, short = shorten([a, b])
+        st.text(f"A: {short[a] or a}\nB: {short[b] or b}")
     return picked[0], picked[1]
 
 
@@ -169,9 +174,12 @@ def show_thumbnails(apart: pd.DataFrame, a: Row, b: Row) -> None:
 def show_curves(view: View, a: Row, b: Row, pair: Pair | None, decided: Sequence[float]) -> None:
     st.header("Curves", anchor="curves")
     curves: dict[str, Any] = {}
+    called = labels((a, b))
+    _, short = shorten(called.values())
     for letter, row in zip("AB", (a, b), strict=True):
         with warn_user():
-            curves[f"{letter}: {row.method}, {row.arch}"] = common.curve(row, view.convention)
+            name = called[row.run_id]
+            curves[f"{letter}: {short[name] or name}"] = common.curve(row, view.convention)
     methods = {name: row.method for name, row in zip(curves, (a, b), strict=False)}
     st.markdown("Each on all of its own images.")
     show_plot(certified_accuracy_plot(curves, methods=methods), "curves of A and B", "Certified accuracy of A and of B")

@@ -8,12 +8,13 @@ import pandas as pd
 import streamlit as st
 
 from app import common, state
-from app.common import PICKED, places, show_plot, show_table, warn_user
+from app.common import PICKED, is_phone, places, show_plot, show_table, warn_user
 from leaderboards import board_results
 from leaderboards.about import PAPER
 from leaderboards.paper.items import ITEMS, comparable_results, compare_with_paper, published, row_line
 from leaderboards.paper.standing import item_verdicts
 from leaderboards.render.foreign import legible, plain
+from leaderboards.render.interactive import Heading
 from leaderboards.render.labels import labels, shorten
 from leaderboards.render.plots import bars_plot, fit_page, paper_plot
 from leaderboards.rows import board_rows
@@ -72,7 +73,9 @@ def show_item(name: str) -> None:
         verdicts = item_verdicts(name, list(found.values()), records)
         st.header("Do the rows bear the paper out?", anchor="verdicts")
         if len(verdicts):
-            show_table(verdicts, f"{name} verdicts")
+            first = ["verdict"] if is_phone() else []
+            columns = list(dict.fromkeys([*first, *map(str, verdicts)]))
+            show_table(verdicts, f"{name} verdicts", column_order=columns)
         else:
             st.text("The paper states nothing of this item that these rows can decide.")
     st.header("Beside the paper", anchor="values")
@@ -90,7 +93,8 @@ def show_item(name: str) -> None:
         drawn = table.dropna(subset=[column])
         show_plot(bars_plot([f"{r}, {s}" for r, s in zip(drawn["row"], drawn["source"], strict=True)],
                                 drawn[column].tolist(), str(column)), name, f"{name}: {column}")  # fmt: skip
-    show_table(table, f"{name} table")
+    numbers = [str(column) for column in table.select_dtypes("number")]
+    show_table(table, f"{name} table", [Heading(column, "", "%.4g") for column in numbers])
 
 
 st.title("The paper's figures and tables", anchor=False)

@@ -5,7 +5,7 @@ Headings, units and help are those of the terminal and the exports: of `leaderbo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -138,30 +138,37 @@ def certificate_chips(row: Any) -> list[str]:
 
 
 def field_table(found: FieldTable) -> tuple[pd.DataFrame, list[Heading]]:
-    """A table of the field, its small print in brackets, with the certificate in words as in tables of rows."""
+    """A table of the field, its small print in brackets, with the certificate in words as in tables of rows.
+
+    What a method was trained on beside the data set, its small print in other tables, is a column here.
+    """
     words = {"yes": [f"{HOLDS}holds"], "no": [f"{FAILS}does not hold"]}
     columns: dict[str, list[Any]] = {}
-    headings = []
     for place, name in enumerate(found.headings):
-        own = [f"{text} ({small})" if small else text for text, small in (line[place] for line in found.lines)]
-        columns[name] = [words.get(text, [UNKNOWN]) for text in own] if name == "holds" else own
-        headings.append(field_heading(name, columns[name], place < found.names))
-    return pd.DataFrame(columns), headings
+        texts, small = zip(*(line[place] for line in found.lines), strict=True)
+        if name == "method":
+            columns |= {name: list(texts)} | ({"extra data": [more or "none" for more in small]} if any(small) else {})
+        elif name == "holds":
+            columns[name] = [words.get(text, [UNKNOWN]) for text in texts]
+        else:
+            columns[name] = [f"{text} ({more})" if more else text for text, more in zip(texts, small, strict=True)]
+    return pd.DataFrame(columns), [field_heading(name, values) for name, values in columns.items()]
 
 
-def field_heading(name: str, values: list[Any], is_name: bool) -> Heading:
+def field_heading(name: str, values: list[Any]) -> Heading:
     if name == "holds":
         chips = tuple(dict.fromkeys(chip for own in values for chip in own))
         return Heading(
             name, DESCRIPTIONS["holds"], width=125 if any(FAILS in chip for chip in chips) else 96, chips=chips
         )
     if name in NAMES:
-        return replace(NAMES[name], width=260) if name == "method" else NAMES[name]  # with what it was trained on
+        return NAMES[name]
     help = {
         "year": "when the method was proposed, or the row published",
         "terms": "what the certificates rest on",
         "images": "how many test images are certified",
         "clean": "accuracy on clean images, the best of the method's rows, in %",
+        "extra data": "what the method was trained on beside the data set",
     }.get(name, f"the most images certified at r = {name}, in %; in brackets the σ of that row")
     return Heading(name, help, width=max(60, min(170, 16 + 7 * max([len(name), *map(len, values)]))))
 

@@ -141,6 +141,7 @@ def training_plot(history: pd.DataFrame) -> go.Figure:
     figure.data[-1].yaxis = "y2"
     figure.update_layout(
         yaxis2={"overlaying": "y", "side": "right", "title": "learning rate", "showgrid": False, "tickformat": ".2~g"}
+        | {"rangemode": "tozero", "tickmode": "auto"}
     )
     return finish(figure, "epoch", "loss")
 

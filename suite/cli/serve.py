@@ -58,7 +58,7 @@ def serve(
     from streamlit.web import cli
 
     net_util.get_external_ip = lambda: None  # else it asks a server elsewhere, when a page elsewhere asks for data
-    page = Path(__file__).parents[2] / "app" / "main.py"
+    page = Path(__file__).parents[2] / "app" / "server.py"
     where = {"server.address": host, "server.port": str(port), "browser.serverAddress": name}
     flags = [f"--{option}={value}" for option, value in (SETTINGS | where).items()]
     flags += [f"--server.allowedHosts={other}" for other in allowed_hosts(host, allow or ())]
