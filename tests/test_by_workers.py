@@ -23,8 +23,10 @@ import torch
 from helpers import processes
 from helpers.chaos import contents, leftovers
 from helpers.cli import Cli
+from helpers.errands import whereabouts
 from helpers.grids import GRID, descendants, killing, specs, watching
 from helpers.postgres import server
+from PIL import Image
 
 from suite import data as datasets
 from suite.errors import UserError
@@ -323,7 +325,8 @@ def end(
 ) -> tuple[int, str]:
     """Signal a command, or all processes of its group, when what it has begun is `due`; its code and what it says.
 
-    None of the processes that it began is left.
+    None of the processes that it began is left, but for agents of Ray's where nobody could end them: they end when they
+    have looked for their node often enough, in two minutes or so.
     """
     with (place / "said").open("w") as said:
         process = subprocess.Popen(command, cwd=place, stderr=said, start_new_session=True)
@@ -337,9 +340,11 @@ def end(
         begun |= descendants(process.pid)
         time.sleep(0.02)
     code = process.wait(1)
-    until = time.monotonic() + 60  # Ray's agents look now and then whether their node is alive
+    until = time.monotonic() + 15
     while (left := alive(begun)) and time.monotonic() < until:
         time.sleep(0.05)
+    if what is signal.SIGKILL:
+        left = [line for line in left if not re.match("ray::(DashboardAgent|RuntimeEnvAgent)", line)]
     assert not left
     return code, (place / "said").read_text()
 
@@ -393,6 +398,37 @@ def test_workers_share_the_trials_of_a_study(two: Local, values: Any, tmp_path: 
     assert [sigma for sigma, _ in found] == [0.1, 0.2, 0.3]
     with pytest.raises(UserError, match="a study needs a server"):
         tune_by(two, GRID_OF_THREE, "s", 3, url, machine, shared=False)
+
+
+def test_a_study_takes_relative_paths_wherever_its_workers_are(
+    two: Local, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers have begun in another folder. Of the images, the weights, the storage and the runs each is asked for."""
+    from suite.tuning.by_workers import tune_by
+
+    list(two.submit(whereabouts, number).result() for number in range(4))
+    weights = next(file for file in alone.glob("models/baseline*/model.safetensors"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    shutil.copy(weights, "w.safetensors")
+    write_images("mine")
+    given = GRID_OF_THREE | {"dataset": "./mine", "settings": GRID_OF_THREE["settings"] | {"init": "w.safetensors"}}
+    machine = Machine(runs=Path("runs"), data_root=Path("."), track=False)
+    machine.runs.mkdir()
+    study = tune_by(two, given, "s", 3, "sqlite:///runs/studies.db", machine, shared=True)
+    assert [sigma for sigma, _ in values_of(study)] == [0.1, 0.2, 0.3]
+    assert sorted(file.name for file in Path().iterdir()) == ["mine", "runs", "w.safetensors"]
+    assert len(list(Path("runs/studies").glob("*/result.json"))) == 3
+
+
+def write_images(place: str) -> None:
+    """Some of the digits, as a folder of one's own."""
+    digits = datasets.load("digits")
+    for split, images in (("train", digits.train), ("test", digits.test)):
+        for index in range(60):
+            folder = Path(place, split, str(int(images.labels[index])))
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(images.images[index, 0].numpy()).save(folder / f"{index}.png")
 
 
 @pytest.mark.postgres

@@ -88,7 +88,7 @@ def _room(folder: Path, images: np.ndarray) -> int:
     """For how many more images there is room, after what is stale has made some where it has to."""
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
-    each = images[0].nbytes + 4
+    each: int = images[0].nbytes + 4
     if shutil.disk_usage(folder).free < MOST:
         return 0
     there = list(folder.iterdir())

@@ -9,7 +9,7 @@ import pickle
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from threading import Lock, current_thread, main_thread
 from typing import Any
@@ -41,7 +41,7 @@ class Ray(Executor):
         for name, value in (("cpus", cpus), ("gpus", gpus)):
             if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < 1e6:
                 raise UserError(f"--with {name}={value}: a task takes a number of {name} above 0")
-        self._address, self._asked, self._cpus = address, workers, cpus
+        self._address, self._asked, self._cpus = address or os.environ.get("RAY_ADDRESS"), workers, cpus
         self._gpus = 0 if devices else gpus
         self._ours = self._closed = False
         self._refs: set[Any] = set()
@@ -53,17 +53,18 @@ class Ray(Executor):
         import ray
 
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        address = self._address or os.environ.get("RAY_ADDRESS")
         if not ray.is_initialized():
             quietly: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-            if not address:
+            if not self._address:
                 quietly |= {"include_dashboard": False, "num_cpus": self._asked and math.ceil(self._asked * self._cpus)}
             self._ours = True
             try:
                 with _own_sigterm():
-                    ray.init(address or "local", **quietly)  # not one that somebody else has begun on this machine
+                    ray.init(
+                        self._address or "local", **quietly
+                    )  # not one that somebody else has begun on this machine
             except (ConnectionError, RuntimeError, ValueError) as error:
-                raise UserError(f"no Ray cluster at {address or 'this machine'}: {first_line(error)}") from error
+                raise UserError(f"no Ray cluster at {self._address or 'this machine'}: {first_line(error)}") from error
         return ray
 
     @cached_property
@@ -102,6 +103,7 @@ class Ray(Executor):
         if not self._ours and not self._refs:
             return
         import ray
+        import psutil  # Ray's own, after it  # isort: skip
 
         left = list(self._refs)
         for force in (False, True):
@@ -110,7 +112,23 @@ class Ray(Executor):
             if left:
                 _, left = ray.wait(left, num_returns=len(left), timeout=GRACE)
         if self._ours:
+            begun = [] if self._address else _processes()
             ray.shutdown()
+            for process in begun:  # agents of a node that was interrupted while it began would look for it for minutes
+                with suppress(psutil.Error):
+                    process.kill()
+
+
+def _processes() -> list[Any]:
+    """Those of Ray's that this process has begun, itself or by others."""
+    import psutil
+
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if any("/ray/" in word or word.startswith("ray::") for word in process.cmdline()):
+                found.append(process)
+    return found
 
 
 @contextmanager
