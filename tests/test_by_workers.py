@@ -424,9 +424,9 @@ def test_a_study_takes_relative_paths_wherever_its_workers_are(
 def write_images(place: str) -> None:
     """Some of the digits, as a folder of one's own."""
     digits = datasets.load("digits")
-    for split, images in (("train", digits.train), ("test", digits.test)):
+    for name, images in (("train", digits.train), ("test", digits.test)):
         for index in range(60):
-            folder = Path(place, split, str(int(images.labels[index])))
+            folder = Path(place, name, str(int(images.labels[index])))
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(images.images[index, 0].numpy()).save(folder / f"{index}.png")
 
