@@ -60,9 +60,7 @@ class Ray(Executor):
             self._ours = True
             try:
                 with _own_sigterm():
-                    ray.init(
-                        self._address or "local", **quietly
-                    )  # not one that somebody else has begun on this machine
+                    ray.init(self._address or "local", **quietly)  # not one that somebody has begun here
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise UserError(f"no Ray cluster at {self._address or 'this machine'}: {first_line(error)}") from error
         return ray
