@@ -412,7 +412,10 @@ def test_a_study_takes_relative_paths_wherever_its_workers_are(
     monkeypatch.chdir(tmp_path / "here")
     shutil.copy(weights, "w.safetensors")
     write_images("mine")
-    given = GRID_OF_THREE | {"dataset": "./mine", "settings": GRID_OF_THREE["settings"] | {"init": "w.safetensors"}}
+    given = GRID_OF_THREE | {
+        "dataset": "./mine",
+        "settings": GRID_OF_THREE["settings"] | {"arch": "cnn", "init": "w.safetensors"},
+    }
     machine = Machine(runs=Path("runs"), data_root=Path("."), track=False)
     machine.runs.mkdir()
     study = tune_by(two, given, "s", 3, "sqlite:///runs/studies.db", machine, shared=True)
