@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from leaderboards.cache import read_result
 from leaderboards.published.kept import KEPT, keep
 from suite.boards.board import boards, load_board
 from suite.errors import UserError
+from suite.leftovers import temporary
 from suite.statistics.intervals import FEWEST
 from suite.store.inventory import state_of
 from suite.store.read import read_run
@@ -42,8 +42,8 @@ def check_run(folder: Path, root: Path, labels: Labels | None = None) -> Submiss
     place = root / KEPT / folder.name
     if place.exists():
         raise UserError(f"{place} is there already; a row is handed in once")
-    with TemporaryDirectory() as scratch:
-        made, _ = keep(folder, Path(scratch))
+    with temporary() as scratch:
+        made, _ = keep(folder, scratch)
         result = read_result(made / "result.json")
         assert isinstance(result, Result)  # keep has read it
         if result.dataset not in boards(root):

@@ -8,6 +8,9 @@ import os
 import re
 import shutil
 import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # what a kill leaves of a removal or a replacement: .PID@HOST-NAME.part, and as earlier versions called it
@@ -25,6 +28,19 @@ def sweep(folder: Path) -> None:
         process = left.name[1:].partition("@")[0]
         if LEFTOVER.fullmatch(left.name) and not is_alive(int(process)):
             discard(left)
+
+
+@contextmanager
+def temporary(place: Path | None = None) -> Iterator[Path]:
+    """A folder for as long as something is done in it, in `place` or where the system has such; `sweep` knows its name,
+    and removes those that killed processes left there."""
+    place = place or Path(tempfile.gettempdir())
+    sweep(place)
+    folder = Path(tempfile.mkdtemp(prefix=f".{os.getpid()}@{host()}-", suffix=".part", dir=place))
+    try:
+        yield folder
+    finally:
+        discard(folder)
 
 
 def discard(path: Path) -> None:

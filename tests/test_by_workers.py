@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from multiprocessing import forkserver
 from pathlib import Path
 from random import Random
@@ -22,8 +23,10 @@ import torch
 from helpers import processes
 from helpers.chaos import contents, leftovers
 from helpers.cli import Cli
+from helpers.errands import whereabouts
 from helpers.grids import GRID, descendants, killing, specs, watching
 from helpers.postgres import server
+from PIL import Image
 
 from suite import data as datasets
 from suite.errors import UserError
@@ -240,37 +243,39 @@ def test_the_commands_take_shards_and_workers(suite: Cli, alone: Path, tmp_path:
     code, row, said = suite("certify", name, "--shards", "2", "--workers", "2", "--n", "90", *place)
     assert code == 0, said
     assert '"n": 90' in row
-    assert "it takes no --shards" in suite.mistake("timing", name, "--shards", "2", *place)
+    given = ["--shards", "2", "--workers", "2"]
+    assert "it takes no --shards or --workers" in suite.mistake("timing", name, *given, *place)
 
 
 # Ctrl-C, and a killed parent
 
 
-def test_ctrl_c_and_a_kill_end_all_workers_and_lose_nothing(alone: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    """The command line of the experiment, for the folder of the test."""
     lines = [f"{key} = {value!r}" for key, value in GRID.items() if key not in ("methods", "settings")]
     lines += [f"[settings]\n{toml(GRID['settings'])}"]
     lines += [f"[methods.{method}]\n{toml(own)}" for method, own in GRID["methods"].items()]
     (tmp_path / "e.toml").write_text("\n".join(lines))
-    command = [sys.executable, "-m", "suite", "experiment", "e.toml", "--no-track", "--workers", "2"]
+    return [sys.executable, "-m", "suite", "experiment", "e.toml", "--no-track", "--workers", "2"]
+
+
+def test_ctrl_c_and_a_kill_end_all_workers_and_lose_nothing(command: list[str], alone: Path, tmp_path: Path) -> None:
     seen = set[Path]()
-    for what, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
+    for what, code in ((signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)):
         for _ in range(5):
-            process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
-            while not set(tmp_path.glob("runs/*/*.jsonl")) - seen and process.poll() is None:
-                time.sleep(0.02)
-            seen |= set(tmp_path.glob("runs/*/*.jsonl"))
-            begun = descendants(process.pid)
-            process.send_signal(what)
-            if process.wait(60) == code:
+            found, said = end(
+                command,
+                tmp_path,
+                what,
+                lambda _, seen=frozenset(seen): bool(set(tmp_path.glob("runs/*/*.jsonl")) - seen),
+            )
+            if found == code:
                 break
             shutil.rmtree(tmp_path / "runs")  # it had ended before, where this process had to wait for a core
             seen.clear()
-        assert process.returncode == code
-        until = time.monotonic() + 10
-        while any(Path(f"/proc/{each}/cmdline").exists() for each in begun) and time.monotonic() < until:
-            time.sleep(0.05)
-        assert not [line for each, line in begun.items() if Path(f"/proc/{each}/cmdline").exists()]
-        said = process.stderr.read() if process.stderr else ""
+        seen |= set(tmp_path.glob("runs/*/*.jsonl"))
+        assert found == code
         assert "Traceback" not in said
         assert what is signal.SIGKILL or said.endswith("interrupted; the same command goes on from here\n")
     before = {file: file.read_bytes() for file in seen}
@@ -278,6 +283,80 @@ def test_ctrl_c_and_a_kill_end_all_workers_and_lose_nothing(alone: Path, tmp_pat
     assert all(file.read_bytes().startswith(lines[: lines.rfind(b"\n") + 1]) for file, lines in before.items())
     assert contents(tmp_path / "runs") == contents(alone)
     assert not leftovers(tmp_path / "runs")
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.5])
+def test_ctrl_c_while_workers_begin_is_no_traceback(seconds: float, command: list[str], tmp_path: Path) -> None:
+    """The terminal sends it to all processes of the command, so to the one that workers are forked from too."""
+    begun = [0.0]
+
+    def due(found: dict[int, str]) -> bool:
+        begun[0] = begun[0] or ("forkserver" in str(found) and time.monotonic()) or 0.0
+        return bool(begun[0]) and time.monotonic() > begun[0] + seconds
+
+    code, said = end(command, tmp_path, signal.SIGINT, due, group=True)
+    assert (code, said.splitlines()[-1]) == (130, "interrupted; the same command goes on from here")
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("moment", "what"),
+    [
+        ("gcs_server", signal.SIGINT),  # which Ray begins first
+        ("raylet", signal.SIGTERM),
+        ("ray::_there", signal.SIGINT),
+        ("ray::_there", signal.SIGTERM),
+        ("ray::_there", signal.SIGKILL),
+    ],
+)
+def test_no_process_is_left_of_a_cluster_of_rays_that_the_command_began(
+    moment: str, what: signal.Signals, command: list[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("ray")
+    words = [*command, "--executor", "ray", "--no-shared-files"]
+    code, said = end(words, tmp_path, what, lambda found: moment in str(found), group=what is signal.SIGINT)
+    assert code == (-9 if what is signal.SIGKILL else 130), said
+    assert "Traceback" not in said
+    assert what is signal.SIGKILL or said.splitlines()[-1] == "interrupted; the same command goes on from here"
+
+
+def end(
+    command: list[str], place: Path, what: signal.Signals, due: Callable[[dict[int, str]], bool], *, group: bool = False
+) -> tuple[int, str]:
+    """Signal a command, or all processes of its group, when what it has begun is `due`; its code and what it says.
+
+    None of the processes that it began is left, but for agents of Ray's where nobody could end them: they end when they
+    have looked for their node often enough, in two minutes or so.
+    """
+    with (place / "said").open("w") as said:
+        process = subprocess.Popen(command, cwd=place, stderr=said, start_new_session=True)
+    begun = dict[int, str]()
+    while not due(found := descendants(process.pid)) and process.poll() is None:
+        begun |= found
+        time.sleep(0.02)
+    (os.killpg if group else os.kill)(process.pid, what)
+    until = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < until:
+        begun |= descendants(process.pid)
+        time.sleep(0.02)
+    code = process.wait(1)
+    until = time.monotonic() + 15
+    while (left := alive(begun)) and time.monotonic() < until:
+        time.sleep(0.05)
+    if what is signal.SIGKILL:
+        left = [line for line in left if not re.match("ray::(DashboardAgent|RuntimeEnvAgent)", line)]
+    assert not left
+    return code, (place / "said").read_text()
+
+
+def alive(processes: dict[int, str]) -> list[str]:
+    """Which of them there are, but for those that have ended and are not waited for."""
+    found = []
+    for process, line in processes.items():
+        with suppress(OSError):
+            if "State:\tZ" not in Path(f"/proc/{process}/status").read_text():
+                found.append(line)
+    return found
 
 
 def toml(settings: dict[str, Any]) -> str:
@@ -319,6 +398,40 @@ def test_workers_share_the_trials_of_a_study(two: Local, values: Any, tmp_path: 
     assert [sigma for sigma, _ in found] == [0.1, 0.2, 0.3]
     with pytest.raises(UserError, match="a study needs a server"):
         tune_by(two, GRID_OF_THREE, "s", 3, url, machine, shared=False)
+
+
+def test_a_study_takes_relative_paths_wherever_its_workers_are(
+    two: Local, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers have begun in another folder. Of the images, the weights, the storage and the runs each is asked for."""
+    from suite.tuning.by_workers import tune_by
+
+    list(two.submit(whereabouts, number).result() for number in range(4))
+    weights = next(file for file in alone.glob("models/baseline*/model.safetensors"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    shutil.copy(weights, "w.safetensors")
+    write_images("mine")
+    given = GRID_OF_THREE | {
+        "dataset": "./mine",
+        "settings": GRID_OF_THREE["settings"] | {"arch": "cnn", "init": "w.safetensors"},
+    }
+    machine = Machine(runs=Path("runs"), data_root=Path("."), track=False)
+    machine.runs.mkdir()
+    study = tune_by(two, given, "s", 3, "sqlite:///runs/studies.db", machine, shared=True)
+    assert [sigma for sigma, _ in values_of(study)] == [0.1, 0.2, 0.3]
+    assert sorted(file.name for file in Path().iterdir()) == ["mine", "runs", "w.safetensors"]
+    assert len(list(Path("runs/studies").glob("*/result.json"))) == 3
+
+
+def write_images(place: str) -> None:
+    """Some of the digits, as a folder of one's own."""
+    digits = datasets.load("digits")
+    for name, images in (("train", digits.train), ("test", digits.test)):
+        for index in range(60):
+            folder = Path(place, name, str(int(images.labels[index])))
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(images.images[index, 0].numpy()).save(folder / f"{index}.png")
 
 
 @pytest.mark.postgres

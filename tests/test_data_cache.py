@@ -16,8 +16,11 @@ from helpers.image_files import as_stored, encode, message, pixels, write_cifar_
 from PIL import Image
 
 import suite.data.cache
+import suite.data.decode
+import suite.data.views
 from suite.data import load
 from suite.data.cache import cache_folder
+from suite.errors import UserError
 from suite.leftovers import beside
 
 
@@ -239,17 +242,119 @@ def test_the_tests_use_a_cache_of_their_own():
     assert "pytest" in str(cache_folder())
 
 
-def test_streamed_images_are_not_kept_but_what_was_measured_is(tmp_path, cache, monkeypatch):
-    for split in "train", "test":
-        write_folder(tmp_path / "large", split, pixels(2, 90, 80), [0, 1], ["x", "y"])
+def test_of_streamed_images_what_was_measured_is_kept(tmp_path, cache, monkeypatch):
+    write_large(tmp_path, "images")
     settle()
     first = load(str(tmp_path / "large"))
     monkeypatch.setattr("suite.data.folder.is_grey", None)
     again = load(str(tmp_path / "large"))
     assert (again.mean, again.std, again.fingerprint) == (first.mean, first.std, first.fingerprint)
-    assert torch.equal(again.test[torch.arange(2)], first.test[torch.arange(2)])
     [entry] = cache.iterdir()
     assert entry.stat().st_size < 2000
+
+
+def write_large(place, kind):
+    """Three images of each split, which are streamed."""
+    for split in "train", "test":
+        if kind == "parquet":
+            (place / "large").mkdir(exist_ok=True)
+            write_parquet(place / "large" / f"{split}.parquet", list(map(encode, pixels(3, 90, 80))), [0, 1, 1])
+        else:
+            write_folder(place / "large", split, pixels(3, 90, 80), [0, 1, 1], ["x", "y"])
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Counts the images that are opened to be decoded in this process."""
+    counted = []
+    real = suite.data.decode._pixels
+    monkeypatch.setattr("suite.data.decode._pixels", lambda *given: counted.append(1) or real(*given))
+    return counted
+
+
+def views(cache):
+    return sorted((cache / "views").glob("*"))
+
+
+@pytest.mark.parametrize("kind", ["images", "parquet"])
+def test_test_images_are_decoded_once_and_training_images_each_time(tmp_path, cache, opened, kind):
+    write_large(tmp_path, kind)
+    settle()
+    data = load(str(tmp_path / "large"))
+    opened.clear()
+    first = data.test[torch.tensor([2, 0])]
+    assert (len(opened), len(views(cache))) == (2, 2)
+    again = load(str(tmp_path / "large")).test
+    assert torch.equal(again[torch.tensor([0, 2])], first.flip(0))
+    assert torch.equal(next(again.batches([torch.tensor([2, 0])])), first)
+    assert len(opened) == 2
+    assert not torch.equal(again[torch.tensor([1])], first[:1])  # which is decoded, and no other
+    assert (len(opened), len(views(cache))) == (3, 3)
+    for _ in range(2):
+        data.train[torch.tensor([0])]
+        next(data.train.batches([torch.tensor([0])], crop_seed=1))
+    assert (len(opened), len(views(cache))) == (7, 3)
+
+
+@pytest.mark.parametrize("damage", ["cut", "pixel", "empty"])
+def test_a_damaged_view_is_made_again(tmp_path, cache, opened, damage):
+    write_large(tmp_path, "images")
+    settle()
+    test = load(str(tmp_path / "large")).test
+    first = test[torch.tensor([0])]
+    [view] = views(cache)
+    content = bytearray(view.read_bytes())
+    content[1000] ^= 1
+    view.write_bytes({"cut": content[:-10], "pixel": content, "empty": b""}[damage])
+    opened.clear()
+    assert torch.equal(test[torch.tensor([0])], first)
+    assert torch.equal(test[torch.tensor([0])], first)
+    assert len(opened) == 1
+
+
+def test_a_test_image_that_changed_is_decoded_again(tmp_path, cache, monkeypatch):
+    write_large(tmp_path, "images")
+    settle()
+    test = load(str(tmp_path / "large")).test
+    before = test[torch.tensor([0, 1])]
+    monkeypatch.setattr("suite.data.views.SETTLED", 3600)
+    changed, other = (Path(test.source.where(index)) for index in (0, 1))
+    changed.write_bytes(other.read_bytes())
+    assert torch.equal(test[torch.tensor([0, 1])], before[[1, 1]])
+    assert len(views(cache)) == 2  # what changed a moment ago is not kept
+    changed.unlink()
+    with pytest.raises(UserError, match=r"cannot read .*: No such file"):
+        test[torch.tensor([0])]
+
+
+def test_views_have_a_bound_and_what_nobody_asked_for_makes_room(tmp_path, cache, opened, monkeypatch):
+    monkeypatch.setattr("suite.data.views.MOST", 2 * (3 * 224 * 224 + 4))
+    write_large(tmp_path, "images")
+    settle()
+    test = load(str(tmp_path / "large")).test
+    for kept in (1, 2, 2):  # the latest first view stays: whoever reads all in turn finds those that are there
+        test[torch.tensor([kept - 1])]
+        assert len(views(cache)) == kept
+    test[torch.tensor([2])]
+    assert len(views(cache)) == 2
+    for view in views(cache):
+        os.utime(view, (time.time() - 2 * suite.data.views.STALE,) * 2)
+    opened.clear()
+    test[torch.tensor([0])]  # asked for now, so it is no longer stale
+    test[torch.tensor([2])]
+    test[torch.tensor([0, 2])]
+    assert (len(opened), len(views(cache))) == (1, 2)
+
+
+@pytest.mark.parametrize("place", ["/dev/null", "/proc/none"])
+def test_views_that_cannot_be_kept_cost_time_alone(tmp_path, monkeypatch, opened, place):
+    monkeypatch.setenv("SUITE_CACHE", place)
+    write_large(tmp_path, "images")
+    settle()
+    test = load(str(tmp_path / "large")).test
+    opened.clear()
+    assert torch.equal(test[torch.tensor([0])], test[torch.tensor([0])])
+    assert len(opened) == 2
 
 
 @pytest.mark.slow

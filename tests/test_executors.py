@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from helpers import errands
 from helpers.cli import Cli
 
+import suite.executors.executor
 from suite.errors import UserError
 from suite.executors import EXECUTORS, open_executor
 from suite.executors.executor import Executor, Function, Lost
 from suite.executors.local import Local
 from suite.executors.tasks import TRIES, Ended, Task, finish
+from suite.leftovers import is_alive
 
 
 @pytest.fixture(scope="module", params=["local", "ray"])
@@ -128,7 +132,7 @@ def test_devices_are_shared_out() -> None:
 
 
 def test_what_an_executor_does_not_take_is_a_mistake(suite: Cli) -> None:
-    with pytest.raises(UserError, match=r"--executor local: .*'address'; it takes workers, devices"):
+    with pytest.raises(UserError, match="the executor local has no setting address; it takes workers, devices"):
         open_executor("local", {"address": "x"})
     with pytest.raises(UserError, match="3 devices need as many workers, not 2"):
         open_executor("local", {"workers": 2, "devices": ["a", "b", "c"]})
@@ -137,6 +141,83 @@ def test_what_an_executor_does_not_take_is_a_mistake(suite: Cli) -> None:
     assert set(EXECUTORS.builtin) == {"local", "ray"}
     both = ["experiment", "paper", "--dataset", "digits", "--device", "cpu", "--devices", "cpu,cpu"]
     assert "give one of the two" in suite.mistake(*both)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--executor", "nosuch"], "unknown executor 'nosuch'"),
+        (["--executor", ""], "unknown executor ''"),
+        (["--with", "colour=red"], "the executor local has no setting colour; it takes workers, devices"),
+        (
+            ["--executor", "ray", "--with", "colour=red"],
+            "the executor ray has no setting colour; it takes workers, dev",
+        ),
+        (["--with", "workers=3"], "--with workers=3: write --workers 3"),
+        (["--with", "executor=ray"], "--with executor=ray: write --executor ray"),
+        (["--no-shared-files"], "--no-shared-files is for workers on other machines: add --executor ray"),
+        (["--workers", "2", "--no-shared-files"], "--no-shared-files is for workers on other machines"),
+        (["--address", "head:6379"], "--address is of a Ray cluster: add --executor ray"),
+        (["--executor", "ray", "--address", ""], "--address and --devices take no empty name"),
+        (["--devices", ""], "--address and --devices take no empty name"),
+        (["--devices", "cpu,,cpu"], "--address and --devices take no empty name"),
+    ],
+)
+@pytest.mark.parametrize("dry_run", [["--dry-run"], []])
+def test_no_option_is_ignored(options: list[str], said: str, dry_run: list[str], suite: Cli, tmp_path: Path) -> None:
+    if "ray" in options:
+        pytest.importorskip("ray")
+    asked = ["experiment", "paper", "--dataset", "digits", "--runs", str(tmp_path / "runs")]
+    assert said in suite.mistake(*asked, *options, *dry_run)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [["--workers", "2"], ["--devices", "cpu,cpu"], ["--with", "a=1"], ["--no-shared-files"]]
+)
+def test_timing_is_of_a_process_that_is_left_alone(options: list[str], suite: Cli) -> None:
+    given = ["--checkpoint", "w.pt", "--arch", "cnn", "--dataset", "digits", "--sigma", "0.25"]
+    said = suite.mistake("timing", *given, *options)
+    assert said.endswith(f"timing measures one process that is left alone: it takes no {options[0]}")
+
+
+@pytest.mark.parametrize(
+    ("there", "given", "wanted"),
+    [
+        (0, {}, [None] * 3),
+        (0, {"workers": 2}, [None] * 2),
+        (0, {"devices": ["cpu"]}, ["cpu"] * 3),
+        (2, {}, ["cuda:0", "cuda:1"]),
+        (2, {"workers": 1}, ["cuda:0"]),
+        (2, {"workers": 3}, ["cuda:0", "cuda:1", "cuda:0"]),
+        (2, {"devices": ["cuda:1"]}, ["cuda:1"]),
+        (2, {"devices": ["cpu"]}, ["cpu"] * 3),
+        (2, {"devices": ["cpu"], "workers": 2}, ["cpu"] * 2),
+    ],
+)
+def test_a_worker_for_each_gpu_or_each_core(
+    there: int, given: dict[str, Any], wanted: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: there)
+    monkeypatch.setattr("suite.executors.local.cores", lambda: 3)
+    local = Local(**given)
+    assert local.workers == len(wanted)
+    assert [slot.device for slot in local._slots] == wanted
+
+
+@pytest.mark.slow
+def test_relative_paths_are_those_of_where_a_task_is_given(
+    executor: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever its worker is: each has been at work in another folder before."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        found = ended(executor, {str(n): task(errands.whereabouts, n) for n in range(4)})
+        assert {each.result for each in found.values()} == {tmp_path / name}
+    elsewhere = SimpleNamespace(getcwd=lambda: "/a/folder/that/the/worker/does/not/have", path=os.path)
+    monkeypatch.setattr(suite.executors.executor, "os", elsewhere)
+    assert ended(executor, {"a": task(errands.double, 4)})["a"].result == 8
 
 
 def test_ray_says_what_it_needs() -> None:
@@ -150,6 +231,37 @@ def test_a_closed_executor_begins_no_process() -> None:
         pass
     with pytest.raises(Lost, match="closed"):
         executor.carry_out(errands.double, 1)
+
+
+def test_a_closed_executor_of_rays_begins_no_cluster() -> None:
+    ray = pytest.importorskip("ray")
+    before = ray.is_initialized()
+    with open_executor("ray", {"workers": 1}) as executor:
+        pass
+    with pytest.raises(Lost, match="closed"):
+        executor.carry_out(errands.double, 1)
+    assert ray.is_initialized() == before
+
+
+@pytest.mark.slow
+def test_a_task_that_ignores_the_interrupt_is_killed(
+    executor: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of Ray's it is one in a cluster that goes on: `executor` has begun it."""
+    assert ended(executor, {"a": task(errands.double, 1)})["a"].result == 2
+    name, file = type(executor).__name__.lower(), tmp_path / "process"
+    monkeypatch.setattr(f"suite.executors.{name}.GRACE", 1.0)
+    with open_executor(name, {"workers": 1}) as own:
+        own.submit(errands.resist, file)
+        while not (file.exists() and file.read_text()):
+            time.sleep(0.01)
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 20
+    until = time.monotonic() + 10
+    while is_alive(int(file.read_text())) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not is_alive(int(file.read_text()))
+    assert ended(executor, {"a": task(errands.double, 4)})["a"].result == 8
 
 
 def test_closing_before_a_process_has_begun_interrupts_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from suite import data as datasets
 from suite.api.evaluate import evaluate
 from suite.data import Dataset, InMemory, fingerprint
 from suite.errors import UserError
+from suite.leftovers import temporary
 from suite.networks.architectures import build
 from suite.networks.folding import folded
 from suite.networks.weights import load_into
@@ -156,7 +156,7 @@ def on_images(
     )  # fmt: skip
     if sigma is None and protocol == "attack" and deployed == "pass":
         sigma = 1.0  # of certificates that are not made
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary() as folder:
         found = evaluate(
             model, data, sigma=sigma, protocols=[protocol], deployed=deployed, seed=seed, runs=folder,
             batch_size=batch_size, track=False, profile="quick", **settings,

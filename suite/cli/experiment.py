@@ -74,10 +74,10 @@ def experiment(
     specs = runs_of(asked, dataset, **given)
     dataset = specs[0].dataset
     machine = Machine(data_root=data_root, runs=runs, device=device, batch_size=batch_size, track=track)
-    if dry_run:
-        show_grid(make_plan(specs, machine), format)
-        return
     with crew.at_work(device) as executor:
+        if dry_run:
+            show_grid(make_plan(specs, machine), format)
+            return
         made = (
             carry_out_by(executor, specs, machine, shared=crew.shared_files) if executor else carry_out(specs, machine)
         )

@@ -118,13 +118,14 @@ def examine(
     from suite.spec.run_spec import RunSpec, refuse_noise
     from suite.spec.sections import PROTOCOLS
 
+    many = (["--shards"] if shards else []) + crew.given
+    if many and not any(PROTOCOLS.get(name).in_parts for name in protocols):
+        raise UserError(f"{protocols[0]} measures one process that is left alone: it takes no {' or '.join(many)}")
     given = about | {name: value for name, value in given.items() if value is not None}
     run = given.pop("run", None)
     known = known_settings(run, given.get("sigma"), machine) if run else {}
     settings = known | given | {"protocols": protocols}
     refuse_noise(RunSpec(**settings), given)
-    if shards and not any(PROTOCOLS.get(name).in_parts for name in protocols):
-        raise UserError(f"{protocols[0]} measures one process that is left alone: it takes no --shards")
     with crew.at_work(machine.device, asked=bool(shards)) as executor:
         make = Shards(executor, shards, shared=crew.shared_files) if executor else None
         for result in carry_out([settings], machine, train=not run, dry_run=form if dry_run else None, make=make):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import wraps
+from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Annotated, Any
 
 from suite.cli.options import add_options, option, parse_setting
@@ -67,29 +70,53 @@ class Crew:
     more: list[str] | None = None
     shared_files: bool = True
 
+    @property
+    def given(self) -> list[str]:
+        """The options that were given, as they are written."""
+        changed = [field.name for field in fields(self) if getattr(self, field.name) != field.default]
+        written = {"more": "--with", "shared_files": "--no-shared-files"}
+        return [written.get(name, f"--{name}") for name in changed]
+
     @contextmanager
     def at_work(self, device: str, *, asked: bool = False) -> Iterator[Executor | None]:
-        """The executor, closed at the end; None where no option names one, and none is `asked` for otherwise."""
-        from suite.executors import open_executor
+        """The executor, closed at the end; None where no option names one, and none is `asked` for otherwise.
 
-        given: dict[str, Any] = {
-            "workers": self.workers, "devices": self.devices and self.devices.split(","), "address": self.address,
-        }  # fmt: skip
-        more = dict(map(parse_setting, self.more or ()))
-        if twice := sorted(given.keys() & more.keys()):
-            raise UserError(f"--with {twice[0]}=…: that is the option --{twice[0]}")
-        given = {name: value for name, value in given.items() if value} | more
-        if "address" in given and self.executor in (None, "local"):
-            raise UserError("--address is of a Ray cluster: add --executor ray")
-        if not (self.executor or given or asked):
+        Meanwhile SIGTERM ends the command as Ctrl-C does, so workers end with it.
+        """
+        from suite.executors import open_executor
+        from suite.leftovers import sweep
+
+        if not (self.given or asked):
             yield None
             return
+        sweep(Path(gettempdir()))  # of folders that workers had for themselves
+        name = "local" if self.executor is None else self.executor
+        with open_executor(name, self._settings(name, device)) as executor:
+            before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+            try:
+                yield executor
+            finally:
+                signal.signal(signal.SIGTERM, before)
+
+    def _settings(self, name: str, device: str) -> dict[str, Any]:
+        """The executor's, by name. Raises UserError for an option that it would not heed."""
+        devices = None if self.devices is None else self.devices.split(",")
+        options: dict[str, Any] = {"workers": self.workers, "devices": devices, "address": self.address}
+        more = dict(map(parse_setting, self.more or ()))
+        for key, _, value in (text.partition("=") for text in self.more or ()):
+            if key == "executor" or key in options:
+                raise UserError(f"--with {key}={value}: write --{key} {value}")
+        if name == "local" and self.address is not None:
+            raise UserError("--address is of a Ray cluster: add --executor ray")
+        if name == "local" and not self.shared_files:
+            raise UserError("--no-shared-files is for workers on other machines: add --executor ray")
+        if "" in (self.address, *(devices or ())):
+            raise UserError("--address and --devices take no empty name")
         if device != "auto":
-            if "devices" in given:
+            if devices:
                 raise UserError("--device is one worker's and --devices are several workers': give one of the two")
-            given["devices"] = [device]
-        with open_executor(self.executor or "local", given) as executor:
-            yield executor
+            options["devices"] = [device]
+        return {option: value for option, value in options.items() if value is not None} | more
 
 
 def with_workers(command: Callable[..., None]) -> Callable[..., None]:

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from suite.data.shuffle import Groups
+
 Facts = tuple[int, tuple[int, int, int]]  # classes, and (C, H, W)
 
 
@@ -18,8 +20,8 @@ class Images(Protocol):
     """int64 (N,)"""
 
     @property
-    def groups(self) -> Tensor | None:
-        """int64 (N,): which images are read together, as those of a parquet file's row group; None: each by itself."""
+    def groups(self) -> Groups | None:
+        """Which images are read together, as those of a parquet file's row group; None: each by itself."""
         ...
 
     def __len__(self) -> int: ...

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from suite.cores import cores
-from suite.data.shuffle import lanes_of
+from suite.data.shuffle import Groups, layout
 from suite.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,13 +31,17 @@ class Encoded(Protocol):
     def labels(self) -> Tensor: ...
 
     @property
-    def groups(self) -> Tensor | None:
-        """Which images are read together, int64 (N,); None: each by itself."""
+    def groups(self) -> Groups | None:
+        """Which images are read together; None: each by itself."""
         ...
 
     def read(self, indices: Sequence[int]) -> list[bytes]: ...
 
     def where(self, index: int) -> str: ...
+
+    def file(self, index: int) -> str:
+        """The file that an image is in."""
+        ...
 
     def files(self) -> list[tuple[str, int]]:
         """Name and size in bytes of every file."""
@@ -45,6 +49,7 @@ class Encoded(Protocol):
 
 
 View = Callable[["Image", int], "Image"]  # what is made of an image, given its index too
+Make = Callable[[list[int]], np.ndarray]  # the images at some indices
 
 
 class DifferentSize(UserError):
@@ -94,17 +99,16 @@ def decode(source: Encoded, size: tuple[int, int], view: View, channels: int, in
     return images
 
 
-def decode_ahead(
-    source: Encoded, size: tuple[int, int], view: View, channels: int, index_batches: Sequence[Tensor]
-) -> Iterator[Tensor]:
-    """`decode` of each index batch, in order, by about as many processes as there are cores for this one."""
+def decode_ahead(make: Make, groups: Groups | None, index_batches: Sequence[Tensor]) -> Iterator[Tensor]:
+    """What `make` gives for each index batch, in order, by about as many processes as there are cores for this one."""
     workers = cores()
-    if source.groups is not None and len(source.groups):  # each lane of batches has its worker (`suite.data.shuffle`)
-        workers = min(lanes_of(int(source.groups[-1]) + 1), 1 << workers.bit_length() - 1)
+    if groups and len(groups.of):  # each lane of batches has its worker (`suite.data.shuffle`)
+        lanes, _ = layout(int(groups.of[-1]) + 1, groups.size)
+        workers = min(lanes, 1 << workers.bit_length() - 1)
     loader: torch.utils.data.DataLoader[Any] = torch.utils.data.DataLoader(
         [indices.tolist() for indices in index_batches],  # type: ignore[arg-type]
         batch_size=None,
-        collate_fn=partial(_attempt, source, size, view, channels),
+        collate_fn=partial(_attempt, make),
         num_workers=min(workers, len(index_batches)) if len(index_batches) > 1 else 0,
         generator=torch.Generator(),  # its own, or it would draw from the caller's
     )
@@ -116,8 +120,8 @@ def decode_ahead(
 
 def decode_all(source: Encoded, size: tuple[int, int], channels: int = 3) -> Tensor:
     """Every image: uint8 (N, `channels`, H, W). Raises DifferentSize unless each has `size` (width, height)."""
-    view = partial(_unchanged, source, size)
-    return torch.cat(list(decode_ahead(source, size, view, channels, torch.arange(len(source.labels)).split(1000))))
+    make = partial(decode, source, size, partial(_unchanged, source, size), channels)
+    return torch.cat(list(decode_ahead(make, source.groups, torch.arange(len(source.labels)).split(1000))))
 
 
 def size_of(source: Encoded, index: int) -> tuple[int, int]:
@@ -144,13 +148,11 @@ def _by(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
 
 
-def _attempt(
-    source: Encoded, size: tuple[int, int], view: View, channels: int, indices: list[int]
-) -> np.ndarray | UserError:
+def _attempt(make: Make, indices: list[int]) -> np.ndarray | UserError:
     # An error raised in a worker would reach the user as that worker's traceback. And arrays, unlike tensors,
     # come back through a pipe, not through shared memory, which is often too small in a container.
     try:
-        return decode(source, size, view, channels, indices)
+        return make(indices)
     except UserError as error:
         return error
 

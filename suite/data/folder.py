@@ -49,7 +49,8 @@ def load_folder(folder: Path) -> Dataset:
         )
     else:
         found.check()
-        train, test = Streamed(found.train, facts["shape"][0]), Streamed(found.test, facts["shape"][0])
+        channels = facts["shape"][0]
+        train, test = Streamed(found.train, channels), Streamed(found.test, channels, keep=True)
     classes = tuple(facts["classes"])
     for remark in (*facts["remarks"], *_remarks(train.labels, classes, name)):
         logger.warning(remark)

@@ -54,6 +54,8 @@ class ImageFolder:
     def where(self, index: int) -> str:
         return self.images[index]
 
+    file = where
+
     def files(self) -> list[tuple[str, int]]:
         paths = map(Path, self.images)
         return [(path.relative_to(self.root).as_posix(), path.stat().st_size) for path in paths]

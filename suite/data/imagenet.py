@@ -46,7 +46,7 @@ def load(root: Path, download: bool) -> Dataset:
     found.check_classes(CLASSES)
     nothing = InMemory(torch.empty(0, 3, SIDE, SIDE, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
     train = Streamed(found.train) if found.train else nothing
-    test = Streamed(found.test)
+    test = Streamed(found.test, keep=True)
     return Dataset(
         name="imagenet",
         variant="",

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from suite.data.decode import SIDE, Encoded, decode, decode_ahead, evaluation_view, training_view
+from suite.data.decode import SIDE, Encoded, Make, decode, decode_ahead, evaluation_view, training_view
+from suite.data.views import kept
 
 
 class InMemory:
@@ -39,23 +40,31 @@ class InMemory:
 
 
 class Streamed:
-    """A split decoded from its files when asked for: uint8 (B, C, 224, 224)."""
+    """A split decoded from its files when asked for: uint8 (B, C, 224, 224).
 
-    def __init__(self, source: Encoded, channels: int = 3):
+    Of test images (`keep`) the view that is evaluated is kept on disk.
+    """
+
+    def __init__(self, source: Encoded, channels: int = 3, *, keep: bool = False):
         self.source, self.labels, self.channels = source, source.labels, channels
+        make: Make = partial(decode, source, (SIDE, SIDE), evaluation_view, channels)
+        self.evaluated: Make = partial(kept, source, channels, make) if keep else make
         self.groups = source.groups
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, indices: Tensor) -> Tensor:
-        return torch.from_numpy(decode(self.source, (SIDE, SIDE), evaluation_view, self.channels, indices.tolist()))
+        return torch.from_numpy(self.evaluated(indices.tolist()))
 
     def batches(
         self, index_batches: Sequence[Tensor], *, crop_seed: int | None = None, smallest_crop: float = 0.08
     ) -> Iterator[Tensor]:
-        view = evaluation_view if crop_seed is None else partial(training_view, crop_seed, smallest_crop)
-        return decode_ahead(self.source, (SIDE, SIDE), view, self.channels, index_batches)
+        make = self.evaluated
+        if crop_seed is not None:
+            view = partial(training_view, crop_seed, smallest_crop)
+            make = partial(decode, self.source, (SIDE, SIDE), view, self.channels)
+        return decode_ahead(make, self.groups, index_batches)
 
     def identify(self, digest: Any) -> None:
         digest.update(repr(self.source.files()).encode())

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from suite.data.shuffle import LANES, WINDOW
+from suite.data.shuffle import Groups, layout
 from suite.errors import MISFIT, UserError
 
 IMAGE_COLUMNS = ("img", "image")
@@ -31,6 +31,7 @@ class Contents:
 
     groups: list[tuple[Path, int, int]]  # shard, row group, its first row
     starts: list[int]  # the index of each group's first image
+    size: int  # bytes of the largest group's images
     image_columns: dict[Path, str]
     label_column: str
     labels: Tensor
@@ -66,7 +67,7 @@ class Parquet:
         with _opened(self.shards[0]) as file:
             label_column = self.wanted or _find_labels(self.shards[0], file.schema)
             classes = _class_names(file.schema, label_column)
-        found = Contents([], [], {}, label_column, torch.empty(0), classes)
+        found = Contents([], [], 0, {}, label_column, torch.empty(0), classes)
         labels: list[Tensor] = []
         total = 0
         for shard in self.shards:
@@ -78,6 +79,7 @@ class Parquet:
                     found.groups.append((shard, number, first))
                     found.starts.append(total + first)
                     first += rows
+                    found.size = max(found.size, file.size(number, f"{found.image_columns[shard]}.bytes"))
                 total += first
         found.labels = torch.cat(labels)
         return found
@@ -96,9 +98,9 @@ class Parquet:
         return self.contents.classes
 
     @cached_property
-    def groups(self) -> Tensor:
+    def groups(self) -> Groups:
         starts = torch.tensor([*self.contents.starts, len(self.labels)])
-        return torch.arange(len(starts) - 1).repeat_interleave(starts.diff())
+        return Groups(torch.arange(len(starts) - 1).repeat_interleave(starts.diff()), self.contents.size)
 
     def renumber(self, numbers: Sequence[int], classes: tuple[str, ...] | None) -> None:
         """Give label k the number `numbers[k]`; labels out of its range keep theirs."""
@@ -123,8 +125,8 @@ class Parquet:
             with _opened(shard) as file:
                 images = file.read(number, f"{self.contents.image_columns[shard]}.bytes").column(0)
             self.held[group] = Held(images, len(images))
-            worker = get_worker_info()
-            most = LANES * WINDOW // worker.num_workers + WINDOW + 1 if worker else 1  # a batch may be of two windows
+            worker, (lanes, window) = get_worker_info(), layout(len(self.contents.starts), self.contents.size)
+            most = lanes * window // worker.num_workers + window if worker else 1  # a batch may be of two windows
             while len(self.held) > most:
                 self.held.popitem(last=False)
         self.held.move_to_end(group)
@@ -134,6 +136,9 @@ class Parquet:
         group = bisect_right(self.contents.starts, index) - 1
         shard, _, first = self.contents.groups[group]
         return f"{shard} row {first + index - self.contents.starts[group]}"
+
+    def file(self, index: int) -> str:
+        return str(self.contents.groups[bisect_right(self.contents.starts, index) - 1][0])
 
     def files(self) -> list[tuple[str, int]]:
         return [(shard.name, shard.stat().st_size) for shard in self.shards]
@@ -145,12 +150,17 @@ def renumbered(labels: Tensor, numbers: Sequence[int]) -> Tensor:
 
 
 class Shard(Protocol):
-    """An opened file: its schema, the rows of each group, and one column of a group, or of all (None)."""
+    """An opened file: its schema, the rows of each group, and one column of a group, or of all (None).
+
+    `size` is how many bytes of memory a group's column takes once it is read.
+    """
 
     schema: Any
     rows: list[int]
 
     def read(self, group: int | None, column: str) -> Any: ...
+
+    def size(self, group: int, column: str) -> int: ...
 
 
 class ParquetShard:
@@ -163,6 +173,11 @@ class ParquetShard:
         if group is None:
             return self.file.read(columns=[column], use_threads=False)
         return self.file.read_row_group(group, columns=[column], use_threads=False)
+
+    def size(self, group: int, column: str) -> int:
+        about = self.file.metadata.row_group(group)
+        columns = map(about.column, range(about.num_columns))
+        return sum(each.total_uncompressed_size for each in columns if each.path_in_schema == column)
 
 
 class ArrowShard:
@@ -180,6 +195,9 @@ class ArrowShard:
 
         batches = self.batches if group is None else [self.batches[group]]
         return pyarrow.Table.from_batches(batches, self.schema).select([column.removesuffix(".bytes")])
+
+    def size(self, group: int, column: str) -> int:
+        return 0  # the system reads the pages of a mapped file, and lets go of them
 
 
 @contextmanager

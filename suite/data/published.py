@@ -7,7 +7,6 @@ import os
 import re
 import socket
 import tarfile
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from suite.data.layouts import Found, NotFound, find, seen_in
 from suite.data.parquet import Parquet
 from suite.data.shards import FIRST, cached, places, snapshot
 from suite.errors import UserError
+from suite.leftovers import temporary
 
 DIGITS = tuple("0123456789")
 JPEG_MAGIC = b"\xff\xd8\xff"
@@ -190,10 +190,10 @@ class Published:
                 "short, perhaps. Delete it, or put the whole one there"
             )
         try:
-            with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".unpack-") as staging:
+            with temporary(archive.parent) as staging:
                 with tarfile.open(archive) as opened:
                     opened.extractall(staging, filter="data")
-                os.replace(Path(staging, self.original.folder), archive.parent / self.original.folder)
+                os.replace(staging / self.original.folder, archive.parent / self.original.folder)
         except (OSError, tarfile.TarError, EOFError) as error:
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())
             raise UserError(
@@ -208,9 +208,9 @@ class Published:
         socket.setdefaulttimeout(30)  # seconds; torchvision sets none and would wait for ever
         try:
             root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as staging:
-                self.original.fetch(self._torchvision(), Path(staging))
-                os.replace(Path(staging, self.original.folder), root / self.original.folder)
+            with temporary(root) as staging:
+                self.original.fetch(self._torchvision(), staging)
+                os.replace(staging / self.original.folder, root / self.original.folder)
         except (OSError, RuntimeError, http.client.HTTPException) as error:
             reason = " ".join(str(error).split())
             raise UserError(

@@ -21,9 +21,11 @@ EXECUTORS: Registry[type[Executor]] = Registry(
 def open_executor(name: str, settings: Mapping[str, Any]) -> Executor:
     """The executor of that name with these settings. Raises UserError for a setting that it does not have."""
     kind = EXECUTORS.get(name)
+    signature = inspect.signature(kind)
     try:
-        inspect.signature(kind).bind(**settings)
+        signature.bind(**settings)
     except TypeError as error:
-        known = ", ".join(inspect.signature(kind).parameters)
-        raise UserError(f"--executor {name}: {error}; it takes {known}") from error
+        unknown = [key for key in settings if key not in signature.parameters]
+        known = ", ".join(signature.parameters)
+        raise UserError(f"the executor {name} has no setting {', '.join(unknown)}; it takes {known}") from error
     return kind(**settings)

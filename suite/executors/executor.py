@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self
 
 from suite.errors import UserError
@@ -65,6 +66,11 @@ def _heard() -> Iterator[list[tuple[int, str]]]:
         on_console.setLevel(before)
 
 
+def _in_folder(folder: str, function: Function, argument: Any, device: str | None) -> Any:
+    with chdir(folder) if os.path.isdir(folder) else nullcontext():
+        return function(argument, device)
+
+
 class Executor(ABC):
     """Carries out tasks, `workers` at once; as a context it is closed at the end, however that comes.
 
@@ -91,8 +97,8 @@ class Executor(ABC):
         return ThreadPoolExecutor(self.workers, "executor")  # further tasks wait in its queue
 
     def submit(self, function: Function, argument: Any) -> Future[Answer]:
-        """Begin a task."""
-        return self._threads.submit(self.carry_out, function, argument)
+        """Begin a task, in whose worker relative paths are what they are here, where it has this folder."""
+        return self._threads.submit(self.carry_out, partial(_in_folder, os.getcwd(), function), argument)
 
     def __enter__(self) -> Self:
         return self

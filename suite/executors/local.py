@@ -7,10 +7,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -34,20 +34,24 @@ class _Slot:
         if not self.pool:
             context = multiprocessing.get_context(METHOD)
             self.pool = ProcessPoolExecutor(1, context, _begin, (self.device, self.workers))
-            self.process = self.pool.submit(os.getpid).result()
+            with _without_interrupts():
+                begun = self.pool.submit(os.getpid)
+            self.process = begun.result()
         return self.pool
 
 
 class Local(Executor):
-    """Worker processes: as many as devices are given or, where none are, one for each core, with a thread each.
+    """Worker processes: one for each of the devices, which are all GPUs unless others are given; on "cpu" alone, and
+    without GPUs, one for each core, with a thread each.
 
     Several workers may share a device. On a CPU, $OMP_NUM_THREADS sets another number of threads.
     """
 
     def __init__(self, workers: int | None = None, devices: Sequence[str] = ()):
-        self.workers = workers or len(devices) or cores()
-        if len(devices) > self.workers:
-            raise UserError(f"{len(devices)} devices need as many workers, not {self.workers}")
+        if workers and len(devices) > workers:
+            raise UserError(f"{len(devices)} devices need as many workers, not {workers}")
+        devices = devices or gpus()[:workers]
+        self.workers = workers or (cores() if list(devices) in ([], ["cpu"]) else len(devices))
         if METHOD == "forkserver":
             multiprocessing.set_forkserver_preload(["suite.pipeline"])  # so imports are made once
         chosen = [devices[number % len(devices)] if devices else None for number in range(self.workers)]
@@ -78,11 +82,31 @@ class Local(Executor):
                     os.kill(slot.process, signal.SIGINT)
             if slot.pool:
                 slot.pool.shutdown(wait=False, cancel_futures=True)
-        until, alive = time.monotonic() + GRACE, {slot.process for slot in ours}
-        for child in multiprocessing.active_children():
-            if child.pid in alive:
+        until, numbers = time.monotonic() + GRACE, {slot.process for slot in ours}
+        children = [child for child in multiprocessing.active_children() if child.pid in numbers]
+        try:
+            for child in children:
                 child.join(max(0.0, until - time.monotonic()))
+        finally:
+            for child in children:
                 child.kill()
+
+
+def gpus() -> list[str]:
+    """The CUDA devices that this process may use."""
+    import torch
+
+    return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """A process that is begun meanwhile, by this thread, does not hear Ctrl-C until it says so itself."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin(device: str | None, workers: int) -> None:
@@ -90,9 +114,10 @@ def _begin(device: str | None, workers: int) -> None:
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.setpgrp()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    on_cpu = (device or ("cuda" if torch.cuda.is_available() else "cpu")).startswith("cpu")
+    on_cpu = (device or "cpu").startswith("cpu")
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1 if on_cpu else max(1, cores() // workers))
 

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from suite import data as datasets
 from suite.data import Dataset
 from suite.effort import models_for
 from suite.errors import UserError
 from suite.executors.executor import Later
+from suite.leftovers import temporary
 from suite.pipeline import Machine, memory_explained, obtain, run, set_up, subject_of
 from suite.protocols.protocol import Record, examples
 from suite.spec.model_spec import ModelSpec
@@ -46,9 +46,9 @@ class Errand:
                     raise UserError(f"{socket.gethostname()} has no folder {machine.runs}: give --no-shared-files")
                 yield machine
                 return
-            with TemporaryDirectory(prefix="suite-") as folder:
-                unpack(Path(folder), self.files)
-                yield replace(machine, runs=Path(folder), track=False)
+            with temporary() as folder:
+                unpack(folder, self.files)
+                yield replace(machine, runs=folder, track=False)
         except Busy as error:
             raise Later(str(error)) from error
 

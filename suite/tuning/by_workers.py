@@ -6,13 +6,15 @@ import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import optuna
+from sqlalchemy.engine import make_url
 
 from suite.errors import UserError
 from suite.executors.executor import Executor
 from suite.executors.tasks import Task, finish
+from suite.experiments.parts import absolute
+from suite.leftovers import temporary
 from suite.pipeline import Machine, set_up
 from suite.progress import LOG_EVERY, duration, logger
 from suite.tuning.definition import StudyOptions
@@ -43,8 +45,7 @@ def tune_by(
     if not shared and storage.file:
         raise UserError(f"without shared files a study needs a server: --storage postgresql://…, not {storage.url}")
     study = tune(given, name, 0, storage, machine)  # begins it, and says what is wrong with it
-    machine = replace(machine, runs=machine.runs.absolute())
-    part = Part(study.study_name, trials, url, machine, shared)
+    part = Part(study.study_name, trials, absolute_url(url, storage.file), absolute(machine), shared)
     tasks = {f"worker {number}": Task(take_part, lambda: part) for number in range(1, executor.workers + 1)}
     begun = said = time.monotonic()
     before, failed = count(study), list[str]()
@@ -62,6 +63,13 @@ def tune_by(
     return study
 
 
+def absolute_url(url: str, file: Path | None) -> str:
+    """The URL of a storage for a process in whatever folder; `file` is the one that it is in, if it is one."""
+    if file is None or "://" not in url:
+        return str(file.absolute()) if file else url
+    return make_url(url).set(database=str(file.absolute())).render_as_string(hide_password=False)
+
+
 def count(study: optuna.Study) -> int:
     """The finished trials."""
     return len(study.get_trials(deepcopy=False, states=FINISHED))
@@ -74,6 +82,6 @@ def take_part(part: Part, device: str | None) -> None:
     if part.shared:
         tune({}, part.study, part.trials, Storage(part.url, create=False), machine)
         return
-    with TemporaryDirectory(prefix="suite-") as folder:
-        own = replace(machine, runs=Path(folder), track=machine.track and "MLFLOW_TRACKING_URI" in os.environ)
+    with temporary() as folder:
+        own = replace(machine, runs=folder, track=machine.track and "MLFLOW_TRACKING_URI" in os.environ)
         tune({}, part.study, part.trials, Storage(part.url, create=False), own)

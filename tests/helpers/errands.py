@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from suite.errors import UserError
@@ -19,6 +20,10 @@ def double(number: int, device: str | None) -> int:
 def name_device(number: int, device: str | None) -> str | None:
     time.sleep(0.2)
     return device
+
+
+def whereabouts(number: int, device: str | None) -> Path:
+    return Path.cwd()
 
 
 def warn(number: int, device: str | None) -> int:
@@ -49,6 +54,14 @@ def wait_for(file: Path, device: str | None) -> float:
         file.with_suffix(".asked").touch()
         raise Later(f"{file.name} is not there")
     return file.stat().st_size
+
+
+def resist(file: Path, device: str | None) -> None:
+    """Say which process this is, and do not end by Ctrl-C."""
+    file.write_text(str(os.getpid()))
+    while True:
+        with suppress(KeyboardInterrupt):
+            time.sleep(60)
 
 
 def once_asked(file: Path, device: str | None) -> str:

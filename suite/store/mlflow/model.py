@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import platform
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+
+from suite.leftovers import temporary
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,13 +56,13 @@ def log_model(client: MlflowClient, run: Run, folder: Path, content: Content) ->
 
 def upload(client: MlflowClient, model: LoggedModel, run_id: str, weights: Path, content: Content) -> None:
     """Put the files of a logged model in their place; on this machine's disk the weights are linked, not copied."""
-    with tempfile.TemporaryDirectory() as place:
+    with temporary() as place:
         description = describe(model.model_id, run_id, weights, content)
-        (Path(place) / "MLmodel").write_text(json.dumps(description, indent=2) + "\n")  # YAML takes JSON
-        (Path(place) / "data").mkdir()
+        (place / "MLmodel").write_text(json.dumps(description, indent=2) + "\n")  # YAML takes JSON
+        (place / "data").mkdir()
         network = {"arch": content.spec["arch"], "classes": content.data["classes"], "shape": content.data["shape"]}
-        (Path(place) / "data" / "network.json").write_text(json.dumps(network) + "\n")
-        client.log_model_artifacts(model.model_id, place)
+        (place / "data" / "network.json").write_text(json.dumps(network) + "\n")
+        client.log_model_artifacts(model.model_id, str(place))
     location = urlsplit(model.artifact_location)
     target = Path(unquote(location.path)) / "data" / WEIGHTS
     if location.scheme in ("", "file") and target.parent.is_dir() and not target.exists():
