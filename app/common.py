@@ -143,12 +143,18 @@ def show_table(
 ) -> None:
     """A table that a reader sorts, and its CSV in full."""
     settings: dict[str, Any] = {"height": min(len(frame) + 1, 11) * 35 + 3} | more
-    st.dataframe(
-        frame, hide_index=True, column_config=column_config(headings), key=f"table {name}", placeholder="–",
-        alt=f"Table: {name}, {len(frame)} rows", **settings,
-    )  # fmt: skip
+    with st.container(key=f"table of {name}"):  # app.style knows by it what has a height before it is there
+        st.dataframe(
+            frame, hide_index=True, column_config=column_config(headings), key=f"table {name}", placeholder="–",
+            alt=f"Table: {name}, {len(frame)} rows", **settings,
+        )  # fmt: skip
     whole = csv or (lambda: frame.map(defused).to_csv(index=False))
     download("Table as CSV", whole, f"{file_name(name)}.csv", "text/csv")
+
+
+def show_lines(frame: pd.DataFrame) -> None:
+    """A short table whose texts wrap; Streamlit reads its cells as Markdown."""
+    st.table(frame.map(plain), hide_index=True, border="horizontal")
 
 
 def show_plot(figure: go.Figure, name: str, alt: str) -> None:
@@ -158,7 +164,8 @@ def show_plot(figure: go.Figure, name: str, alt: str) -> None:
     config = {"displaylogo": False, "displayModeBar": True, "toImageButtonOptions": image}
     config["modeBarButtons"] = [["toImage", "zoom2d", "resetScale2d"]]
     height = int(figure.layout.height or HEIGHT)  # said before the plot is there, so that it moves nothing
-    st.plotly_chart(figure, key=f"plot {name}", config=config, alt=alt, height=height)
+    with st.container(key=f"plot of {name}"):
+        st.plotly_chart(figure, key=f"plot {name}", config=config, alt=alt, height=height)
     with st.container(horizontal=True):
         download(
             "Plot as CSV", lambda: plot_csv(figure).map(defused).to_csv(index=False), f"{file}-plot.csv", "text/csv"

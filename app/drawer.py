@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from app import common, state
-from app.common import file_name
+from app.common import file_name, show_lines
 from leaderboards.headline import doubt
 from leaderboards.links import line_of
 from leaderboards.render.export import defused
@@ -45,9 +45,9 @@ def show_row(row: Any) -> None:
     if not row["command"]:
         st.text("None: it was read off a paper.")
     st.header("Numbers, with 95 % intervals", anchor=False)
-    st.table(pd.DataFrame(metric_lines(row), columns=["metric", "value", "95 %"]), hide_index=True, border="horizontal")
+    show_lines(pd.DataFrame(metric_lines(row), columns=["metric", "value", "95 %"]))
     st.header("Settings", anchor=False)
-    st.table(pd.DataFrame(setting_lines(row), columns=["setting", "value"]), hide_index=True, border="horizontal")
+    show_lines(pd.DataFrame(setting_lines(row), columns=["setting", "value"]))
     show_source(row)
     show_records(row)
 

@@ -6,7 +6,7 @@ height from the start, and come later. So STYLE is part of the page as it is ser
 
 STYLE = """<style>
 [data-testid=stMain]:not(:has(.drawn)), :is([data-testid=stMain], [data-testid=stDialog]):has(
-    [data-testid=stElementContainer]:not([class*=st-key-table], [class*=st-key-plot]) [data-testid=stSkeleton]
+    [data-testid=stSkeleton]:not([class*=st-key-table-of] *, [class*=st-key-plot-of] *)
 ) { visibility: hidden; animation: show 0s 10s forwards; }
 @keyframes show { to { visibility: visible; } }
 [data-testid=stApp]:not(:has(.drawn))::before {
@@ -25,7 +25,9 @@ STYLE = """<style>
 .st-key-navigation [data-testid=stPageLink] p { text-decoration: none; }
 span[data-tag-index] { background: #005A8D !important; color: #FFFFFF !important; }
 [data-testid=stMetricValue] { font-size: clamp(1.2rem, 3vw, 1.8rem); }
-[class*=st-key-table] [data-testid=stElementToolbar]:not(:has([aria-label*=fullscreen])) { top: auto; bottom: -3.2rem; }
+[class*=st-key-table-of] [data-testid=stElementToolbar]:not(:has([aria-label*=fullscreen])) {
+  top: auto; bottom: -3.2rem;
+}
 .st-key-pair > * { min-width: min(100%, 320px); }
 [data-testid=stPlotlyChart] { min-height: 420px; }
 @media (max-width: 640px) {

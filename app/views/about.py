@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import common, state
+from app.common import show_lines
 from leaderboards import groups
 from leaderboards.about import BIBTEX, GLOSSARY, PAPER, WORDS, code_address, counts
 from leaderboards.render.foreign import plain
@@ -22,7 +23,7 @@ if frame.empty:
     st.text("No rows here yet.")
 else:
     st.text(f"Of the tables of {view.board}, {len(dict(groups(frame)))} in all.")
-    st.table(explained(frame, view.convention), hide_index=True, border="horizontal")
+    show_lines(explained(frame, view.convention))
 st.header("What is here", anchor="counts")
 st.text(counts(frame))
 st.header("The paper", anchor="paper")

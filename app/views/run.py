@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from app import common, state
-from app.common import places, show_plot, show_table, warn_user
+from app.common import places, show_lines, show_plot, show_table, warn_user
 from leaderboards.board import table_line
 from leaderboards.cache import read_result
 from leaderboards.estimates import CURVES
@@ -64,11 +64,9 @@ def show_numbers(row: Any) -> None:
     if row["command"]:
         st.code(row["command"], language=None, wrap_lines=True)
     with st.expander("All numbers, with 95 % intervals"):
-        st.table(
-            pd.DataFrame(metric_lines(row), columns=["metric", "value", "95 %"]), hide_index=True, border="horizontal"
-        )
+        show_lines(pd.DataFrame(metric_lines(row), columns=["metric", "value", "95 %"]))
     with st.expander("On what terms"):
-        st.table(pd.DataFrame(setting_lines(row), columns=["setting", "value"]), hide_index=True, border="horizontal")
+        show_lines(pd.DataFrame(setting_lines(row), columns=["setting", "value"]))
 
 
 def show_parent(folder: Path, folders: dict[str, Path]) -> None:
