@@ -118,7 +118,7 @@ def test_a_ticked_row_is_drawn_with_its_band_compared_and_opened(runs: Path, mon
     assert result["command"] in [code.value for code in opened.code]
     assert f"The certificate: {result['claim']}" in text_of(opened)
     lines = {line[0]: line[1] for shown in opened.table for line in shown.value.to_numpy().tolist()}
-    lines = {name: text.replace("\\", "") for name, text in lines.items()}
+    lines = {name.replace("\\", ""): text.replace("\\", "") for name, text in lines.items()}  # Markdown's
     assert lines["ACR"] == f"{result['acr']:.4f}"
     assert lines["run_id"] == name
     assert "The link asks for the row gone" in said(pages("leaderboard", board="digits", row="gone"))
