@@ -133,7 +133,7 @@ def other_command(arguments: list[str]) -> None:
     elif arguments[0] == "python" and arguments[1] != "-m":
         assert (ROOT / arguments[1]).is_file()
     else:
-        known = (".", "cp", "git", "pip", "export", "python", "ruff", "mypy", "mlflow", "optuna-dashboard")
+        known = (".", "cp", "git", "pip", "export", "python", "ruff", "mypy", "torchrun", "mlflow", "optuna-dashboard")
         assert arguments[0] in known, arguments
 
 

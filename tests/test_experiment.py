@@ -13,6 +13,7 @@ import pytest
 from helpers.cli import Cli, succeed
 from helpers.processes import Command, Moment
 
+from methods import METHODS
 from suite import data as datasets
 from suite.effort import count_passes
 from suite.errors import UserError
@@ -44,12 +45,11 @@ def file(tmp_path: Path) -> Path:
 
 def test_the_papers_experiment_is_every_method_at_every_sigma_and_seed() -> None:
     specs = runs_of(load_experiment("paper"), "cifar10", profile="quick")
-    assert len(specs) == len({spec.name for spec in specs}) == 6 * 2 * 3
-    assert [spec.seed for spec in specs] == [0] * 12 + [1] * 12 + [2] * 12
-    assert {spec.method for spec in specs[:6]} == {
-        "baseline", "randomized-smoothing", "smoothadv", "heat", "madry", "madry-heat"
-    }  # fmt: skip
-    assert all("audit" in spec.protocols and spec.certify.images >= 500 for spec in specs)
+    assert len(specs) == len({spec.name for spec in specs}) == (10 * 2 + 2) * 3
+    assert [spec.seed for spec in specs] == [0] * 22 + [1] * 22 + [2] * 22
+    assert {spec.method for spec in specs[:12]} == set(METHODS.paths()) - {"checkpoint"}
+    assert [spec.sigma for spec in specs[:12]] == [0.1 if spec.certify.kind == "vote" else None for spec in specs[:12]]
+    assert all("audit" in spec.protocols and spec.certify.images == 1_000 for spec in specs)
 
 
 def test_the_experiments_behind_the_cifar10_figures_are_those_of_the_authors_code() -> None:
