@@ -61,6 +61,32 @@ def browser() -> Iterator[Any]:
     yield from browsers.opened()
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """As workers have it; these are forked from a process that has imported what the digits need, too."""
+    from helpers.grids import one_thread
+
+    with one_thread():
+        yield
+
+
+@pytest.fixture(scope="session")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store that one process makes of the experiment which workers make again."""
+    from helpers.grids import made_alone
+
+    return made_alone(tmp_path_factory.mktemp("alone"))
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[Any]:
+    """Two worker processes."""
+    from suite.executors.local import Local
+
+    with Local(workers=2) as local:
+        yield local
+
+
 @pytest.fixture
 def cifar10() -> Path:
     """The root of the real CIFAR-10 in parquet."""

@@ -7,11 +7,16 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import forkserver
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from suite.experiments.experiment import Experiment, runs_of
+import torch
+
+from helpers import processes
+from suite.experiments.experiment import Experiment, carry_out, runs_of
+from suite.pipeline import Machine
 from suite.spec.run_spec import RunSpec
 
 GRID: dict[str, Any] = {
@@ -25,6 +30,24 @@ GRID: dict[str, Any] = {
 
 def specs() -> list[RunSpec]:
     return runs_of(Experiment(**GRID))
+
+
+def made_alone(runs: Path) -> Path:
+    """The store `runs`, in which one process of one thread has carried out the experiment."""
+    with one_thread():
+        assert len(list(carry_out(specs(), Machine(runs=runs, track=False)))) == 4
+    return runs
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Meanwhile, this process has one thread as workers have; the process that these are forked from has begun."""
+    assert processes.FORKED
+    forkserver.ensure_running()
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def descendants(of: int) -> dict[int, str]:
