@@ -120,8 +120,8 @@ def train(
             for entry in history:
                 report(spec, entry)
     if TEAM.size > 1:
-        own = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "method": method.state_dict()}
-        theirs, step, losses = TEAM.share((own, step, losses), device)
+        own = state_of(model, optimizer, method), step, losses
+        theirs, step, losses = TEAM.share(own, device)
         put(theirs, model, optimizer, method)
     due = time.monotonic()
     with progress(f"train {spec.method}", total, step, follows) as advance:
@@ -161,14 +161,8 @@ def train(
             advance(f"loss {history[-1]['loss']:.4f}" if history else "")
             if saves and not TEAM.rank and _finite(model):
                 begun = time.monotonic()
-                state = {
-                    "model": model.state_dict(),
-                    "optimizer": inspect.unwrap(type(optimizer).state_dict)(optimizer),
-                    "method": method.state_dict(),
-                    "step": step,
-                    "history": history,
-                    "losses": [] if ends else values,
-                }
+                state = state_of(model, optimizer, method)
+                state |= {"step": step, "history": history, "losses": [] if ends else values}
                 write_atomically(checkpoint, _bytes(state))
                 due = time.monotonic() + (time.monotonic() - begun) / CHECKPOINT_SHARE
             if watch:
@@ -252,6 +246,14 @@ def resume(
         raise UserError(
             f"{checkpoint} is damaged or not a training checkpoint; remove it to train from the beginning"
         ) from error
+
+
+def state_of(model: nn.Module, optimizer: torch.optim.Optimizer, method: Method[Any]) -> dict[str, Any]:
+    return {
+        "model": model.state_dict(),
+        "optimizer": inspect.unwrap(type(optimizer).state_dict)(optimizer),
+        "method": method.state_dict(),
+    }
 
 
 def put(state: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, method: Method[Any]) -> None:

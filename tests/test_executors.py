@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -279,3 +281,21 @@ def test_what_a_task_of_rays_takes_is_a_number(given: dict[str, Any]) -> None:
     pytest.importorskip("ray")
     with pytest.raises(UserError, match="a task takes a number of"):
         open_executor("ray", given)
+
+
+def test_what_others_fork_beside_workers_hears_ctrl_c(tmp_path: Path) -> None:
+    """All of a program's processes are forked from one, which here was begun for workers."""
+    file = tmp_path / "program.py"
+    file.write_text(
+        "from multiprocessing import get_context\n"
+        "from helpers.errands import double, is_deaf\n"
+        "from suite.executors.local import Local\n"
+        "if __name__ == '__main__':\n"
+        "    with Local(1) as local:\n"
+        "        print(local.submit(double, 2).result().result)\n"
+        "    with get_context('forkserver').Pool(1) as pool:\n"
+        "        print(pool.apply(is_deaf))\n"
+    )
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    ran = subprocess.run([sys.executable, file], env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
+    assert (ran.stdout, ran.stderr) == ("4\nFalse\n", "")

@@ -75,6 +75,7 @@ def test_without_torchrun_a_process_is_alone() -> None:
     [
         (["tune", "--method", "heat"], "'suite tune' is not for torchrun"),
         (["run", "--method", "heat", "--workers", "2"], "--workers begins processes of its own"),
+        (["experiment", "paper", "--devices", "cuda:0,cuda:1"], "--devices begins processes of its own"),
         (["experiment", "paper", "--executor=ray"], "--executor=ray begins processes of its own"),
     ],
 )

@@ -124,7 +124,7 @@ def in_a_team(words: list[str], **options: Any) -> Any:
 
     if words[0] not in ("run", "experiment"):
         raise UserError(f"'suite {words[0]}' is not for torchrun, which is for the training of 'run' and 'experiment'")
-    if own := [word for word in words if word.startswith(("--executor", "--workers"))]:
+    if own := [word for word in words if word.startswith(("--executor", "--workers", "--devices", "--address"))]:
         raise UserError(f"{own[0]} begins processes of its own: leave it out, or torchrun")
     TEAM.join()
     if TEAM.rank:

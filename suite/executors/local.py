@@ -53,7 +53,8 @@ class Local(Executor):
         devices = devices or gpus()[:workers]
         self.workers = workers or (cores() if list(devices) in ([], ["cpu"]) else len(devices))
         if METHOD == "forkserver":
-            multiprocessing.set_forkserver_preload(["suite.pipeline"])  # so imports are made once
+            # so imports are made once
+            multiprocessing.set_forkserver_preload(["suite.pipeline", "suite.executors.unblocked"])
         chosen = [devices[number % len(devices)] if devices else None for number in range(self.workers)]
         self._slots = [_Slot(device, self.workers) for device in chosen]
         self._idle: SimpleQueue[_Slot] = SimpleQueue()

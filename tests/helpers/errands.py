@@ -69,3 +69,8 @@ def once_asked(file: Path, device: str | None) -> str:
     while not file.with_suffix(".asked").exists():
         time.sleep(0.01)
     return file.name
+
+
+def is_deaf() -> bool:
+    """Whether Ctrl-C does not come through to this process."""
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
