@@ -36,10 +36,9 @@ def page(request: Request) -> HTMLResponse:
         f'<title>{title}</title><meta name="description" content="{about}"><meta property="og:type" content="website">'
         f'<meta property="og:title" content="{title}"><meta property="og:description" content="{about}">'
     )
+    # the style comes after Streamlit's, which it changes
     shell = SHELL.replace("<title>Streamlit</title>", head, 1).replace("</body>", f"{STYLE}</body>", 1)
-    return HTMLResponse(
-        shell, headers={"Cache-Control": "no-cache"}
-    )  # the style comes after Streamlit's, which it changes
+    return HTMLResponse(shell, headers={"Cache-Control": "no-cache"})
 
 
 @asynccontextmanager
