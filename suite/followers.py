@@ -49,12 +49,14 @@ def train_together(
 
 
 def dismiss() -> None:
-    """Tell the others that there is nothing more to train."""
-    TEAM.share(None, torch.device("cpu"))
+    """End the team: the first process tells the others that there is nothing more to train."""
+    if not TEAM.rank:
+        TEAM.share(None, torch.device("cpu"))
+    TEAM.leave()
 
 
-def follow() -> None:
-    """Take part in every training that the first process begins, until it dismisses the team."""
+def follow() -> int:
+    """Take part in every training that the first process begins, until it dismisses the team; the exit code."""
     console.quiet = True
     device, sets = torch.device("cuda" if torch.cuda.is_available() else "cpu"), dict[str, Dataset]()
     while job := TEAM.share(None, device):
@@ -68,6 +70,7 @@ def follow() -> None:
             train(model, method, sets[spec.data], spec, checkpoint=Path(), device=device)
         except UserError:
             continue  # it diverged, and the first process says so
+    return 0
 
 
 def begin(job: Job, data: Dataset, device: torch.device) -> tuple[nn.Module, Method[Any]]:

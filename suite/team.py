@@ -45,6 +45,11 @@ class Team:
         else:
             distributed.init_process_group("gloo", timeout=PATIENCE)
 
+    def leave(self) -> None:
+        """Part from the others, when all of them are done."""
+        distributed.barrier()
+        distributed.destroy_process_group()
+
     @property
     def keys(self) -> tuple[int, ...]:
         """What sets the noise of this process apart from the others'."""

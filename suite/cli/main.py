@@ -127,10 +127,7 @@ def in_a_team(words: list[str], **options: Any) -> Any:
     if own := [word for word in words if word.startswith(("--executor", "--workers", "--devices", "--address"))]:
         raise UserError(f"{own[0]} begins processes of its own: leave it out, or torchrun")
     TEAM.join()
-    if TEAM.rank:
-        follow()
-        return None
-    code = app(words, **options)
+    code = follow() if TEAM.rank else app(words, **options)
     if code != 130:  # after Ctrl-C, or an error, torchrun ends the others
         dismiss()
     return code
