@@ -206,7 +206,7 @@ def test_killed_commands_leave_what_undisturbed_ones_leave(
             for part, there in found.items():
                 if there != wanted[name][part]:
                     wrong.append(f"{name}, round {number}: {part}: {difference(wanted[name][part], there)}")
-                    print(wrong[-1])
+                    print(wrong[-1], *chaos.tally.said, sep="\n")
             shutil.rmtree(tmp_path / f"{name}-{number}")
         faults = f"{len(wrong)} wrong, {len(chaos.tally.failures)} failed, {len(chaos.tally.tracebacks)} tracebacks"
         print(f"round {number}: {faults}: {dict(chaos.tally.kills)}", flush=True)

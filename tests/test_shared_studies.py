@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -237,6 +239,62 @@ def test_one_of_two_processes_is_killed_in_the_middle_of_a_trial(storage: str, t
     assert len(list(tmp_path.glob("runs/studies/models/baseline-*/model.safetensors"))) == 1
 
 
+@pytest.mark.parametrize("storage", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True)
+def test_ctrl_c_is_no_death_of_a_trial_whatever_step_it_comes_before(
+    storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time the study goes on, Ctrl-C comes before a later step in the database, and once no more."""
+    number, at = 0, 0
+
+    def step(*_: object, **__: object) -> None:
+        nonlocal number
+        number += 1
+        if number == at:
+            raise KeyboardInterrupt
+
+    def attempt(work: tuning.Work, trial: Trial) -> bool:
+        work.study.tell(trial, [trial.params["sigma"]])
+        return True
+
+    monkeypatch.setattr(tuning, "attempt", attempt)
+    work = begun(storage, tmp_path)
+    for what in ("before_cursor_execute", "commit"):
+        event.listen(work.storage.optuna.engine, what, step)  # type: ignore[attr-defined]
+    while True:
+        at, number = at + 1, 0
+        with contextlib.suppress(KeyboardInterrupt):
+            tuning.carry_on(work, 1)
+            break
+        work.storage.drop_connections()  # as a new process has none
+    assert at > 20
+    trials = work.study.trials
+    assert Counter(trial.state.name for trial in trials) == {"FAIL": len(trials) - 1, "COMPLETE": 1}
+    assert not [trial for trial in trials if "retry_of" in trial.user_attrs]
+    assert len({json.dumps(trial.params) for trial in trials if tuning.BEGUN in trial.user_attrs}) == 1
+
+
+@pytest.mark.postgres
+def test_who_looks_at_studies_keeps_no_connection(tmp_path: Path) -> None:
+    with server() as url:
+        begun(url, tmp_path)
+        engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+
+        def connections() -> int:
+            with engine.connect() as database:
+                return database.execute(text("SELECT count(*) FROM pg_stat_activity")).scalar_one()
+
+        gc.collect()
+        gc.disable()
+        try:
+            before = connections()
+            for _ in range(30):
+                assert not open_study("s", url).trials
+            assert connections() <= before + 1  # one may still be about to end
+        finally:
+            gc.enable()
+            engine.dispose()
+
+
 @pytest.mark.slow
 def test_a_trial_whose_process_dies_twice_is_left(tmp_path: Path, storage: str) -> None:
     """The deaths: its lock given up while the trial is running."""
@@ -247,6 +305,7 @@ def test_a_trial_whose_process_dies_twice_is_left(tmp_path: Path, storage: str) 
         taken = tuning.take_trial(work, 1)
         assert taken
         params.append(taken[0].params)
+        taken[0].set_user_attr(tuning.BEGUN, True)
         tuning.reap(work)
         assert study.trials[-1].state == TrialState.RUNNING  # alive as long as the lock is held
         taken[1]()

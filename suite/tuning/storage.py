@@ -12,8 +12,9 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
@@ -71,11 +72,11 @@ class Storage:
             with alone:
                 if create and self.file:
                     sweep(self.file.parent)
-                self.optuna = self._open(url, wait=60 if create else 5)
+                self.optuna = self._open(url, only_read=not create)
         except ERRORS as error:
             raise self.explain(error) from error
 
-    def _open(self, url: str, *, wait: int) -> BaseStorage:
+    def _open(self, url: str, *, only_read: bool) -> BaseStorage:
         if "://" not in url:
             path = Path(url)
             if path.exists() and path.read_bytes()[:6] == b"SQLite":
@@ -90,9 +91,11 @@ class Storage:
             return GrpcStorageProxy(host=host, port=int(port))
         if self.file and not (self.file.exists() and self.file.stat().st_size):
             self._make(self.file)
-        engine = {"pool_pre_ping": True} if self.server else {"connect_args": {"timeout": wait}}
-        where = self.server.render_as_string(hide_password=False) if self.server else url
-        return RDBStorage(where, engine_kwargs=engine)
+        # who only looks, as pages do at each view, keeps no connection: a server has few
+        kept: dict[str, Any] = {"poolclass": NullPool} if only_read else {"pool_pre_ping": True}
+        if self.server:
+            return RDBStorage(self.server.render_as_string(hide_password=False), engine_kwargs=kept)
+        return RDBStorage(url, engine_kwargs=kept | {"connect_args": {"timeout": 5 if only_read else 60}})
 
     def _make(self, file: Path) -> None:
         """Make the tables of an SQLite file: a kill between two of them would leave names that need not be unique."""
@@ -109,6 +112,13 @@ class Storage:
 
     def _writable(self) -> bool:
         return self.file is None or os.access(self.file.parent, os.W_OK)
+
+    def drop_connections(self) -> None:
+        """Those that are kept: Ctrl-C may have left one in the midst of a transaction, which no other use survives."""
+        if isinstance(self.optuna, RDBStorage):
+            with suppress(SQLAlchemyError):
+                self.optuna.remove_session()
+            self.optuna.engine.dispose()
 
     def explain(self, error: Exception) -> UserError:
         """The error for a storage that failed, without its password."""

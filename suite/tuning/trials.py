@@ -101,10 +101,12 @@ def carry_on(work: Work, trials: int) -> None:
     while taken := take_trial(work, trials):
         trial, release = taken
         try:
+            trial.set_user_attr(BEGUN, True)
             failed = 0 if attempt(work, trial) else failed + 1
         except BaseException as error:
             traceback.clear_frames(error.__traceback__)  # they may hold a connection in the midst of a transaction,
             gc.collect()  # which ends with it: else the storage is locked
+            work.storage.drop_connections()
             give_back(work, trial, str(error) or type(error).__name__)
             raise
         finally:
@@ -152,7 +154,6 @@ def take_trial(work: Work, trials: int) -> tuple[Trial, Callable[[], None]] | No
                 release = work.storage.take(lock_name(work, trial.number), wait=True)
                 assert release
                 if sampler != "grid" or entry(study.get_trials(deepcopy=False)[trial.number]):
-                    trial.set_user_attr(BEGUN, True)
                     return trial, release
                 study.tell(trial, state=TrialState.FAIL)  # a dead process's server had taken the last one meanwhile
                 release()

@@ -110,6 +110,7 @@ class Tally:
     ends: Counter[str] = field(default_factory=Counter)
     tracebacks: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)  # of commands that nobody killed
+    said: list[str] = field(default_factory=list)  # by the commands of this round
 
     def killed(self, name: str) -> int:
         """How often a command was killed."""
@@ -117,6 +118,7 @@ class Tally:
 
     def add(self, name: str, what: int, code: int, said: str) -> bool:
         """Count an end; whether the command was killed."""
+        self.said.append(f"{signal.Signals(what).name} {code}: {said}")
         killed = code == 137 or (code == 130 and what == signal.SIGINT)
         (self.kills if killed else self.ends)[f"{name} {signal.Signals(what).name if killed else code}"] += 1
         if "Traceback" in said:
@@ -154,6 +156,7 @@ class Chaos:
     def endure(self, name: str, folder: Path, words: list[str], *, hard: int = IN_A_ROW) -> None:
         """Carry out a command until it ends, begun again after each of some kills: at most `hard` of them no Ctrl-C."""
         steps, seconds = self.usual[name]
+        self.tally.said.clear()
         for _ in range(IN_A_ROW):
             what = self.draw.choice(SIGNALS if hard else SIGNALS[-1:])
             hard -= what != signal.SIGINT
