@@ -41,14 +41,15 @@ span[data-tag-index] { background: #005A8D !important; color: #FFFFFF !important
 }
 @media print {
   @page { size: landscape; margin: 1cm; }
-  [data-testid=stHeader], .st-key-navigation, .st-key-controls, [data-testid=stExpander],
+  [data-testid=stHeader], .st-key-navigation, .st-key-controls, .st-key-settings, [data-testid=stExpander],
   [data-testid=stDownloadButton], [data-testid=stElementToolbar], .modebar { display: none !important; }
   [data-testid=stApp], [data-testid=stMain], [data-testid=stAppViewContainer] {
     position: static !important; overflow: visible !important; height: auto !important;
   }
   [data-testid=stMain] { zoom: var(--paper, 1); }
   [data-testid=stPlotlyChart], [data-testid=stDataFrame] { break-inside: avoid; }
-  [data-testid=stElementContainer]:has(h2, h3) { break-after: avoid; }
+  [data-testid=stElementContainer]:has(h2, h3),
+  [data-testid=stElementContainer]:has(+ * [data-testid=stPlotlyChart]) { break-after: avoid; }
 }
 </style>
 <script>

@@ -7,19 +7,23 @@ import os
 import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from helpers.hostile import HOSTILE
-from helpers.pages_of_app import Pages, having, make_both_kinds, make_runs, said, selected, text_of
+from helpers.pages_of_app import PAGE, Pages, having, make_both_kinds, make_runs, said, selected, text_of
 
 from leaderboards import table
 from leaderboards.board import select_rows
 from leaderboards.published.kept import records_file
 from leaderboards.render.site_page import slug
 from suite.cli import main as cli
+from suite.store.read import read_spec
 
+KEPT = Path(__file__).parents[1] / "leaderboards" / "published" / "runs"
 VIEWS = ("leaderboard", "compare", "run", "paper", "studies", "submit", "about")
 
 
@@ -261,6 +265,42 @@ def test_an_empty_store_says_what_to_do(view: str, tmp_path: Path, monkeypatch: 
         assert not said(app)
         assert app.dataframe or app.table or "suite run --method heat" in text_of(app)  # what comes with the suite
     assert not os.path.exists(tmp_path / "nothing")
+
+
+@pytest.mark.slow
+def test_the_model_that_a_run_began_from_links_to_the_runs_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those are the runs whose spec, read in full, has the model of the same digest."""
+    kept = {file.parent.name: read_spec(file.parent) for file in KEPT.glob("*-airbench-*/spec.json")}
+    name, begun = next((name, spec.start) for name, spec in kept.items() if spec.start)
+    app = Pages(tmp_path, monkeypatch)("run", run=name)
+    assert f"{begun.method}, {begun.arch}, {begun.training.epochs:g} epochs, seed {begun.seed}" in text_of(app)
+    links = {dict(parse_qsl(link.proto.query_string)).get("run") for link in app.get("page_link")}
+    of_it = {name for name, spec in kept.items() if spec.model.name == begun.name}
+    assert of_it
+    assert of_it <= links
+    damaged = tmp_path / name
+    shutil.copytree(KEPT / name, damaged)
+    for start in ("baseline", ["baseline"], {"method": "baseline"}, {"method": 1, "arch": 2, "seed": 3, "training": 4}):
+        spec = json.loads((KEPT / name / "spec.json").read_text()) | {"start": start}
+        (damaged / "spec.json").write_text(json.dumps(spec))
+        assert "damaged in what it says of the model" in said(Pages(tmp_path, monkeypatch)("run", run=name))
+
+
+@pytest.mark.slow
+def test_no_page_loads_torch_before_it_is_asked_for_images(tmp_path: Path) -> None:
+    """It takes half a gigabyte, which a server of many readers has better uses for."""
+    program = f"""
+import sys
+from streamlit.testing.v1 import AppTest
+sys.argv = ["app", {str(tmp_path)!r}]
+app = AppTest.from_file({str(PAGE)!r}, default_timeout=120).run()
+for view in {VIEWS[1:]}:
+    app.switch_page(f"views/{{view}}.py").run()
+    assert not app.exception and "torch" not in sys.modules, view
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @pytest.mark.slow

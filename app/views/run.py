@@ -23,7 +23,7 @@ from leaderboards.render.plots import training_plot, votes_plot
 from leaderboards.render.row import metric_lines, setting_lines
 from leaderboards.rows import board_rows
 from suite.boards.board import load_board, radius_text
-from suite.store.read import Run, read_run, read_spec, run_folders
+from suite.store.read import Run, describe_start, read_run, run_folders, runs_of_model
 from suite.store.records import read_records
 from suite.store.result import Result
 
@@ -69,16 +69,12 @@ def show_numbers(row: Any) -> None:
         show_lines(pd.DataFrame(setting_lines(row), columns=["setting", "value"]))
 
 
-def show_parent(folder: Path, folders: dict[str, Path]) -> None:
+def show_parent(start: dict[str, Any], folders: dict[str, Path]) -> None:
     """The model that training started from, and the runs of it that are here."""
-    start = read_spec(folder).start
-    if start is None:
-        return
     st.header("Trained from", anchor="parent")
-    st.text(f"{start.name}: {start.method}, {start.arch}, {start.training.epochs:g} epochs, seed {start.seed}")
-    for name in folders:
-        if name == start.name or name.startswith(f"{start.name}-"):
-            st.page_link("views/run.py", label=plain(name), query_params=state.params(run=name))
+    st.text(describe_start(start))
+    for name in runs_of_model(start, folders):
+        st.page_link("views/run.py", label=plain(name), query_params=state.params(run=name))
 
 
 def show_records(run: Run, folder: Path) -> None:
@@ -192,13 +188,18 @@ def show_run(runs: Path, folders: dict[str, Path]) -> None:
     if {"epoch", "loss", "lr"} <= set(run.history):
         st.header("Training", anchor="training")
         show_plot(training_plot(run.history), f"training {folder.name}", "Loss and learning rate against epochs")
-    if run.spec:
+    if run.spec and run.spec.get("start"):
         with warn_user():
-            show_parent(folder, folders)
+            show_parent(run.spec["start"], folders)
     if run.protocols:
         show_records(run, folder)
     if run.spec:
         offer_images(run, folder)
+    with st.container(key="settings"):
+        show_settings(run)
+
+
+def show_settings(run: Run) -> None:
     st.header("As it was asked for", anchor="settings")
     left, right = st.columns(2)
     with left.expander("Settings"):

@@ -66,6 +66,22 @@ def find_run(name: str, runs: Path) -> Path:
     return found[0]
 
 
+def describe_start(start: Any) -> str:
+    """The stored model that a run's training started from, in words. Raises UserError for what is no model."""
+    try:
+        return f"{start['method']}, {start['arch']}, {start['training']['epochs']:g} epochs, seed {start['seed']}"
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError("spec.json is damaged in what it says of the model that training started from") from error
+
+
+def runs_of_model(model: dict[str, Any], folders: dict[str, Path]) -> list[str]:
+    """Which runs are of a model, as specs have it stored; training that knows no σ is the same in runs with any."""
+    told = {name: value for name, value in model.items() if name != "sigma" or value is not None}
+    begin, seed = f"{model.get('method')}-", f"-seed{model.get('seed')}-"
+    likely = [name for name in folders if name.startswith(begin) and seed in name]
+    return [name for name in likely if told.items() <= (read_run(folders[name]).spec or {}).items()]
+
+
 def read_run(folder: Path) -> Run:
     """All of a run but its records. Raises UserError where there is no such folder."""
     if not folder.is_dir():
