@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 import torch
 from helpers.heat_equation import STEPS, errors
-from helpers.pages import COLUMNS, DOCS, blocks, fields_of, shown, tables
+from helpers.pages import COLUMNS, DOCS, ROOT, blocks, fields_of, shown, tables
 
 from leaderboards import board_results as board
+from leaderboards import table
 from leaderboards.board import rows
 from leaderboards.compare import difference, paired
 from leaderboards.field import extra_data
@@ -42,6 +43,32 @@ FINDINGS, REPRODUCING = "findings/findings.md", "how-to/reproducing-the-paper.md
 def rows_of(page: str, column: str) -> list[dict[str, str]]:
     [rows] = [rows for _, rows in tables(DOCS / page) if column in rows[0]]
     return rows
+
+
+def test_the_readmes_table_is_the_boards() -> None:
+    found = table("cifar10", Path("nowhere"))
+    found = found[(found["data"] == "CIFAR-10 (JPEG)") & (found["images"] == 1_000)]
+    lines = [line_of_readme(row) for _, row in found.sort_values("rank", kind="stable").iterrows()]
+    [(_, written)] = [(heading, rows) for heading, rows in tables(ROOT / "README.md") if "certificate" in rows[0]]
+    assert written == lines
+
+
+def line_of_readme(row: pd.Series[Any]) -> dict[str, str]:
+    best, worst = row["best_rank"], row["worst_rank"]
+    spread = row["spread"].get("acr")
+    audited = "" if pd.isna(row["audit.attacked"]) else f"{row['audit.violations']:.0f} of {row['audit.attacked']:.0f}"
+    return {
+        "rank": f"{best}" if best == worst else f"{best}–{worst}",
+        "method": f"`{row['method']}`",
+        "deploys": row["deployed"],
+        "certificate": row["kind"],
+        "holds for it": "yes" if row["holds"] else "**no**",
+        "seeds": str(len(row["seeds"])),
+        "clean": f"{100 * row['clean_accuracy']:.1f}",
+        **{f"r = {radius:g}": f"{100 * row[f'r={radius}']:.1f}" for radius in (0.25, 0.5, 0.75, 1.0)},
+        "ACR": f"{row['acr']:.3f}" + (f" ± {spread:.3f}" if spread else ""),
+        "broken": audited or "–",
+    }
 
 
 def test_the_passes_announced_are_those_of_the_code() -> None:
