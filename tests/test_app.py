@@ -15,13 +15,16 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from helpers.hostile import HOSTILE
 from helpers.pages_of_app import PAGE, Pages, having, make_both_kinds, make_runs, said, selected, text_of
+from helpers.studying import GIVEN
 
 from leaderboards import table
 from leaderboards.board import select_rows
 from leaderboards.published.kept import records_file
 from leaderboards.render.site_page import slug
 from suite.cli import main as cli
-from suite.store.read import read_spec
+from suite.store.read import read_spec, runs_of_model
+from suite.tuning.definition import begin
+from suite.tuning.storage import Storage
 
 KEPT = Path(__file__).parents[1] / "leaderboards" / "published" / "runs"
 VIEWS = ("leaderboard", "compare", "run", "paper", "studies", "submit", "about")
@@ -272,17 +275,21 @@ def test_the_model_that_a_run_began_from_links_to_the_runs_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those are the runs whose spec, read in full, has the model of the same digest."""
-    kept = {file.parent.name: read_spec(file.parent) for file in KEPT.glob("*-airbench-*/spec.json")}
+    kept = {file.parent.name: read_spec(file.parent) for file in sorted(KEPT.glob("*/spec.json"))}
+    for run, spec in kept.items():
+        if spec.start:
+            stored = json.loads((KEPT / run / "spec.json").read_text())["start"]
+            found = runs_of_model(stored, {name: KEPT / name for name in kept})
+            assert found == [name for name, other in kept.items() if other.model.name == spec.start.name]
     name, begun = next((name, spec.start) for name, spec in kept.items() if spec.start)
     app = Pages(tmp_path, monkeypatch)("run", run=name)
     assert f"{begun.method}, {begun.arch}, {begun.training.epochs:g} epochs, seed {begun.seed}" in text_of(app)
     links = {dict(parse_qsl(link.proto.query_string)).get("run") for link in app.get("page_link")}
-    of_it = {name for name, spec in kept.items() if spec.model.name == begun.name}
-    assert of_it
-    assert of_it <= links
+    assert {name for name, spec in kept.items() if spec.model.name == begun.name} <= links
     damaged = tmp_path / name
     shutil.copytree(KEPT / name, damaged)
-    for start in ("baseline", ["baseline"], {"method": "baseline"}, {"method": 1, "arch": 2, "seed": 3, "training": 4}):
+    for start in ("baseline", ["baseline"], {"method": "baseline"}, {"method": 1, "arch": 2, "seed": 3, "training": 4},
+                  {"method": 1, "arch": 2, "seed": 3, "training": {"epochs": 10**400}}):  # fmt: skip
         spec = json.loads((KEPT / name / "spec.json").read_text()) | {"start": start}
         (damaged / "spec.json").write_text(json.dumps(spec))
         assert "damaged in what it says of the model" in said(Pages(tmp_path, monkeypatch)("run", run=name))
@@ -291,6 +298,7 @@ def test_the_model_that_a_run_began_from_links_to_the_runs_of_it(
 @pytest.mark.slow
 def test_no_page_loads_torch_before_it_is_asked_for_images(tmp_path: Path) -> None:
     """It takes half a gigabyte, which a server of many readers has better uses for."""
+    begin(GIVEN, "s", Storage(f"sqlite:///{tmp_path}/studies.db"))
     program = f"""
 import sys
 from streamlit.testing.v1 import AppTest

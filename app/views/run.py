@@ -72,7 +72,7 @@ def show_numbers(row: Any) -> None:
 def show_parent(start: dict[str, Any], folders: dict[str, Path]) -> None:
     """The model that training started from, and the runs of it that are here."""
     st.header("Trained from", anchor="parent")
-    st.text(describe_start(start))
+    st.text(legible(describe_start(start)))
     for name in runs_of_model(start, folders):
         st.page_link("views/run.py", label=plain(name), query_params=state.params(run=name))
 

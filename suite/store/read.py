@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,8 @@ def find_run(name: str, runs: Path) -> Path:
 def describe_start(start: Any) -> str:
     """The stored model that a run's training started from, in words. Raises UserError for what is no model."""
     try:
-        return f"{start['method']}, {start['arch']}, {start['training']['epochs']:g} epochs, seed {start['seed']}"
-    except (KeyError, TypeError, ValueError) as error:
+        return f"{start['method']}, {start['arch']}, {start['training']['epochs']:g} epochs, seed {start['seed']:d}"
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise UserError("spec.json is damaged in what it says of the model that training started from") from error
 
 
@@ -78,8 +79,13 @@ def runs_of_model(model: dict[str, Any], folders: dict[str, Path]) -> list[str]:
     """Which runs are of a model, as specs have it stored; training that knows no σ is the same in runs with any."""
     told = {name: value for name, value in model.items() if name != "sigma" or value is not None}
     begin, seed = f"{model.get('method')}-", f"-seed{model.get('seed')}-"
-    likely = [name for name in folders if name.startswith(begin) and seed in name]
-    return [name for name in likely if told.items() <= (read_run(folders[name]).spec or {}).items()]
+    found = []
+    for name in (name for name in folders if name.startswith(begin) and seed in name):
+        with suppress(OSError, ValueError, RecursionError):  # gone meanwhile, or damaged
+            spec = json.loads((folders[name] / "spec.json").read_bytes())
+            if isinstance(spec, dict) and told.items() <= spec.items():
+                found.append(name)
+    return found
 
 
 def read_run(folder: Path) -> Run:

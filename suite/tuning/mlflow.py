@@ -170,10 +170,10 @@ class StudyLog:
 
 def sync_studies(runs: Path) -> bool:
     """Send what MLflow lacks of the studies in the store's own storage; whether it has all of them now."""
-    whole = True
-    for study in open_studies(default_url(runs)):
+    whole, url = True, default_url(runs)
+    for study in open_studies(url):
         try:
-            sync_study(runs, study, Storage(default_url(runs)), connect(runs))
+            sync_study(runs, study, Storage(url, look=True), connect(runs))
         except Exception as error:  # whatever the store's client raises
             logger.warning(f"the study '{study.study_name}' was not sent: {explain(error, runs)}")
             whole = False

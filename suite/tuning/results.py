@@ -75,7 +75,7 @@ class StudyReport:
 
 def open_studies(url: str) -> list[optuna.Study]:
     """The studies of a storage that `suite tune` began, by name. Raises UserError where it cannot be read."""
-    storage = Storage(url, create=False)
+    storage = Storage(url, look=True)
     try:
         names = sorted(study.study_name for study in storage.optuna.get_all_studies() if ATTRIBUTE in study.user_attrs)
         return [optuna.load_study(study_name=name, storage=storage.optuna) for name in names]

@@ -7,9 +7,11 @@ other machines, the lock of a file that one of them holds is free two minutes af
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -24,7 +26,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from suite.errors import UserError, require
+from suite.errors import UserError, comes_of_interrupt, require
 from suite.leftovers import beside, discard, sweep
 from suite.store.locks import Busy, hold
 
@@ -44,11 +46,13 @@ class Storage:
     """An Optuna storage, `optuna`, opened by URL: sqlite:///FILE, postgresql://…, or the path of a journal file.
 
     With `?proxy=HOST:PORT` in the URL of a server, trials go through Optuna's gRPC proxy of it, and locks to it alone.
-    Without `create` a file that is not there is an error. Raises UserError for a storage that cannot be reached.
+    Without `create` a file that is not there is an error. Who will only `look`, as pages do at each view, creates
+    nothing, keeps no connection, of which a server has few, and does not wait long. Raises UserError for a storage that
+    cannot be reached.
     """
 
-    def __init__(self, url: str, *, create: bool = True):
-        self.url = hide_password(url)
+    def __init__(self, url: str, *, create: bool = True, look: bool = False):
+        self.url, create = hide_password(url), create and not look
         self.file: Path | None = None
         self.server: URL | None = None
         self.proxy = ""  # HOST:PORT of Optuna's gRPC proxy of the server, which many clients go through
@@ -72,11 +76,11 @@ class Storage:
             with alone:
                 if create and self.file:
                     sweep(self.file.parent)
-                self.optuna = self._open(url, only_read=not create)
+                self.optuna = self._open(url, look=look)
         except ERRORS as error:
             raise self.explain(error) from error
 
-    def _open(self, url: str, *, only_read: bool) -> BaseStorage:
+    def _open(self, url: str, *, look: bool) -> BaseStorage:
         if "://" not in url:
             path = Path(url)
             if path.exists() and path.read_bytes()[:6] == b"SQLite":
@@ -91,11 +95,10 @@ class Storage:
             return GrpcStorageProxy(host=host, port=int(port))
         if self.file and not (self.file.exists() and self.file.stat().st_size):
             self._make(self.file)
-        # who only looks, as pages do at each view, keeps no connection: a server has few
-        kept: dict[str, Any] = {"poolclass": NullPool} if only_read else {"pool_pre_ping": True}
+        kept: dict[str, Any] = {"poolclass": NullPool} if look else {"pool_pre_ping": True}
         if self.server:
             return RDBStorage(self.server.render_as_string(hide_password=False), engine_kwargs=kept)
-        return RDBStorage(url, engine_kwargs=kept | {"connect_args": {"timeout": 5 if only_read else 60}})
+        return RDBStorage(url, engine_kwargs=kept | {"connect_args": {"timeout": 5 if look else 60}})
 
     def _make(self, file: Path) -> None:
         """Make the tables of an SQLite file: a kill between two of them would leave names that need not be unique."""
@@ -113,11 +116,23 @@ class Storage:
     def _writable(self) -> bool:
         return self.file is None or os.access(self.file.parent, os.W_OK)
 
-    def drop_connections(self) -> None:
-        """Those that are kept: Ctrl-C may have left one in the midst of a transaction, which no other use survives."""
+    def drop_connections(self, error: BaseException) -> None:
+        """Let go of connections that `error` left in the midst of a transaction, which locks the storage until it ends.
+
+        They may be in the pool, in the session, or held by what the error came through; after Ctrl-C, which has no use
+        for it, that is forgotten altogether.
+        """
+        each: BaseException | None = error
+        while each is not None:
+            traceback.clear_frames(each.__traceback__)
+            if comes_of_interrupt(error):
+                each.__traceback__ = None
+            each = each.__cause__ or each.__context__
+        gc.collect()
         if isinstance(self.optuna, RDBStorage):
-            with suppress(SQLAlchemyError):
+            with suppress(Exception):
                 self.optuna.remove_session()
+            self.optuna.scoped_session.registry.clear()
             self.optuna.engine.dispose()
 
     def explain(self, error: Exception) -> UserError:

@@ -8,10 +8,8 @@ on the study's seed, on k and on the trials before it, not on the process.
 
 from __future__ import annotations
 
-import gc
 import json
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -104,9 +102,7 @@ def carry_on(work: Work, trials: int) -> None:
             trial.set_user_attr(BEGUN, True)
             failed = 0 if attempt(work, trial) else failed + 1
         except BaseException as error:
-            traceback.clear_frames(error.__traceback__)  # they may hold a connection in the midst of a transaction,
-            gc.collect()  # which ends with it: else the storage is locked
-            work.storage.drop_connections()
+            work.storage.drop_connections(error)
             give_back(work, trial, str(error) or type(error).__name__)
             raise
         finally:
@@ -260,7 +256,8 @@ def attempt(work: Work, trial: Trial) -> bool:
     except (UserError, RuntimeError) as error:
         trial.set_user_attr("error", str(error))
         state = TrialState.FAIL
-    except BaseException:
+    except BaseException as error:
+        work.storage.drop_connections(error)
         work.log.end_trial(log, trial, TrialState.FAIL, None, at_most=HURRY)
         raise
     if folder:
