@@ -59,13 +59,13 @@ def line_of_readme(row: pd.Series[Any]) -> dict[str, str]:
     audited = "" if pd.isna(row["audit.attacked"]) else f"{row['audit.violations']:.0f} of {row['audit.attacked']:.0f}"
     return {
         "rank": f"{best}" if best == worst else f"{best}–{worst}",
-        "method": f"`{row['method']}`",
+        "method": called(row["method"], row["run_id"]),
         "deploys": row["deployed"],
         "certificate": row["kind"],
         "holds for it": "yes" if row["holds"] else "**no**",
         "seeds": str(len(row["seeds"])),
         "clean": f"{100 * row['clean_accuracy']:.1f}",
-        **{f"r = {radius:g}": f"{100 * row[f'r={radius}']:.1f}" for radius in (0.25, 0.5, 0.75, 1.0)},
+        **{f"r = {radius:g}": f"{100 * row[f'r={radius}']:.1f}" for radius in (0.25, 0.5, 0.75)},
         "ACR": f"{row['acr']:.3f}" + (f" ± {spread:.3f}" if spread else ""),
         "broken": audited or "–",
     }
