@@ -129,7 +129,8 @@ def test_a_run_and_its_image(runs: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     record = json.loads(records_file(runs / name, "accuracy").read_text().splitlines()[3])
     assert f"clean: {record['label']}; one pass says {record['predict']}" in text_of(app)
     assert "Certificate: " in text_of(app)
-    assert "baseline-digits-cnn-seed0" in text_of(app)  # what heat was trained from
+    start = json.loads((runs / name / "spec.json").read_text())["start"]  # what heat was trained from
+    assert f"baseline, cnn, {start['training']['epochs']:g} epochs, seed 0" in text_of(app)
 
 
 def test_images_keep_the_test_split_alone(runs: Path) -> None:

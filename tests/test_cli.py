@@ -297,9 +297,11 @@ def test_an_interrupt_within_a_destructor_is_not_lost(capsys: pytest.CaptureFixt
 
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # which processes of the tests may ignore
     before, sys.unraisablehook = sys.unraisablehook, interrupt_again
+    begun = time.monotonic()
     try:
         with pytest.raises(KeyboardInterrupt):
             collect(Interrupted, seconds=30)
+        assert time.monotonic() - begun < 10
         assert capsys.readouterr().err == ""
         collect(Broken)
         assert "ValueError: broken" in capsys.readouterr().err

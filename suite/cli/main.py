@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import threading
-from _thread import interrupt_main
 from collections.abc import Callable, Collection
 from typing import Annotated, Any, NoReturn
 
@@ -139,7 +139,8 @@ def interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
     Ctrl-C at such a moment must not be lost, so it comes once more, when this has returned.
     """
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        again = threading.Timer(0.1, interrupt_main)
+        # a signal, which also ends what the main thread waits for
+        again = threading.Timer(0.1, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
         again.daemon = True
         again.start()
     else:
