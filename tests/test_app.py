@@ -19,14 +19,14 @@ from helpers.studying import GIVEN
 
 from leaderboards import table
 from leaderboards.board import select_rows
-from leaderboards.published.kept import records_file
+from leaderboards.published import PUBLISHED
+from leaderboards.published.kept import KEPT, records_file
 from leaderboards.render.site_page import slug
 from suite.cli import main as cli
 from suite.store.read import read_spec, runs_of_model
 from suite.tuning.definition import begin
 from suite.tuning.storage import Storage
 
-KEPT = Path(__file__).parents[1] / "leaderboards" / "published" / "runs"
 VIEWS = ("leaderboard", "compare", "run", "paper", "studies", "submit", "about")
 
 
@@ -276,11 +276,11 @@ def test_the_model_that_a_run_began_from_links_to_the_runs_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those are the runs whose spec, read in full, has the model of the same digest."""
-    kept = {file.parent.name: read_spec(file.parent) for file in sorted(KEPT.glob("*/spec.json"))}
+    kept = {file.parent.name: read_spec(file.parent) for file in sorted((PUBLISHED / KEPT).glob("*/spec.json"))}
     for run, spec in kept.items():
         if spec.start:
-            stored = json.loads((KEPT / run / "spec.json").read_text())["start"]
-            found = runs_of_model(stored, {name: KEPT / name for name in kept})
+            stored = json.loads((PUBLISHED / KEPT / run / "spec.json").read_text())["start"]
+            found = runs_of_model(stored, {name: PUBLISHED / KEPT / name for name in kept})
             assert found == [name for name, other in kept.items() if other.model.name == spec.start.name]
     name, begun = next((name, spec.start) for name, spec in kept.items() if spec.start)
     app = Pages(tmp_path, monkeypatch)("run", run=name)
@@ -288,10 +288,10 @@ def test_the_model_that_a_run_began_from_links_to_the_runs_of_it(
     links = {dict(parse_qsl(link.proto.query_string)).get("run") for link in app.get("page_link")}
     assert {name for name, spec in kept.items() if spec.model.name == begun.name} <= links
     damaged = tmp_path / name
-    shutil.copytree(KEPT / name, damaged)
+    shutil.copytree(PUBLISHED / KEPT / name, damaged)
     for start in ("baseline", ["baseline"], {"method": "baseline"}, {"method": 1, "arch": 2, "seed": 3, "training": 4},
                   {"method": 1, "arch": 2, "seed": 3, "training": {"epochs": 10**400}}):  # fmt: skip
-        spec = json.loads((KEPT / name / "spec.json").read_text()) | {"start": start}
+        spec = json.loads((PUBLISHED / KEPT / name / "spec.json").read_text()) | {"start": start}
         (damaged / "spec.json").write_text(json.dumps(spec))
         assert "damaged in what it says of the model" in said(Pages(tmp_path, monkeypatch)("run", run=name))
 

@@ -81,8 +81,8 @@ def runs_of_model(model: dict[str, Any], folders: dict[str, Path]) -> list[str]:
     begin, seed = f"{model.get('method')}-", f"-seed{model.get('seed')}-"
     found = []
     for name in (name for name in folders if name.startswith(begin) and seed in name):
-        with suppress(OSError, ValueError, RecursionError):  # gone meanwhile, or damaged
-            spec = json.loads((folders[name] / "spec.json").read_bytes())
+        with suppress(OSError, UserError):  # gone meanwhile, or damaged
+            spec = read_json(folders[name] / "spec.json")
             if isinstance(spec, dict) and told.items() <= spec.items():
                 found.append(name)
     return found

@@ -123,9 +123,10 @@ class Storage:
         for it, that is forgotten altogether.
         """
         each: BaseException | None = error
+        interrupted = comes_of_interrupt(error)
         while each is not None:
             traceback.clear_frames(each.__traceback__)
-            if comes_of_interrupt(error):
+            if interrupted:
                 each.__traceback__ = None
             each = each.__cause__ or each.__context__
         gc.collect()
