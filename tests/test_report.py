@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from helpers.cli import TINY, options
 
-from leaderboards.paper.report import report
+from leaderboards import board_results
+from leaderboards.paper.report import name_recipes, report
 from leaderboards.published import PUBLISHED
 from leaderboards.published.kept import KEPT, records_file
 from leaderboards.render.document import Section, to_html, to_markdown
@@ -165,6 +166,18 @@ def test_rows_that_deploy_something_else_are_left_out_and_named(tmp_path: Path) 
     assert found.replace(f"{added[0]}\n\n", "") == committed
     with pytest.raises(UserError, match=r"two methods at one σ\. Left out, .*heat as a vote"):
         report(tmp_path, "cifar10", only=[smoothing, heat])
+
+
+def test_of_several_recipes_the_one_nearest_to_the_methods_own_is_first() -> None:
+    [own] = [row for row in board_results("cifar10", Path("none")) if row.seed == 1 and row.method == "heat"]
+    changed = {
+        "recipe": "other",
+        "run_id": own.run_id.replace("c09e6bdc2a", "0" * 10),
+        "command": f"{own.command} --kappa 2",
+    }
+    other = own.model_copy(update=changed)
+    for rows in ([own, other], [other, own]):
+        assert [recipe for [recipe] in name_recipes(rows).values()] == [own, other]
 
 
 def test_the_report_of_the_study_says_what_its_records_say() -> None:

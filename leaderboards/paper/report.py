@@ -3,6 +3,7 @@ statements the runs bear out. The paper is "Adversarial Boot Camp" (Campbell, Fi
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -40,6 +41,10 @@ from suite.store.records import read_records
 from suite.store.result import EARLIER, Result, metrics_of
 
 COMPARED = ("baseline", "randomized-smoothing", "smoothadv", "heat", "madry", "madry-heat")
+SEVERAL = (
+    "Of a method with several recipes, the paper's statements are about the one that is listed first: the one whose "
+    "command changes the fewest settings."
+)
 Named = Mapping[str, list[Result]]  # runs that differ in the seed alone, by what the report calls them
 
 
@@ -87,7 +92,9 @@ def part(rows: list[Result], runs: Path, published: Roots) -> Iterator[Section]:
         return found
 
     first = rows[0]
-    yield Section(f"Adversarial Boot Camp beside {title(first)}", 1, (*introduction(first), *filter(None, [others])))
+    several = SEVERAL if len({own[0].method for own in named.values()}) < len(named) else ""
+    paragraphs = (*introduction(first), *filter(None, [several, others]))
+    yield Section(f"Adversarial Boot Camp beside {title(first)}", 1, paragraphs)
     yield settings(named, runs, published)
     found = verdicts({
         own[0].method: {
@@ -122,13 +129,19 @@ def left_out(rows: list[Result]) -> str:
 
 
 def name_recipes(rows: list[Result]) -> dict[str, list[Result]]:
-    """The runs of each recipe, which differ in the seed alone, by method; of several recipes also by digest."""
+    """The runs of each recipe, which differ in the seed alone, by method; of several recipes also by digest, and that
+    whose command says least, which is nearest to the method's own, is first."""
     by_recipe: dict[str, list[Result]] = {}
     for row in sorted(rows, key=lambda row: (COMPARED.index(row.method), row.seed or 0)):
         by_recipe.setdefault(row.recipe, []).append(row)
-    methods = [own[0].method for own in by_recipe.values()]
+
+    def order(own: list[Result]) -> tuple[int, int]:
+        return COMPARED.index(own[0].method), min(len(shlex.split(row.command)) for row in own)
+
+    recipes = sorted(by_recipe.values(), key=order)
+    methods = [own[0].method for own in recipes]
     named = {}
-    for method, own in zip(methods, by_recipe.values(), strict=True):
+    for method, own in zip(methods, recipes, strict=True):
         apart = f" ({digests(own[0].run_id)})" if methods.count(method) > 1 else ""
         named[method + apart] = own
     return named
