@@ -1,7 +1,8 @@
-"""Rows whose figures are counted by hand, in a store."""
+"""Rows whose figures are counted by hand, in a store; stores of earlier versions."""
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from suite.spec.run_spec import RunSpec
 from suite.store.files import write_json
 from suite.store.result import make_result
 
+STORES = Path(__file__).parent / "stores"
 RECORDS = pd.DataFrame(
     {
         "idx": range(5),
@@ -28,6 +30,13 @@ RECORDS = pd.DataFrame(
 MARGINS = RECORDS.drop(columns=["draws", "n0"]).assign(
     predict=[0, 1, 0, 3, 4], radius=[0.9, 0.1, 0.3, 0.0, 0.25], correct=[1, 1, 0, 1, 1]
 )
+
+
+def unpack_store(name: str, place: Path) -> Path:
+    """`place`, with the runs of an earlier version's store in it."""
+    with tarfile.open(STORES / f"{name}.tar.xz") as archive:
+        archive.extractall(place, filter="data")
+    return place
 
 
 def summary(spec: RunSpec, records: dict[str, pd.DataFrame]) -> dict[str, Any]:
