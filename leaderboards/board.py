@@ -17,6 +17,7 @@ from leaderboards.published.kept import kept_folders, results
 from leaderboards.published.tables import read_tables
 from leaderboards.rows import COMPARABLE, Estimate, Row, board_rows
 from leaderboards.significance import z_scores
+from leaderboards.variants import name_variants
 from suite.boards.board import Board, Roots, load_board, radius_key, radius_text
 from suite.errors import UserError
 from suite.protocols.protocol import Column, columns
@@ -65,7 +66,7 @@ def rows(
     """
     board = load_board(dataset, published)
     found = board_results(dataset, runs, published) + (paper_rows(dataset, published) if published else [])
-    known = board_rows(found, board.all_radii)
+    known = name_variants(board_rows(found, board.all_radii))
     return sorted(known, key=order(board, sort or board.sort, CURVES[convention], known))
 
 

@@ -16,7 +16,7 @@ from suite.store.result import Result
 def labels(rows: Iterable[Row | Any], *, full: bool = False) -> dict[str, str]:
     """What to call each row, or line of a table, by its run_id; no two alike.
 
-    Method, architecture and what sets it apart: a run's seeds, a published row's variant. `full` adds the data, σ and n
+    Method, architecture and what sets it apart: its variant, a run's seeds. `full` adds the data, σ and n
     (of a margin that it is one) and the number of images, for rows of different tables. Names that are still alike get
     the end of the run_id.
     """
@@ -49,7 +49,8 @@ def distinction(row: Row | Any) -> str:
         return str(row.variant or "as published")
     if not row.seeds:
         return "no seed"
-    return f"{len(row.seeds)} seeds" if len(row.seeds) > 1 else f"seed {row.seeds[0]}"
+    seeds = f"{len(row.seeds)} seeds" if len(row.seeds) > 1 else f"seed {row.seeds[0]}"
+    return ", ".join(filter(None, [row.variant, seeds]))
 
 
 def shorten(names: Iterable[str]) -> tuple[str, dict[str, str]]:

@@ -19,7 +19,7 @@ DEVIATION = {"type": ["number", "null"], "minimum": 0}
 INTERVAL = {"oneOf": [{"type": "null"}, {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}]}
 DESCRIPTIONS = {
     "data": "the variant of the data set that the images came from",
-    "variant": "what sets a published row apart from others of its method",
+    "variant": "what sets a row apart from others of its method",
     "kind": "what is certified: vote, the vote under noise, with probability 1 - alpha per image; margin, the single "
     "pass of a Lipschitz network, with certainty",
     "deployed": "what the row's user runs: a single pass, or a vote of n0 passes",
