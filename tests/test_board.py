@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -58,11 +59,12 @@ def test_rows_that_are_not_comparable_stand_in_different_tables(tmp_path: Path) 
     ]  # fmt: skip
     assert frame.loc[0, "r=0.2"] == 2 / 5
     assert table("digits", tmp_path, "paper").loc[0, "r=0.1"] == 2 / 4
-    console = Console(width=92, record=True)
+    console = Console(width=105, record=True)
     for block in leaderboard_tables(frame, paper_convention=False):
         console.print(block)
     text = console.export_text()
-    assert text.count("randomized-smoothing cnn  vote vote  yes  ") == 3  # in 92 columns, nothing cut off
+    assert text.count(" cnn  vote vote  yes    80.0 60.0") == 3  # nothing cut off
+    assert re.findall(r"randomized-smoothing(.*?) +cnn ", text) == [" (lr=0.2)", "", ""]
     assert "…" not in text
     assert "p_A" not in text
     wide = Console(width=200, record=True)

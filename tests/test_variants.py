@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from leaderboards.board import rows
+from leaderboards.render.cells import name_cells
 from leaderboards.rows import Row
 from leaderboards.variants import name_variants, settings_of
 
@@ -45,6 +47,17 @@ def test_a_setting_is_named_where_rows_of_a_method_differ_in_it(row: Row) -> Non
     assert named(" --kappa 5", " --kappa 5 --lr 0.1", **alone) == ["", "lr=0.1"]
     assert named(" --kappa 5", **alone) == [""]
     assert named(" --kappa 5", method="heat", source="published", command="") == [""]
+
+
+def test_in_the_terminal_long_ones_are_cut(row: Row) -> None:
+    def method(variant: str) -> str:
+        return name_cells(pd.Series(row.shared() | {"rank": None, "variant": variant}), [])["method"]
+
+    assert method("lr=0.1") == f"{row.method} (lr=0.1)"
+    assert (
+        method("start.training.schedule=one-cycle, lr=0.1")
+        == f"{row.method} (start.training.schedule=one-cycle, lr=0…)"
+    )
 
 
 def test_the_board_says_what_an_average_was_started_from(tmp_path: Path) -> None:

@@ -114,8 +114,14 @@ def name_cells(row: Any, cited: list[tuple[str, ...]]) -> dict[str, str]:
     number = "" if row["source"] == "run" else cited.index((row["variant"], row["note"], row["citation"])) + 1
     source = f"[{number}]" if number else "run"
     seeds = ",".join(map(str, row["seeds"])) or "–"
-    method = f"{row['method']} ({row['variant']})" if row["source"] == "run" and row["variant"] else row["method"]
-    return {"#": rank_text(row), "method": method, "arch": row["arch"], "seeds": seeds, "source": source} | {
+    apart = f" ({shorten(row['variant'])})" if row["source"] == "run" and row["variant"] else ""
+    return {
+        "#": rank_text(row),
+        "method": row["method"] + apart,
+        "arch": row["arch"],
+        "seeds": seeds,
+        "source": source,
+    } | {
         "kind": row["kind"],
         "depl.": "–" if pd.isna(row["deployed"]) else row["deployed"],
         "holds": yes_no(row["holds"]),
