@@ -54,10 +54,7 @@ def test_in_the_terminal_long_ones_are_cut(row: Row) -> None:
         return name_cells(pd.Series(row.shared() | {"rank": None, "variant": variant}), [])["method"]
 
     assert method("lr=0.1") == f"{row.method} (lr=0.1)"
-    assert (
-        method("start.training.schedule=one-cycle, lr=0.1")
-        == f"{row.method} (start.training.schedule=one-cycle, lr=0…)"
-    )
+    assert method("start.training.schedule=one-cycle, lr=0.1") == f"{row.method} (start.training.schedule=one-cycle, …)"
 
 
 def test_the_board_says_what_an_average_was_started_from(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ What a metric is called, how it is printed and what it means comes from its prot
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -114,14 +115,15 @@ def name_cells(row: Any, cited: list[tuple[str, ...]]) -> dict[str, str]:
     number = "" if row["source"] == "run" else cited.index((row["variant"], row["note"], row["citation"])) + 1
     source = f"[{number}]" if number else "run"
     seeds = ",".join(map(str, row["seeds"])) or "–"
-    apart = f" ({shorten(row['variant'])})" if row["source"] == "run" and row["variant"] else ""
+    method = row["method"]
+    if row["source"] == "run" and row["variant"]:
+        method += f" ({textwrap.shorten(row['variant'], 40, placeholder=' …')})"
     return {
         "#": rank_text(row),
-        "method": row["method"] + apart,
+        "method": method,
         "arch": row["arch"],
         "seeds": seeds,
         "source": source,
-    } | {
         "kind": row["kind"],
         "depl.": "–" if pd.isna(row["deployed"]) else row["deployed"],
         "holds": yes_no(row["holds"]),
