@@ -16,7 +16,7 @@ import streamlit as st
 
 from leaderboards import curves, rows, table
 from leaderboards.cache import read_results
-from leaderboards.curves import Recorded, row_records, row_source
+from leaderboards.curves import Drawn, Recorded, drawn_at, row_records, row_source
 from leaderboards.links import BOARD
 from leaderboards.published import PUBLISHED, all_roots
 from leaderboards.published.figures import Figures
@@ -203,8 +203,7 @@ class Source:
     decided: tuple[float, ...] | None
 
     @classmethod
-    def of(cls, row: Recorded) -> Source:
-        decided = row.decided
+    def of(cls, row: Recorded, decided: Sequence[float] | None = None) -> Source:
         return cls(row.run_id, row.source, tuple(row.runs), tuple(decided) if decided else None)
 
     def stamp(self, protocol: str) -> list[int]:
@@ -225,9 +224,9 @@ def run_records(run: str, protocol: str = "certify") -> pd.DataFrame:
     return records(Source(run, "run", (run,), None), protocol)
 
 
-def curve(row: Recorded, convention: Convention) -> pd.DataFrame:
+def curve(row: Drawn, convention: Convention) -> pd.DataFrame:
     """The curve of a row of the board, as `leaderboards.curves.row_curve` gives it."""
-    source = Source.of(row)
+    source = Source.of(row, drawn_at(row))
     return _curve(source, convention, places().runs, source.stamp("certify"))
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from app import common
-from app.common import PICKED, is_phone, show_plot, warn_user
+from app.common import PICKED, show_plot, warn_user
 from leaderboards.board import table_rows
 from leaderboards.compare import decided_by_all
 from leaderboards.curves import ATTACKS, attack_curve
@@ -29,7 +29,7 @@ def show_curves(view: View, title: str, group: pd.DataFrame, lines: dict[str, pd
     if not chosen:
         return
     called = labels(chosen, full=len({row["sigma"] for row in chosen}) > 1)
-    alike, short = shorten(called.values()) if is_phone() else ("", {})
+    alike, short = shorten(called.values())
     called = {run: short.get(name) or name for run, name in called.items()}
     drawn, attacked, curves = {}, {}, {}
     for row in chosen:

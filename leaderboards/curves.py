@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,7 @@ from leaderboards.published import PUBLISHED, paper_rows, read_entry
 from leaderboards.published.fetch import published_records
 from leaderboards.published.figures import Figures
 from leaderboards.published.kept import records_file, run_folder
+from leaderboards.rows import Decided, reach
 from suite.boards.board import Roots
 from suite.protocols.certify import image_radii
 from suite.statistics.bounds import Convention
@@ -32,8 +34,10 @@ class Recorded(Protocol):
     def run_id(self) -> str: ...
     @property
     def runs(self) -> Sequence[str]: ...
-    @property
-    def decided(self) -> Sequence[float] | None: ...
+
+
+class Drawn(Recorded, Decided, Protocol):
+    """A row with its records and what sets the radii of its curve."""
 
 
 def curve(
@@ -90,16 +94,21 @@ def row_source(row: Recorded, runs: Path, published: Roots = PUBLISHED) -> pd.Da
 
 
 def row_curve(
-    row: Recorded, runs: Path, convention: Convention = "standard", published: Roots = PUBLISHED
+    row: Drawn, runs: Path, convention: Convention = "standard", published: Roots = PUBLISHED
 ) -> pd.DataFrame:
     """The curve of a row of the board; of a row without a log its published points, without an interval."""
     if not row.source.startswith("paper"):
-        return curve(row_source(row, runs, published), convention, decided=row.decided)
+        return curve(row_source(row, runs, published), convention, decided=drawn_at(row))
     dataset = row.run_id.partition("/")[0]
     [own] = [paper for paper in paper_rows(dataset, published) if paper.run_id == row.run_id]
     points = getattr(own, CURVES[convention])
     accuracy = [float(share) for share in points.values()]
     return pd.DataFrame({"radius": [float(r) for r in points], "accuracy": accuracy, "low": accuracy, "high": accuracy})
+
+
+def drawn_at(row: Decided) -> list[float] | None:
+    """The radii of the curve of an adaptive row: those decided, and where its draws end, from which on it is 0."""
+    return sorted([*row.decided, math.nextafter(reach(row), math.inf)]) if row.decided else None
 
 
 def upper_envelope(

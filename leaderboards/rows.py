@@ -231,7 +231,12 @@ def is_decided(row: Decided, r: float) -> bool:
     beyond the reach of its draws."""
     if not row.decided or r in row.decided:
         return True
-    return r > _reach(row.n or 0, row.alpha or 0.0, row.sigma or 0.0)
+    return r > reach(row)
 
 
-_reach = cache(largest_radius)
+def reach(row: Decided) -> float:
+    """The largest radius that a vote of the row's draws can be certified at."""
+    return _largest_radius(row.n or 0, row.alpha or 0.0, row.sigma or 0.0)
+
+
+_largest_radius = cache(largest_radius)

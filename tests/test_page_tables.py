@@ -150,6 +150,11 @@ def test_a_legend_leaves_out_what_all_names_say() -> None:
     names = ["heat, cnn, n = 100, seed 0", "baseline, cnn, n = 100, seed 1"]
     assert shorten(names) == ("cnn, n = 100", {names[0]: "heat, seed 0", names[1]: "baseline, seed 1"})
     assert shorten(names[:1]) == ("", {names[0]: names[0]})
+    noise = "Digits, σ = 0.5, n = 100"
+    both = [f"heat, cnn, {noise}", f"average, cnn, {noise}", "lipschitz, Digits, margin"]
+    said, short = shorten(both)
+    assert said == "Digits; votes: σ = 0.5, n = 100"
+    assert list(short.values()) == ["heat, cnn", "average, cnn", "lipschitz, margin"]
 
 
 def test_the_published_board_as_a_reader_sees_it(tmp_path: Path) -> None:
@@ -205,15 +210,15 @@ def test_headings_units_and_help_are_those_of_the_terminal(tmp_path: Path) -> No
 def test_a_row_shows_its_audit_and_the_command_that_makes_it_again(tmp_path: Path) -> None:
     """Of the rows that come with the suite; a published one has no audit."""
     frame = table("cifar10", tmp_path)
-    heat = select_rows(frame, method=["heat"], sigma=[0.1], source=["run"], arch=["resnet8"])
+    heat = select_rows(frame, method=["heat"], sigma=[0.1], source=["run"], variant=[""])
     own = shown_rows(heat).iloc[0]
-    assert own["audit"] == "19/80"
-    assert own["holds"] == ["✗ pass", "broken 19 of 80"]
+    assert own["audit"] == "8/47"
+    assert own["holds"] == ["✗ pass", "broken 8 of 47"]
     assert heat.iloc[0]["command"].startswith("suite run --method heat --dataset cifar10 --profile quick")
     assert "audit" not in shown_rows(select_rows(frame, source=["published"]))
     lines = {name: (value, bounds) for name, value, bounds in metric_lines(heat.iloc[0])}
-    assert lines["certified at r = 0.05"] == ("61.6 %", "57.3–65.8")
-    assert lines["audit"] == ("19/80", "")
+    assert lines["certified at r = 0.05"] == ("77.2 %", "73.3–80.7")
+    assert lines["audit"] == ("8/47", "")
     settings = dict(setting_lines(heat.iloc[0]))
     assert (settings["deployed"], settings["σ"], settings["kind"]) == ("pass", "0.1", "vote")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from suite.statistics.bounds import largest_radius
+from leaderboards.rows import reach
 
 
 def hover_note(row: Any) -> str:
@@ -24,9 +24,7 @@ def table_shares(row: Any, columns: Iterable[str]) -> dict[float, float]:
 def radius_limits(rows: Iterable[Any]) -> dict[str, float]:
     """The largest radii that votes can be certified at, by what sets them."""
     return {
-        f"limit of n = {row['n']}, α = {row['alpha']:g}, σ = {row['sigma']:g}": largest_radius(
-            int(row["n"]), float(row["alpha"]), float(row["sigma"])
-        )
+        f"limit of n = {row['n']}, α = {row['alpha']:g}, σ = {row['sigma']:g}": reach(row)
         for row in rows
         if row["kind"] == "vote"
     }

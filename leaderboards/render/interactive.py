@@ -41,7 +41,7 @@ class Heading:
 
 NAMES = {
     "#": Heading("#", RANKS, width=52, pinned=True),
-    "method": Heading("method", "what the row's authors call it", width=130, pinned=True),
+    "method": Heading("method", "what the row's authors call it", width=160, pinned=True),
     "kind": Heading("kind", DESCRIPTIONS["kind"], width=58),
     "holds": Heading("holds", f"{DESCRIPTIONS['holds']}; broken: how many an attack inside of their radii broke"),
     "arch": Heading("arch", "the network's architecture", width=100),

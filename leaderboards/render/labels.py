@@ -54,9 +54,13 @@ def distinction(row: Row | Any) -> str:
 
 
 def shorten(names: Iterable[str]) -> tuple[str, dict[str, str]]:
-    """What all of several names have in common, and each without it: for a legend that has to fit a phone."""
+    """What all of several names have in common, and each without it: for a legend. Margins have no noise to share."""
     parts = {name: name.split(", ") for name in names}
-    common = [part for part in next(iter(parts.values()), []) if all(part in own for own in parts.values())]
     if len(parts) < 2:
         return "", {name: name for name in parts}
-    return ", ".join(common), {name: ", ".join(p for p in own if p not in common) for name, own in parts.items()}
+    votes = [own for own in parts.values() if "margin" not in own] or list(parts.values())
+    shared = [part for part in votes[0] if all(part in own for own in votes)]
+    common = [part for part in shared if all(part in own for own in parts.values())]
+    noise = [part for part in shared if part not in common and part.startswith(("σ = ", "n = "))]
+    said = ", ".join(common) + ("; votes: " + ", ".join(noise) if noise else "")
+    return said, {name: ", ".join(p for p in own if p not in common + noise) for name, own in parts.items()}
