@@ -29,7 +29,7 @@ def show_curves(view: View, title: str, group: pd.DataFrame, lines: dict[str, pd
     if not chosen:
         return
     called = labels(chosen, full=len({row["sigma"] for row in chosen}) > 1)
-    alike, short = shorten(called.values())
+    alike, short = shorten(called.values(), votes=True)
     called = {run: short.get(name) or name for run, name in called.items()}
     drawn, attacked, curves = {}, {}, {}
     for row in chosen:

@@ -37,9 +37,10 @@ def envelope_groups(frame: pd.DataFrame) -> list[EnvelopeGroup]:
     for _, group in recorded.groupby(ALIKE, sort=False, dropna=False):
         several: dict[str, dict[float, pd.Series[Any]]] = {}
         single = []
-        for key, own in group.groupby(list(NAMED), sort=False, dropna=False):
+        own = group["variant"].where(group["source"] != "run", "")  # a run may be tuned for its σ
+        for key, rows in group.assign(variant=own).groupby(list(NAMED), sort=False, dropna=False):
             name = ", ".join(filter(None, map(str, key)))
-            best = table_rows(own.drop_duplicates("sigma").sort_values("sigma"))
+            best = table_rows(rows.drop_duplicates("sigma").sort_values("sigma"))
             if len(best) > 1:
                 several[name] = {row["sigma"]: row for row in best}
             else:

@@ -27,10 +27,9 @@ def table_with(column: str) -> list[dict[str, str]]:
 
 
 def rows_at(sigma: float, store: Path) -> dict[str, Row]:
-    """The rows of all methods on one network, by method and what is deployed; of several recipes the shortest."""
+    """The rows of all methods on one network by their own recipes, by method and what is deployed."""
     found = [row for row in rows("cifar10", store) if row.arch in NETWORKS and row.method != "average"]
-    found = [row for row in found if row.sigma in (None, sigma)]
-    found.sort(key=lambda row: -len(row.command))
+    found = [row for row in found if row.sigma in (None, sigma) and not row.variant]
     return {f"`{row.method}`, {row.deployed}": row for row in found}
 
 

@@ -136,9 +136,14 @@ def test_the_plan_is_printed_and_nothing_is_run(suite: Cli, file: Path, tmp_path
     entries = json.loads(out)
     assert all(entry.pop("seconds") > 0 for entry in entries)
     assert entries == [
-        {"method": method, "arch": "cnn", "sigma": 0.25, "seed": 1}
+        {"method": method, "variant": "", "arch": "cnn", "sigma": 0.25, "seed": 1}
         for method in ("baseline", "randomized-smoothing", "heat")
     ]
+    twice = file.with_name("twice.toml")
+    own = file.read_text().replace('methods = ["baseline", "randomized-smoothing", "heat"]\n', "")
+    twice.write_text(own + '[methods.heat]\n[methods.heat-five]\nmethod = "heat"\nkappa = 5\n')
+    entries = json.loads(suite(command[0], str(twice), *command[2:], "--format", "json")[1])
+    assert [(entry["method"], entry["variant"]) for entry in entries] == [("heat", ""), ("heat", "kappa=5")]
     assert "method of this experiment 'madry'" in suite.mistake(*command, "--method", "madry")
 
 

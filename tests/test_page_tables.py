@@ -105,6 +105,14 @@ def test_an_envelope_takes_the_best_sigma_at_each_radius_and_leaves_nothing_out(
     assert len(whole.by_sigma) + len(whole.single) == len(names)
 
 
+def test_runs_that_are_tuned_for_their_sigma_are_one_envelope(tmp_path: Path) -> None:
+    store(tmp_path, result(sigma=0.25, lr=0.2), result(sigma=0.5))
+    frame = table("digits", tmp_path, published=None)
+    assert set(frame["variant"]) == {"lr=0.2", ""}
+    [found] = envelope_groups(frame)
+    assert (list(found.by_sigma), found.single) == (["randomized-smoothing, cnn"], [])
+
+
 def wilson_of(hits: int, total: int) -> tuple[float, float]:
     from statsmodels.stats.proportion import proportion_confint
 
@@ -152,7 +160,8 @@ def test_a_legend_leaves_out_what_all_names_say() -> None:
     assert shorten(names[:1]) == ("", {names[0]: names[0]})
     noise = "Digits, σ = 0.5, n = 100"
     both = [f"heat, cnn, {noise}", f"average, cnn, {noise}", "lipschitz, Digits, margin"]
-    said, short = shorten(both)
+    assert shorten(both)[0] == "Digits"
+    said, short = shorten(both, votes=True)
     assert said == "Digits; votes: σ = 0.5, n = 100"
     assert list(short.values()) == ["heat, cnn", "average, cnn", "lipschitz, margin"]
 

@@ -13,6 +13,7 @@ import pytest
 from helpers.cli import TINY, options
 
 from leaderboards import board_results
+from leaderboards.board import rows
 from leaderboards.paper.report import name_recipes, report
 from leaderboards.published import PUBLISHED
 from leaderboards.published.kept import KEPT, records_file
@@ -142,9 +143,10 @@ def test_the_committed_report_is_that_of_the_rows_that_come_with_the_suite(tmp_p
 
 
 def own_recipe(method: str) -> str:
-    """The kept run at σ = 0.1 whose command says least."""
-    kept = [row for row in board_results("cifar10", Path("none")) if (row.method, row.sigma) == (method, 0.1)]
-    return min(kept, key=lambda row: len(row.command)).run_id
+    """The kept run at σ = 0.1 by the method's own recipe."""
+    kept = [row for row in rows("cifar10", Path("none")) if (row.method, row.sigma) == (method, 0.1)]
+    [own] = [row.run_id for row in kept if row.source == "run" and not row.variant]
+    return own
 
 
 def redeploy(runs: Path, method: str, deployed: str, **changed: object) -> str:
@@ -175,15 +177,15 @@ def test_rows_that_deploy_something_else_are_left_out_and_named(tmp_path: Path) 
 
 
 def test_of_several_recipes_the_one_nearest_to_the_methods_own_is_first() -> None:
-    [own] = [row for row in board_results("cifar10", Path("none")) if row.seed == 1 and row.method == "heat"]
-    changed = {
-        "recipe": "other",
-        "run_id": own.run_id.replace("c09e6bdc2a", "0" * 10),
-        "command": f"{own.command} --kappa 2",
-    }
+    [own] = [row for row in board_results("cifar10", Path("none")) if row.run_id == own_recipe("heat")]
+    short = re.sub(r" --set (audit|agreement)\S+| --protocols \S+", "", own.command)
+    assert len(short) < len(own.command)
+    changed = {"recipe": "other", "run_id": f"{own.run_id}0", "command": f"{short} --kappa 2"}
     other = own.model_copy(update=changed)
-    for rows in ([own, other], [other, own]):
-        assert [recipe for [recipe] in name_recipes(rows).values()] == [own, other]
+    for found in ([own, other], [other, own]):
+        assert name_recipes(found) == {"heat": [own], "heat kappa=2": [other]}
+    alike = own.model_copy(update=changed | {"command": own.command})
+    assert set(name_recipes([own, alike])) == {f"heat ({own.run_id[-19:]})", f"heat ({own.run_id[-19:]}0)"}
 
 
 def test_the_report_of_the_study_says_what_its_records_say() -> None:

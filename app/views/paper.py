@@ -18,6 +18,7 @@ from leaderboards.render.interactive import Heading
 from leaderboards.render.labels import labels, shorten
 from leaderboards.render.plots import bars_plot, fit_page, paper_plot
 from leaderboards.rows import board_rows
+from leaderboards.variants import name_variants
 from suite.store.result import Result
 
 ILLUSTRATIONS = {
@@ -39,9 +40,8 @@ def records(result: Result, protocol: str) -> pd.DataFrame:
 
 def picked_rows(own: list[Result]) -> dict[str, Result]:
     """The measured rows that stand beside the paper's, by what to call them: those that the URL names, by run id."""
-    called = {id: legible(name) for id, name in labels(
-        (row for result in own for row in board_rows([result], ())), full=True
-    ).items()}  # fmt: skip
+    rows = name_variants([row for result in own for row in board_rows([result], ())])
+    called = {id: legible(name) for id, name in labels(rows, full=True).items()}
     asked = [id for id in state.query().get("beside", []) if id in called]
     for id in set(state.query().get("beside", [])) - set(called):
         st.warning(plain(f"The link asks for the run {id}, which does not stand beside this item."))

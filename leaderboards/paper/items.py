@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from leaderboards.curves import attack_curve, curve
+from leaderboards.curves import attack_curve, curve, drawn_at
 from leaderboards.published import paper_values
 from leaderboards.rows import is_decided
 from suite.boards.board import load_board
@@ -156,7 +156,7 @@ def row_line(item: Item, rows: Sequence[Result], records: Records) -> pd.DataFra
     it is certified also low and high, the 95 % interval."""
     lines = pd.concat([records(row, item.protocol).assign(run=row.run_id) for row in rows], ignore_index=True)
     if item.kind == "certified":
-        line = curve(lines, "paper", decided=rows[0].decided)
+        line = curve(lines, "paper", decided=drawn_at(rows[0]))
         shares = {"percent": "accuracy", "low": "low", "high": "high"}
         return pd.DataFrame({"at": line["radius"], **{name: 100 * line[own] for name, own in shares.items()}})
     line = attack_curve(lines)

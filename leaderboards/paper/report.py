@@ -3,7 +3,6 @@ statements the runs bear out. The paper is "Adversarial Boot Camp" (Campbell, Fi
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -32,6 +31,7 @@ from leaderboards.render.labels import digests
 from leaderboards.render.plots import paper_plot
 from leaderboards.render.schema import DESCRIPTIONS
 from leaderboards.rows import COMPARABLE, is_decided
+from leaderboards.variants import settings_of, variants
 from suite.boards.board import Roots
 from suite.errors import MISFIT, UserError
 from suite.spec.run_spec import RunSpec
@@ -129,22 +129,23 @@ def left_out(rows: list[Result]) -> str:
 
 
 def name_recipes(rows: list[Result]) -> dict[str, list[Result]]:
-    """The runs of each recipe, which differ in the seed alone, by method; of several recipes also by digest, and that
-    whose command says least, which is nearest to the method's own, is first."""
+    """The runs of each recipe, which differ in the seed alone, by method; of several recipes also by what sets them
+    apart, and that whose command changes the fewest settings, which is nearest to the method's own, is first."""
     by_recipe: dict[str, list[Result]] = {}
     for row in sorted(rows, key=lambda row: (COMPARED.index(row.method), row.seed or 0)):
         by_recipe.setdefault(row.recipe, []).append(row)
 
-    def order(own: list[Result]) -> tuple[int, int]:
-        return COMPARED.index(own[0].method), min(len(shlex.split(row.command)) for row in own)
+    def order(own: list[Result]) -> tuple[int, bool, int]:
+        command = own[0].command
+        return COMPARED.index(own[0].method), not command, len(settings_of(command))
 
     recipes = sorted(by_recipe.values(), key=order)
-    methods = [own[0].method for own in recipes]
-    named = {}
-    for method, own in zip(methods, recipes, strict=True):
-        apart = f" ({digests(own[0].run_id)})" if methods.count(method) > 1 else ""
-        named[method + apart] = own
-    return named
+    apart = variants(own[0] for own in recipes)
+    names = [" ".join(filter(None, [own[0].method, apart.get(own[0].run_id)])) for own in recipes]
+    return {
+        f"{name} ({digests(own[0].run_id)})" if names.count(name) > 1 else name: own
+        for name, own in zip(names, recipes, strict=True)
+    }
 
 
 def introduction(row: Result) -> Iterator[str]:

@@ -5,7 +5,6 @@ What a metric is called, how it is printed and what it means comes from its prot
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -117,7 +116,7 @@ def name_cells(row: Any, cited: list[tuple[str, ...]]) -> dict[str, str]:
     seeds = ",".join(map(str, row["seeds"])) or "–"
     method = row["method"]
     if row["source"] == "run" and row["variant"]:
-        method += f" ({textwrap.shorten(row['variant'], 40, placeholder=' …')})"
+        method += f" ({row['variant']})"
     return {
         "#": rank_text(row),
         "method": method,

@@ -53,14 +53,15 @@ def distinction(row: Row | Any) -> str:
     return ", ".join(filter(None, [row.variant, seeds]))
 
 
-def shorten(names: Iterable[str]) -> tuple[str, dict[str, str]]:
-    """What all of several names have in common, and each without it: for a legend. Margins have no noise to share."""
+def shorten(names: Iterable[str], *, votes: bool = False) -> tuple[str, dict[str, str]]:
+    """What all of several names have in common, and each without it: for a legend. With `votes` also the noise that all
+    votes have in common, beside which a margin has none."""
     parts = {name: name.split(", ") for name in names}
     if len(parts) < 2:
         return "", {name: name for name in parts}
-    votes = [own for own in parts.values() if "margin" not in own] or list(parts.values())
-    shared = [part for part in votes[0] if all(part in own for own in votes)]
+    noisy = [own for own in parts.values() if "margin" not in own] or list(parts.values())
+    shared = [part for part in noisy[0] if all(part in own for own in noisy)]
     common = [part for part in shared if all(part in own for own in parts.values())]
-    noise = [part for part in shared if part not in common and part.startswith(("σ = ", "n = "))]
+    noise = [part for part in shared if votes and part not in common and part.startswith(("σ = ", "n = "))]
     said = ", ".join(common) + ("; votes: " + ", ".join(noise) if noise else "")
     return said, {name: ", ".join(p for p in own if p not in common + noise) for name, own in parts.items()}

@@ -153,7 +153,7 @@ def table_section(board: Shown, block: Block, place: str, lines: Sequence[Sequen
     own = block.rows.iloc[skipped : skipped + len(lines)]
     for number, (line, (_, row)) in enumerate(zip(lines, own.iterrows(), strict=True)):
         cells = list(line)
-        cells[method] = (cells[method][0], row["variant"])
+        cells[method] = (row["method"], row["variant"])
         if source is not None:
             cells[source] = (whose(row), "")
         shown.append(cells)

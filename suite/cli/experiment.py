@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 @with_workers
 def experiment(
-    name: Annotated[str, typer.Argument(help="paper, authors-cifar10, authors-imagenet, or a TOML file of your own")],
+    name: Annotated[str, typer.Argument(help="paper, strong, authors-cifar10, authors-imagenet, or a TOML file")],
     dataset: Annotated[
         str | None, option(panel=WHAT, help=f"{DATASET} (default: the experiment's own)", autocompletion=datasets)
     ] = None,
@@ -94,11 +95,21 @@ def experiment(
 
 def show_grid(plans: Sequence[Plan], format: Format) -> None:
     """The runs of an experiment, and the time of what is left of each."""
+    from leaderboards.variants import variants
+    from suite.spec.shell_line import command
+
+    planned: list[Any] = [
+        SimpleNamespace(
+            run_id=str(number), method=spec.method, arch=spec.arch, data="", kind=spec.certify.kind, sigma=spec.sigma,
+            command=command(spec, spec.protocols),
+        )
+        for number, spec in enumerate(plan.spec for plan in plans)
+    ]  # fmt: skip
     times = [None if plan.seconds is None else sum(plan.seconds.values()) for plan in plans]
     entries = [
-        {"method": plan.spec.method, "arch": plan.spec.arch, "sigma": plan.spec.sigma, "seed": plan.spec.seed}
-        | {"seconds": time if time is None or format is Format.json else duration(time)}
-        for plan, time in zip(plans, times, strict=True)
+        {"method": plan.spec.method, "variant": apart, "arch": plan.spec.arch, "sigma": plan.spec.sigma}
+        | {"seed": plan.spec.seed, "seconds": time if time is None or format is Format.json else duration(time)}
+        for plan, time, apart in zip(plans, times, variants(planned).values(), strict=True)
     ]
     show_list(entries, format)
     if format is Format.table and None not in times:
