@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -107,8 +106,8 @@ def row_curve(
 
 
 def drawn_at(row: Decided) -> list[float] | None:
-    """The radii of the curve of an adaptive row: those decided, and where its draws end, from which on it is 0."""
-    return sorted([*row.decided, math.nextafter(reach(row), math.inf)]) if row.decided else None
+    """The radii of the curve of an adaptive row: those decided that its draws reach."""
+    return [r for r in row.decided if r <= reach(row)] if row.decided else None
 
 
 def upper_envelope(

@@ -311,23 +311,31 @@ def test_the_audits_at_the_papers_sigma_are_those_kept(tmp_path: Path) -> None:
 
 
 def test_the_recipes_of_heat_are_those_kept(tmp_path: Path) -> None:
-    usual = at_the_papers_sigma(tmp_path)["heat"]
+    own = {"the usual": at_the_papers_sigma(tmp_path)["heat"]}
+    own["`randomized-smoothing`"] = at_the_papers_sigma(tmp_path)["randomized-smoothing"]
     kept = {
-        row.variant or "usual": row for row in rows("cifar10", tmp_path) if (row.method, row.sigma) == ("heat", 0.1)
+        row.variant or "usual": row
+        for row in rows("cifar10", tmp_path)
+        if (row.method, row.sigma, row.source) == ("heat", 0.1, "run")
     }
     lines = rows_of(FINDINGS, "recipe of `heat`")
     assert {line["recipe of `heat`"].strip("`") for line in lines} == {*kept}
     for line in lines:
         row = kept[line["recipe of `heat`"].strip("`")]
+        assert line["epochs"] == budget(read_spec(PUBLISHED / KEPT / row.run_id))
         assert line["ACR"] == f"{row.metrics['acr'].value:.4f}"
-        for radius in ("0.1", "0.2"):
-            assert line[f"r = {radius}"] == f"{100 * (row.curves['certified_accuracy'][radius].value or 0):.1f}"
-            if row.run_id != usual.run_id:
-                own, other = (read_records(records_file(PUBLISHED / KEPT / name, "certify"))
-                              for name in (row.run_id, usual.run_id))  # fmt: skip
-                [found] = difference(paired(own, other), at=[float(radius)])[["difference", "low", "high"]].to_numpy()
+        assert line["clean"] == f"{100 * (row.metrics['clean_accuracy'].value or 0):.1f}"
+        for column, cell in line.items():
+            if column.startswith("r = "):
+                share = row.curves["certified_accuracy"][column.removeprefix("r = ")].value
+                assert cell == f"{100 * (share or 0):.1f}"
+            elif column.startswith("minus ") and cell != "–":
+                other, _, radius = column.removeprefix("minus ").partition(", r = ")
+                pair = (read_records(records_file(PUBLISHED / KEPT / run, "certify"))
+                        for run in (row.run_id, own[other].run_id))  # fmt: skip
+                [found] = difference(paired(*pair), at=[float(radius)])[["difference", "low", "high"]].to_numpy()
                 d, low, high = (signed(100 * number, 1) for number in found)
-                assert line[f"minus the usual, r = {radius}"] == f"{d} ({low} to {high})"
+                assert cell == f"{d} ({low} to {high})"
 
 
 def test_adversarial_distances_are_those_of_the_kept_records(tmp_path: Path) -> None:

@@ -65,10 +65,10 @@ def certified_accuracy_plot(
 ) -> go.Figure:
     """Certified accuracy (%) against ℓ2 radius, a line for each named curve; its 95 % interval in the hover.
 
-    `at` gives for a name the values of its table, share by radius: they are points of its line, and marked. `methods`
-    says whose colour a line has (else what its name begins with), `banded` which have their interval as a band (else
-    all), `said` what else the hover says of a line, as its n. `limits` are radii beyond which nothing can be certified,
-    by what sets them. A curve with a column sigma says in the hover which was chosen.
+    `at` gives for a name the values of its table, share by radius: they are marked, and points of its line as far as
+    that goes. `methods` says whose colour a line has (else what its name begins with), `banded` which have their
+    interval as a band (else all), `said` what else the hover says of a line, as its n. `limits` are radii beyond which
+    nothing can be certified, by what sets them. A curve with a column sigma says in the hover which was chosen.
     """
     figure = go.Figure()
     styles = line_styles([(methods or {}).get(name, method_of(name)) for name in curves])
@@ -77,7 +77,7 @@ def certified_accuracy_plot(
         if "low" in curve and name in with_band:
             _band(figure, style, curve["radius"], 100 * curve["low"], 100 * curve["high"], name)
         marks = pd.Series((at or {}).get(name, {}), dtype=float)
-        line = pd.concat([curve.set_index("radius")["accuracy"], marks])
+        line = pd.concat([curve.set_index("radius")["accuracy"], marks[marks.index <= curve["radius"].max()]])
         line = line[~line.index.duplicated()].sort_index()
         _line(
             figure,
