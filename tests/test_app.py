@@ -216,6 +216,7 @@ def test_the_papers_items(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = shown[shown["source"] == "measured"].set_index("row")
     assert len(own) == 6  # runs that come with the suite, of heat by three recipes
     assert 0 < own.loc["heat", "0.1"] < 100
+    assert any("about the one whose command changes the fewest" in text.value for text in app.text)
     assert "suite run --method heat --dataset imagenet --sigma 0.25" in said(
         Pages(runs, monkeypatch)("paper", item="Table 4")
     )

@@ -12,6 +12,7 @@ from app.common import PICKED, is_phone, places, show_plot, show_table, warn_use
 from leaderboards import board_results
 from leaderboards.about import PAPER
 from leaderboards.paper.items import ITEMS, comparable_results, compare_with_paper, published, row_line
+from leaderboards.paper.report import SEVERAL
 from leaderboards.paper.standing import item_verdicts
 from leaderboards.render.foreign import legible, plain
 from leaderboards.render.interactive import Heading
@@ -73,6 +74,8 @@ def show_item(name: str) -> None:
         verdicts = item_verdicts(name, list(found.values()), records)
         st.header("Do the rows bear the paper out?", anchor="verdicts")
         if len(verdicts):
+            if len({row.recipe for row in found.values()}) > len({row.method for row in found.values()}):
+                st.text(SEVERAL)
             first = ["verdict"] if is_phone() else []
             columns = list(dict.fromkeys([*first, *map(str, verdicts)]))
             show_table(verdicts, f"{name} verdicts", column_order=columns)

@@ -42,8 +42,8 @@ from suite.store.result import EARLIER, Result, metrics_of
 
 COMPARED = ("baseline", "randomized-smoothing", "smoothadv", "heat", "madry", "madry-heat")
 SEVERAL = (
-    "Of a method with several recipes, the paper's statements are about the one that is listed first: the one whose "
-    "command changes the fewest settings."
+    "Of a method with several recipes, the paper's statements are about the one whose command changes the fewest "
+    "settings."
 )
 Named = Mapping[str, list[Result]]  # runs that differ in the seed alone, by what the report calls them
 
