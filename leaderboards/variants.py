@@ -88,16 +88,12 @@ def settings_of(command: str) -> dict[str, str]:
     found = {}
     for option, value in pairwise(words):
         name, text = value.partition("=")[::2] if option == "--set" else (option.removeprefix("--"), value)
-        if option.startswith("--") and not is_shown(name):
+        shown = name in SHOWN or name.endswith(".seed") or name.partition(".")[0] in PROTOCOLS.paths()
+        if option.startswith("--") and not shown:
             for section in () if name in CLASHES else SECTIONS:
                 name = name.removeprefix(section)
             found[name] = text
     return found
-
-
-def is_shown(name: str) -> bool:
-    """Whether the board has it elsewhere: in its title, in a column, or in the results of a protocol."""
-    return name in SHOWN or name.endswith(".seed") or name.partition(".")[0] in PROTOCOLS.paths()
 
 
 def rounded(value: str) -> str:

@@ -141,9 +141,11 @@ def test_the_plan_is_printed_and_nothing_is_run(suite: Cli, file: Path, tmp_path
     ]
     twice = file.with_name("twice.toml")
     own = file.read_text().replace('methods = ["baseline", "randomized-smoothing", "heat"]\n', "")
-    twice.write_text(own + '[methods.heat]\n[methods.heat-five]\nmethod = "heat"\nkappa = 5\n')
-    entries = json.loads(suite(command[0], str(twice), *command[2:], "--format", "json")[1])
-    assert [(entry["method"], entry["variant"]) for entry in entries] == [("heat", ""), ("heat", "kappa=5")]
+    twice.write_text(own + '[methods.heat]\n[methods.baseline]\n[methods.heat-five]\nmethod = "heat"\nkappa = 5\n')
+    entries = json.loads(suite(command[0], str(twice), *command[2:], "--seed", "0", "--format", "json")[1])
+    found = sorted((entry["seed"], entry["method"], entry["variant"]) for entry in entries)
+    own = [("baseline", ""), ("heat", ""), ("heat", "kappa=5")]
+    assert found == [(seed, *line) for seed in (0, 1) for line in own]
     assert "method of this experiment 'madry'" in suite.mistake(*command, "--method", "madry")
 
 

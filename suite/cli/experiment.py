@@ -105,11 +105,12 @@ def show_grid(plans: Sequence[Plan], format: Format) -> None:
         )
         for number, spec in enumerate(plan.spec for plan in plans)
     ]  # fmt: skip
+    apart = variants(planned)
     times = [None if plan.seconds is None else sum(plan.seconds.values()) for plan in plans]
     entries = [
-        {"method": plan.spec.method, "variant": apart, "arch": plan.spec.arch, "sigma": plan.spec.sigma}
+        {"method": plan.spec.method, "variant": apart[str(number)], "arch": plan.spec.arch, "sigma": plan.spec.sigma}
         | {"seed": plan.spec.seed, "seconds": time if time is None or format is Format.json else duration(time)}
-        for plan, time, apart in zip(plans, times, variants(planned).values(), strict=True)
+        for number, (plan, time) in enumerate(zip(plans, times, strict=True))
     ]
     show_list(entries, format)
     if format is Format.table and None not in times:
