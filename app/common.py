@@ -23,7 +23,7 @@ from leaderboards.published.figures import Figures
 from leaderboards.published.kept import KEPT, records_file, run_folder
 from leaderboards.render.export import defused
 from leaderboards.render.foreign import legible_frame, plain
-from leaderboards.render.interactive import FAILS, HOLDS, Heading
+from leaderboards.render.interactive import FAILS, HOLDS, Heading, as_printed
 from leaderboards.render.plots import plot_csv
 from leaderboards.rows import Row
 from leaderboards.whose import tell_whose
@@ -145,8 +145,8 @@ def show_table(
     settings: dict[str, Any] = {"height": min(len(frame) + 1, 11) * 35 + 3} | more
     with st.container(key=f"table of {name}"):  # app.style knows by it what has a height before it is there
         st.dataframe(
-            frame, hide_index=True, column_config=column_config(headings), key=f"table {name}", placeholder="–",
-            alt=f"Table: {name}, {len(frame)} rows", **settings,
+            as_printed(frame, headings), hide_index=True, column_config=column_config(headings), placeholder="–",
+            key=f"table {name}", alt=f"Table: {name}, {len(frame)} rows", **settings,
         )  # fmt: skip
     whole = csv or (lambda: frame.map(defused).to_csv(index=False))
     download("Table as CSV", whole, f"{file_name(name)}.csv", "text/csv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from leaderboards.curves import row_curve
 from leaderboards.estimates import CURVES
 from leaderboards.render.cells import heading
 from leaderboards.render.export import document, to_csv
-from leaderboards.render.interactive import interactive_table
+from leaderboards.render.interactive import as_printed, interactive_table
 from leaderboards.render.plots import certified_accuracy_plot
 from leaderboards.whose import tell_whose
 from suite.boards.board import boards
@@ -68,13 +69,31 @@ def test_the_table_and_its_file_say_what_the_json_says(board: str, convention: C
 
 
 @pytest.mark.parametrize("board", FILLED)
+def test_a_browser_that_rounds_ties_up_prints_what_the_terminal_prints(board: str, tmp_path: Path) -> None:
+    ties = 0
+    for _, group in groups(tell_whose(table(board, tmp_path), tmp_path)):
+        shown, headings = interactive_table(group, "all")
+        printed = as_printed(shown, headings)
+        for own in (own for own in headings if own.form):
+            digit = (
+                Decimal(1).scaleb(-int(own.form.strip("%+f").rpartition(".")[2])) if own.form.endswith("f") else None
+            )
+            for value, given in zip(shown[own.name].dropna(), printed[own.name].dropna(), strict=True):
+                if digit:
+                    assert f"{Decimal(given).quantize(digit, ROUND_HALF_UP):f}" == own.form.replace("+", "") % value
+                    ties += Decimal(value).quantize(digit, ROUND_HALF_UP) != Decimal(own.form % value)
+    assert ties or board != "cifar10"
+
+
+@pytest.mark.parametrize("board", FILLED)
 def test_the_hover_says_what_the_json_says(board: str, tmp_path: Path) -> None:
-    """At the radii of the board, which are points of each curve; the interval is the table's."""
+    """At the radii of the board, which are points of each curve; where the curve has an interval, it is the table's."""
     known = {row["run_id"]: row for row in document(board, tmp_path)["rows"]}
     for _, row in table(board, tmp_path).query("read == 'log'").groupby("method", sort=False).head(2).iterrows():
         own = known[row["run_id"]]
         at = {float(r): share for r, share in own["certified_accuracy"].items() if share is not None}
-        figure = certified_accuracy_plot({"it": row_curve(row, tmp_path)}, {"it": at}, banded=[])
+        curve = row_curve(row, tmp_path)
+        figure = certified_accuracy_plot({"it": curve}, {"it": at}, banded=[])
         [line, _] = figure.data
         drawn = dict(zip(line.x, zip(line.y, line.customdata, strict=True), strict=True))
         for r, share in at.items():
@@ -84,8 +103,10 @@ def test_the_hover_says_what_the_json_says(board: str, tmp_path: Path) -> None:
             percent, [said] = drawn[r]
             assert percent == pytest.approx(100 * share, abs=1e-9)
             interval = own["intervals"]["certified_accuracy"][str(r)]
-            if said and interval:
-                assert said == f" ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
+            bounds = (
+                f" ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})" if interval and r in set(curve["radius"]) else ""
+            )
+            assert said == f"{100 * share:.1f} %{bounds}"
 
 
 def test_the_server_asks_nothing_and_answers_to_its_own_names(

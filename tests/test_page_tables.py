@@ -77,8 +77,10 @@ def test_a_hover_has_the_interval_and_what_holds_of_all() -> None:
         {"heat, <b>": drawn.assign(sigma=[0.12, 0.5])}, banded=[], said={"heat, <b>": "n = 100"}, limits={"limit": 0.7}
     )
     [line] = figure.data
-    assert line.hovertemplate == "%{y:.1f} %%{customdata[0]}"
-    assert [text for [text] in line.customdata] == [" (40.0–60.0, σ = 0.12, n = 100)", " (20.0–30.0, σ = 0.5, n = 100)"]
+    assert line.hovertemplate == "%{customdata[0]}"
+    assert [text for [text] in line.customdata] == [
+        "50.0 % (40.0–60.0, σ = 0.12, n = 100)", "25.0 % (20.0–30.0, σ = 0.5, n = 100)"
+    ]  # fmt: skip
     [limit], [said] = figure.layout.shapes, figure.layout.annotations
     assert (limit.x0, said.text) == (0.7, "limit")
     assert figure.layout.template.layout.hovermode == "x unified"

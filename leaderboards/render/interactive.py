@@ -5,6 +5,7 @@ Headings, units and help are those of the terminal and the exports: of `leaderbo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +101,14 @@ def cells(group: pd.DataFrame, lines: list[Any], name: str, column: Column, inte
     if intervals:
         return [interval_text(metric_cell(row, name, column)) for row in lines]
     return ((100 if column.unit == "share" else 1) * group[name].astype(float)).tolist()
+
+
+def as_printed(frame: pd.DataFrame, headings: Sequence[Heading]) -> pd.DataFrame:
+    """Numbers rounded to their headings' digits as in a terminal: a browser rounds an exact tie up."""
+    forms = {heading.name: heading.form for heading in headings if heading.form}
+    return frame.assign(
+        **{name: [float(form % value) for value in frame[name].astype(float)] for name, form in forms.items()}
+    )
 
 
 def interval_text(cell: Cell) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 from zlib import crc32
 
@@ -136,8 +137,8 @@ def difference_plot(difference: pd.DataFrame) -> go.Figure:
 def training_plot(history: pd.DataFrame) -> go.Figure:
     """The mean loss and the learning rate against epochs."""
     figure = go.Figure()
-    _line(figure, {"color": COLOURS[0], "width": 2.5}, "loss", history["epoch"], history["loss"], "", ".4~g")
-    _line(figure, {"color": COLOURS[1], "dash": "dash", "width": 2.5}, "learning rate", history["epoch"], history["lr"], "", ".3~g")  # noqa: E501  # fmt: skip
+    _line(figure, {"color": COLOURS[0], "width": 2.5}, "loss", history["epoch"], history["loss"], "", ".4g")
+    _line(figure, {"color": COLOURS[1], "dash": "dash", "width": 2.5}, "learning rate", history["epoch"], history["lr"], "", ".3g")  # noqa: E501  # fmt: skip
     figure.data[-1].yaxis = "y2"
     figure.update_layout(
         yaxis2={"overlaying": "y", "side": "right", "title": "learning rate", "showgrid": False, "tickformat": ".2~g"}
@@ -223,10 +224,11 @@ def _line(
     figure: go.Figure, style: dict[str, Any], name: str, x: Any, y: Any, unit: str = " %", form: str = ".1f",
     hover: Sequence[str] | None = None,
 ) -> None:  # fmt: skip
+    """A line whose hover says y as tables print it: a browser would round an exact tie otherwise."""
+    said = [f"{value:{form}}{unit}{more}" for value, more in zip(y, hover or repeat(""), strict=hover is not None)]
     figure.add_scatter(
         x=x, y=y, name=text(name), legendgroup=name, mode="lines", line=style,
-        customdata=None if hover is None else [[line] for line in hover],
-        hovertemplate=f"%{{y:{form}}}{unit}{'' if hover is None else '%{customdata[0]}'}",
+        customdata=[[line] for line in said], hovertemplate="%{customdata[0]}",
     )  # fmt: skip
 
 
