@@ -104,11 +104,13 @@ def cells(group: pd.DataFrame, lines: list[Any], name: str, column: Column, inte
 
 
 def as_printed(frame: pd.DataFrame, headings: Sequence[Heading]) -> pd.DataFrame:
-    """Numbers rounded to their headings' digits as in a terminal: a browser rounds an exact tie up."""
-    forms = {heading.name: heading.form for heading in headings if heading.form}
-    return frame.assign(
-        **{name: [float(form % value) for value in frame[name].astype(float)] for name, form in forms.items()}
-    )
+    """Exact ties rounded to the even digit, as a terminal does; a browser would round them up."""
+    for own in headings:
+        if own.form.endswith("f"):
+            values = frame[own.name].astype(float)
+            tied = values * 10 ** int(own.form[-2]) % 1 == 0.5
+            frame = frame.assign(**{own.name: values.where(~tied, values.map(own.form.__mod__).astype(float))})
+    return frame
 
 
 def interval_text(cell: Cell) -> str:
