@@ -10,9 +10,10 @@ import pytest
 from helpers.pages import DOCS, tables
 
 from leaderboards.board import rows
-from leaderboards.compare import Pair, certified_shares, difference, paired
+from leaderboards.compare import Pair, certified_shares
 from leaderboards.curves import row_records
 from leaderboards.rows import Row
+from leaderboards.verdict import compared
 from suite.statistics.bounds import Convention
 from suite.statistics.intervals import proportion_interval
 
@@ -43,17 +44,18 @@ def signed(number: float) -> str:
 
 
 def check_difference(line: dict[str, str], kept: dict[str, Row], store: Path) -> None:
-    """A line of a table of differences against the records of its rows."""
+    """A line of a table of differences against what `suite compare` says of its rows."""
     a, b, convention = line["A"], line["B"], CONVENTIONS[line["convention"]]
-    pair = paired(*(row_records(kept[name], store) for name in (a, b)))
-    radii = [column for column in line if column.startswith("r = ")]
-    found = difference(pair, convention, at=[float(column.removeprefix("r = ")) for column in radii]).itertuples()
-    for column, (_, _, own, low, high) in zip(radii, found, strict=True):
-        ahead = "**A**" if low > 0 else "**B**" if high < 0 else "–"
-        assert line[column] == f"{signed(own)} ({signed(low)} to {signed(high)}) {ahead}"
+    found = compared(kept[a], kept[b], lambda row: row_records(row, store), convention)
+    assert found.pair is not None
+    known = {f"r = {at.radius:g}": at for at in found.verdict}
+    for column in (column for column in line if column.startswith("r = ")):
+        own = known[column]
+        ahead = f"**{own.ahead}**" if own.ahead else "–"
+        assert line[column] == f"{signed(own.difference)} ({signed(own.low)} to {signed(own.high)}) {ahead}"
     if "each seed, r = 0.25" in line:
         seeds = [sorted(kept[name].seeds) for name in (a, b)]
-        assert line["each seed, r = 0.25"] == (", ".join(by_seed(seeds, pair, convention)) or "one seed")
+        assert line["each seed, r = 0.25"] == (", ".join(by_seed(seeds, found.pair, convention)) or "one seed")
 
 
 def by_seed(seeds: list[list[int]], pair: Pair, convention: Convention) -> Iterator[str]:

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from helpers.cli import TINY
 
+from leaderboards import rows
+from leaderboards.published import PUBLISHED
+from leaderboards.published.kept import KEPT
 from suite import RunSpec, run
 from suite.cli import main as cli
 from suite.pipeline import Machine
@@ -63,6 +66,10 @@ def test_a_run_is_shown_by_how_its_id_begins(store: Path, command: Command) -> N
     shown = json.loads(command("show", "heat", "--runs", str(store), "--format", "json")[1])
     assert shown["result"]["method"] == "heat"
     assert shown["spec"]["training"]["epochs"] == 0.1
+    [kept] = (PUBLISHED / KEPT).glob("smoothadv-cifar10-airbench-w32-sigma0.1-*")
+    board = {row.run_id: row.command for row in rows("cifar10", store)}
+    code, out, _ = command("show", kept.name[:-8], "--runs", str(store))  # of those that come with the suite
+    assert (code, f"command: {board[kept.name]}" in out) == (0, True)
     code, _, err = command("show", "nothing", "--runs", str(store))
     assert (code, "there is no run 'nothing'" in err) == (2, True)
 

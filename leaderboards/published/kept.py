@@ -10,6 +10,7 @@ from suite.boards.board import Roots, layers
 from suite.errors import UserError
 from suite.leftovers import sweep
 from suite.store.files import replace_folder
+from suite.store.read import find_run, run_folders
 from suite.store.result import Result
 
 KEPT = "runs"  # beneath the published rows
@@ -61,6 +62,12 @@ def run_folder(run: str, runs: Path, published: Roots) -> Path:
     """Where the files of a run lie, by its id: in the store or, if they do not, where runs are kept."""
     places = [folder / run for folder in (runs, *kept_folders(published))]
     return next((place for place in places if (place / "result.json").exists()), places[-1])
+
+
+def find_shown_run(name: str, runs: Path, published: Roots) -> Path:
+    """A run's folder as `find_run` finds it in the store or, if none there begins so, where runs are kept."""
+    places = (runs, *kept_folders(published))
+    return find_run(name, next((own for own in places if any(run.startswith(name) for run in run_folders(own))), runs))
 
 
 def records_file(folder: Path, protocol: str) -> Path:

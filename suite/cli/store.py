@@ -41,26 +41,29 @@ def list_runs(runs: Runs = RUNS, format: Output = Format.table) -> None:
 
 
 def show(run: RunId, runs: Runs = RUNS, format: Output = Format.table) -> None:
-    """Show a run: its row, settings, command, and the files in its folder."""
+    """Show a run, also one that comes with the suite: its row, settings, command, and the files in its folder."""
+    from leaderboards.published import all_roots
+    from leaderboards.published.kept import find_shown_run
     from suite.spec.shell_line import command
     from suite.store.files import read_json
     from suite.store.inventory import state_of
-    from suite.store.read import find_run, read_spec
+    from suite.store.read import read_spec
     from suite.store.result import Result
 
-    folder = find_run(run, runs)
+    folder = find_shown_run(run, runs, all_roots())
     spec = read_spec(folder)
     files = {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.is_file()}
     about: dict[str, Any] = {"run": folder.name, "folder": str(folder), "state": state_of(folder), "files": files}
-    about["command"] = command(spec, spec.protocols)
+    result = Result.from_file(folder / "result.json") if "result.json" in files else None
+    about["command"] = result.command if result else command(spec, spec.protocols)
     if format is Format.json:
-        result = read_json(folder / "result.json") if "result.json" in files else None
-        print(json.dumps(about | {"spec": spec.to_json(), "result": result}))
+        row = read_json(folder / "result.json") if result else None
+        print(json.dumps(about | {"spec": spec.to_json(), "result": row}))
         return
-    if "result.json" in files:
+    if result:
         from leaderboards.render.terminal import result_table
 
-        out.print(result_table(Result.from_file(folder / "result.json")))
+        out.print(result_table(result))
     out.print(f"{folder.name}: {about['state']}, {megabytes(sum(files.values()))} in {folder}", **PLAIN)
     for name, size in files.items():
         out.print(f"  {name:40} {megabytes(size):>10}", **PLAIN)
