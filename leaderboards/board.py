@@ -204,7 +204,7 @@ def envelopes(frame: pd.DataFrame) -> pd.DataFrame:
 
     Rows are comparable in all else; margins, which have no σ, are left out. Columns: those of COMPARABLE but sigma,
     method, arch, "r=…" as in `table`, and sigmas (all there are) and chosen (column → the σ that is best there). See
-    `leaderboards.curves.upper_envelope` for what it is worth.
+    `leaderboards.envelope.envelope` for what it is worth.
     """
     radii = [column for column in map(str, frame) if column.startswith("r=")]
     own = [name for name in COMPARABLE if name != "sigma"] + ["method", "arch"]
@@ -215,24 +215,6 @@ def envelopes(frame: pd.DataFrame) -> pd.DataFrame:
         chosen = {str(r): known[r].idxmax() for r in known if known[r].max() > 0}
         lines.append(line | {"sigmas": sorted(group["sigma"].unique()), "chosen": chosen})
     return pd.DataFrame(lines)
-
-
-def over_sigma(frame: pd.DataFrame, most: int = 6) -> dict[str, dict[float, pd.Series[Any]]]:
-    """For each method and architecture with rows at several σ, alike in all else: its best row at each σ.
-
-    A table's rows, so the first at each σ is the best; rows without records or without σ do not count. At most `most`,
-    by name.
-    """
-    recorded = frame[(frame["read"] == "log") & frame["sigma"].notna()]
-    alike = ["method", "arch", *(name for name in COMPARABLE if name not in ("sigma", "read"))]
-    found: dict[str, dict[float, pd.Series[Any]]] = {}
-    for _, group in recorded.groupby(alike, sort=False, dropna=False):
-        best = table_rows(group.drop_duplicates("sigma").sort_values("sigma"))
-        if len(best) > 1:
-            first = best[0]
-            name = f"{first.method}, {first.arch}, {first.data}, top-{first.top}, n = {first.n:.0f}"
-            found[name] = {row.sigma: row for row in best}
-    return dict(list(found.items())[:most])
 
 
 def table_rows(frame: pd.DataFrame) -> list[pd.Series[Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -110,30 +110,6 @@ def drawn_at(row: Decided) -> list[float] | None:
     return [r for r in row.decided if r <= reach(row)] if row.decided else None
 
 
-def upper_envelope(
-    records: Mapping[float, pd.DataFrame | Figures],
-    convention: Convention = "standard",
-    decided: Sequence[float] | None = None,
-) -> pd.DataFrame:
-    """The best certified accuracy over σ at each radius, from the records or figures at each σ, as `curve` takes them.
-
-    Of adaptive sampling it is at the radii that were `decided` at every σ.
-
-    Columns: radius, accuracy, sigma (that which gives it; NaN where nothing is certified). σ is chosen after the fact,
-    for each radius by itself and on the test images: no single classifier reaches the envelope, so it has no interval
-    and is comparable with other envelopes alone.
-    """
-    largest = 1.02 * max(largest_radius(own) for own in records.values())
-    if figures := [own for own in records.values() if isinstance(own, Figures)]:
-        decided = decided or figures[0].grid(largest=largest)  # one that all of them have
-    curves = [curve(own, convention, largest=largest, decided=decided).set_index("radius") for own in records.values()]
-    accuracy = pd.concat([own["accuracy"] for own in curves], axis=1, keys=records).sort_index().fillna(0.0)
-    radius = accuracy.index.to_series()
-    best = accuracy.max(axis=1)
-    sigma = accuracy.idxmax(axis=1).where(best > 0)
-    return pd.DataFrame({"radius": radius, "accuracy": best, "sigma": sigma}).reset_index(drop=True)
-
-
 def largest_radius(records: pd.DataFrame | Figures) -> float:
     return records.largest if isinstance(records, Figures) else float(records["radius"].max())
 
@@ -142,12 +118,14 @@ def attack_curve(records: pd.DataFrame, points: int = 101) -> pd.DataFrame:
     """The share of the attacked images that each attack changes within a distance ("Adversarial Boot Camp", Figure 2).
 
     `records` has a row per image with correct and distances of ATTACKS (none where nothing was found); images that are
-    misclassified as they are do not count. Columns: distance, on an even grid from 0 to just above the largest, and
-    those of ATTACKS that the records have; NaN where no image was attacked.
+    misclassified as they are do not count. With a column `run` an image has a row for each of several seeds, and the
+    shares are the means over them. Columns: distance, on an even grid from 0 to just above the largest, and those of
+    ATTACKS that the records have; NaN where a seed attacked no image.
     """
-    attacked = records[records["correct"] == 1]
-    found = {name: pd.to_numeric(attacked[name]).to_numpy(float) for name in ATTACKS if name in records}
-    largest = max(np.nanmax(r, initial=0.0) for r in found.values())
-    grid = np.linspace(0, 1.02 * max(largest, 1e-9), points)
-    shares = {name: [(r <= d).mean() if len(r) else np.nan for d in grid] for name, r in found.items()}
+    names = [name for name in ATTACKS if name in records]
+    distances = records[records["correct"] == 1][names].apply(pd.to_numeric).astype(float)
+    grid = np.linspace(0, 1.02 * max(np.nanmax(distances.to_numpy(), initial=0.0), 1e-9), points)
+    seeds = records["run"] if "run" in records else pd.Series("", records.index)
+    attacked = [distances[seeds[distances.index] == seed] for seed in seeds.unique()]
+    shares = {name: [np.mean([(own[name] <= d).mean() for own in attacked]) for d in grid] for name in names}
     return pd.DataFrame({"distance": grid, **shares})

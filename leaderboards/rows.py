@@ -19,9 +19,9 @@ from suite.store.result import Result
 # votes that differ in one of these stand in different tables; read: from records (log), or off a table or plot
 COMPARABLE = ("read", "data", "sigma", "top", "images", "every", "n", "alpha", "sampling", "noise", "precision")
 SHARED = (
-    "method", "dataset", "data", "arch", "variant", "kind", "deployed", "holds", "sigma", "top", "images", "every",
-    "n0", "n", "alpha", "sampling", "noise", "precision", "decided", "read", "claim", "source", "citation", "url",
-    "note", "run_id",
+    "method", "dataset", "data", "arch", "variant", "kind", "deployed", "holds", "sigma", "trained_sigma", "top",
+    "images", "every", "n0", "n", "alpha", "sampling", "noise", "precision", "decided", "read", "claim", "source",
+    "citation", "url", "note", "run_id",
 )  # fmt: skip
 
 
@@ -74,6 +74,7 @@ class Row:
     deployed: str | None
     holds: bool | None
     sigma: float | None
+    trained_sigma: float | None
     top: int
     images: int | None
     every: int | None

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
+
+import pandas as pd
 
 from leaderboards.rows import Row
 from suite.spec.sections import PROTOCOLS
@@ -64,6 +66,17 @@ def variants(rows: Iterable[Commanded]) -> dict[str, str]:
             apart = (f"{name}={rounded(value)}" for name, value in own.items() if (name, value) not in shared)
             found[row.run_id] = ", ".join(apart)
     return found
+
+
+def apart(row: Row | Any) -> str:
+    """What sets a row, or a line of a table, apart from others of its method and network."""
+    return ", ".join(filter(None, (row.variant, trained_at(row))))
+
+
+def trained_at(row: Row | Any) -> str:
+    """The noise of training, where the certificates of a vote have another: "trained at σ = 0.25"."""
+    other = row.kind == "vote" and pd.notna(row.trained_sigma) and row.trained_sigma != row.sigma
+    return f"trained at σ = {row.trained_sigma:g}" if other else ""
 
 
 def own_settings(row: Commanded) -> dict[str, str]:

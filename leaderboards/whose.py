@@ -14,10 +14,14 @@ def whose(row: Any, runs: Path) -> str:
     """`yours` for a row with a run in the store, `the suite` for one that comes with it, else `Cohen et al. 2019`."""
     if row.source == "run":
         return YOURS if any((runs / run).is_dir() for run in row.runs) else SUITES
-    authors = str(row.citation).partition(". ")[0]
-    first, *others = authors.replace(" and ", ", ").split(", ")
+    return authors(row.citation, row.date)
+
+
+def authors(citation: str, date: str) -> str:
+    """Those of a paper: `Cohen et al. 2019`."""
+    first, *others = citation.partition(". ")[0].replace(" and ", ", ").split(", ")
     surname = first.split()[-1] if first.split() else "a paper"
-    return f"{surname}{' et al.' if others else ''} {row.date[:4]}"
+    return f"{surname}{' et al.' if others else ''} {date[:4]}"
 
 
 def tell_whose(frame: pd.DataFrame, runs: Path) -> pd.DataFrame:

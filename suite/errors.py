@@ -15,6 +15,10 @@ class UserError(Exception):
 MISFIT = (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, RecursionError)
 
 
+class OtherArchitecture(UserError):
+    """Weights of another network than the one that they are for."""
+
+
 class Diverged(UserError):
     """Training whose loss or weights are no longer finite."""
 

@@ -17,7 +17,7 @@ from suite import data as datasets
 from suite.data import Dataset
 from suite.data.dataset import Facts
 from suite.effort import begin, needed, pass_time, work
-from suite.errors import UserError
+from suite.errors import OtherArchitecture, UserError
 from suite.followers import train_together
 from suite.networks.allocator import keep_memory
 from suite.networks.architecture import Shape
@@ -181,11 +181,9 @@ def check_checkpoints(spec: ModelSpec, classes: int, shape: Shape, machine: Mach
         middle = (0.5,) * shape[0]
         try:
             method.begin(build(spec.arch, classes, shape, middle, middle, trust=machine.trust))
-        except UserError as error:
-            if "another architecture" not in str(error):
-                raise
+        except OtherArchitecture as error:
             found = fitting(fetch(method.parameters.file), classes, shape)
-            raise UserError(f"{error}" + "".join(f"; it fits --arch {arch}" for arch in found[:1])) from error
+            raise OtherArchitecture(f"{error}" + "".join(f"; it fits --arch {arch}" for arch in found[:1])) from error
     elif spec.start:
         with spec.explain_start():
             check_checkpoints(spec.start, classes, shape, machine)

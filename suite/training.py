@@ -107,6 +107,8 @@ def train(
     total = training_steps(settings, len(data.train))
     if total < method.stages:
         raise UserError(f"{total} training steps cannot be shared by {method.stages} timesteps; raise epochs")
+    if settings.schedule == "one-cycle" and total < 2 * method.stages:  # its first step has the learning rate 0
+        raise UserError(f"{total} training steps are too few for the one-cycle schedule; raise epochs")
     interval = max(1, per_epoch // 20)
     with without_compiler():
         optimizer = make_optimizer(model, settings)

@@ -17,7 +17,7 @@ from helpers.cli import TINY
 from helpers.known import digits_spec, records_file
 from helpers.networks import Answers, Scaled, small_case
 from helpers.planes import Planes, assert_same, records
-from torch import Tensor
+from torch import Tensor, nn
 
 from suite import UserError
 from suite.attacks.certified import Certified
@@ -25,7 +25,7 @@ from suite.attacks.inside import candidates
 from suite.attacks.target import distances, keyed_noise
 from suite.pipeline import Machine, run
 from suite.protocols.audit import PROTOCOL
-from suite.protocols.audit_confirm import by_vote, starts
+from suite.protocols.audit_confirm import another_wins, by_vote, starts
 from suite.protocols.protocol import Subject
 from suite.smoothing.noise import draws
 from suite.spec.run_spec import RunSpec
@@ -258,9 +258,24 @@ def test_pgd_starts_again_all_over_the_sphere() -> None:
     assert torch.equal(alone[:, 0], found[:, 1])
 
 
+def test_the_vote_of_rounded_images_is_what_confirms_a_hit_of_discrete_noise() -> None:
+    """A network that tells whole levels from others: under discrete noise it sees whole levels alone."""
+
+    class Levels(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            off = ((255 * x - (255 * x).round()).abs().flatten(1).amax(1) > 1e-3).float()
+            return torch.stack([1 - off, off], dim=1)
+
+    image = torch.full((1, 8, 8), 100.4 / 255)
+    for noise, wins in (("gaussian", True), ("discrete", False)):
+        spec = digits_spec("smoothadv", **{"certify.noise": noise, "audit.n": 50})
+        subject = Subject(Levels(), spec, 16, torch.device("cpu"), lambda _: pd.DataFrame(), lambda _: Levels())
+        assert another_wins(subject, 0, image, [0], "confirm") is wins
+
+
 def test_what_cannot_be_done_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = Planes(), Planes().between(0.2)
-    with pytest.raises(UserError, match=r"raise audit\.n"):
+    with pytest.raises(UserError, match=r"audit\.n = 10 votes .* the smallest that works is 11"):
         records("audit", model, digits_spec("smoothadv", **{"audit.n": 10}), x, [0], certify=certified([0.1]))
     vote = digits_spec("smoothadv", **{"audit.searches": ["apgd-ce"]})
     with pytest.raises(UserError, match="this row deploys a vote: add one of pgd, ddn, fmn"):

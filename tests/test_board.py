@@ -14,16 +14,19 @@ import pandas as pd
 import pytest
 from helpers.first import first_rows
 from helpers.rows import RECORDS, margin, result, store, summary
+from pydantic import ValidationError
 from rich.console import Console
 from scipy.special import ndtri
 
 from leaderboards import board_results, envelopes, groups, load_board, rows, table
-from leaderboards.curves import row_curve, row_records, row_source, upper_envelope
+from leaderboards.curves import row_curve, row_records, row_source
+from leaderboards.envelope import envelope
 from leaderboards.published.kept import records_file
 from leaderboards.render.cells import blocks
 from leaderboards.render.interactive import interactive_table
 from leaderboards.render.terminal import leaderboard_tables, result_table
 from leaderboards.whose import tell_whose
+from suite.boards.board import Board
 from suite.errors import UserError
 from suite.spec.run_spec import RunSpec
 from suite.statistics.intervals import averaged_share, mean_interval
@@ -154,6 +157,9 @@ def test_boards_have_rising_radii(dataset: str) -> None:
     assert list(board.radii) == sorted(set(board.radii))
     assert board.radii[0] > 0
     assert load_board("a folder of one's own").radii
+    for wrong in ({"radii": (0.0, 0.5)}, {"reported": (0.0,)}, {"norm": "linf"}):
+        with pytest.raises(ValidationError):
+            Board(**{"title": "mine", "radii": (0.5,)} | wrong)
 
 
 def test_runs_that_differ_in_the_seed_alone_are_one_row(tmp_path: Path) -> None:
@@ -266,7 +272,7 @@ def test_cohens_cifar10_logs_and_their_envelope(tmp_path: Path) -> None:
     low, high = own.loc[0.25, "intervals"]["acr"]
     assert low < own.loc[0.25, "acr"] < high < low + 0.015
     figures = {sigma: row_source(row, tmp_path) for sigma, row in own.iterrows()}
-    curve = upper_envelope(figures).set_index("radius")
+    curve = envelope(figures).set_index("radius")
     for sigma, counted in figures.items():
         certified = [counted.share(r) for r in curve.index]
         assert (curve["accuracy"] >= certified).all()

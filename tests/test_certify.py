@@ -303,7 +303,11 @@ def test_a_near_tie_is_settled_by_the_image_alone() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"n": 5}, "the smallest is 10"),
+        ({"n": 5}, "the smallest n that works is 10"),
+        ({"noise": "guassian"}, "noise: .*'gaussian' or 'discrete'"),
+        ({"precision": "bf17"}, "precision: .*'fp32' or 'bf16'"),
+        ({"radii": [-1.0, 0.1]}, r"radii\.0: .*greater than 0"),
+        ({"top": 0}, "top: "),
         ({"alpha": 1.5}, "alpha"),
         ({"sigma": 0.0}, "sigma"),
         ({"n0": 0}, "n0"),
@@ -318,6 +322,16 @@ def test_a_near_tie_is_settled_by_the_image_alone() -> None:
 def test_settings_out_of_range(settings: dict[str, float], said: str) -> None:
     with pytest.raises(UserError, match=said):
         certify(Always([0.0, 1.0, 0.5]), small_images(1), torch.zeros(1), **{"sigma": 0.5, **settings})  # type: ignore[arg-type]
+
+
+def test_no_images_are_a_table_without_rows() -> None:
+    whole = certify(small_model(), small_images(1), torch.zeros(1), sigma=0.5, n=50)
+    assert list(certify(small_model(), small_images(0), torch.zeros(0), sigma=0.5, n=50)) == list(whole)
+
+
+def test_images_that_were_normalised_are_refused() -> None:
+    with pytest.raises(UserError, match=r"from -1 to 1: .* normalise inside of the network"):
+        certify(small_model(), torch.linspace(-1, 1, 64).view(1, 1, 8, 8), torch.zeros(1), sigma=0.5, n=50)
 
 
 def test_images_of_pixels_up_to_255_are_refused() -> None:

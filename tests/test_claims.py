@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.intervals import paired_interval
 
 from leaderboards.paper.statements import (
     STATEMENTS,
@@ -18,7 +19,6 @@ from leaderboards.paper.statements import (
     judge,
     verdicts,
 )
-from suite.statistics.intervals import paired_interval
 
 AT = Statement(
     "Figure 1a", "certified accuracy at 0.1", "heat", "smoothadv", "certify", partial(certified, r=0.1), "share"

@@ -7,13 +7,13 @@ from math import comb
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.intervals import paired_interval
 from helpers.shared import SHARED
 
 from leaderboards.compare import decided_by_all, difference, outcomes, paired, same_images
 from leaderboards.curves import curve
 from leaderboards.published.fetch import fetch_log, published_records
 from suite.statistics.bounds import certified_accuracy
-from suite.statistics.intervals import paired_interval
 from suite.store.result import Result
 
 LOGS = SHARED / "data" / "published"

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.intervals import paired_interval
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
@@ -30,7 +31,7 @@ from leaderboards.estimates import bounds_of, certificate_intervals
 from leaderboards.paper.statements import Statement, median_verdict
 from suite.protocols.accuracy import CLEAN
 from suite.statistics.bounds import lower_confidence_bound, upper_confidence_bound
-from suite.statistics.intervals import FEWEST, averaged_share, mean_difference, mean_interval, paired_interval, wilson
+from suite.statistics.intervals import FEWEST, averaged_share, mean_difference, mean_interval, wilson
 from suite.store.result import Result
 
 LARGE = 1_000_000  # images that stand for all, where the truth has no closed form

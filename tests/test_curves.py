@@ -18,7 +18,8 @@ from statsmodels.stats.proportion import proportion_confint
 from leaderboards import groups, rows, table
 from leaderboards.board import table_rows
 from leaderboards.compare import decided_by_all
-from leaderboards.curves import attack_curve, curve, row_curve, row_records, upper_envelope
+from leaderboards.curves import attack_curve, curve, row_curve, row_records
+from leaderboards.envelope import envelope
 from leaderboards.published import paper_rows
 from leaderboards.published.store import import_logs
 
@@ -82,7 +83,7 @@ def test_adaptive_sampling_is_drawn_where_it_decided() -> None:
 def test_the_envelope_is_the_best_at_each_radius() -> None:
     small = RECORDS.assign(radius=[0.1, 0, 0.1, 0.1, 0.1, 0.1])
     large = RECORDS.assign(radius=[0.4, 0, 0.0, 0.05, 0.4, 0.4])
-    best = upper_envelope({0.25: small, 0.5: large}).set_index("radius")
+    best = envelope({0.25: small, 0.5: large}).set_index("radius")
     assert best.index[-1] == pytest.approx(1.02 * 0.4)
     assert (best["accuracy"].iloc[0], best["sigma"].iloc[0]) == (4 / 6, 0.25)  # of equals the first
     between = best[(best.index > 0.05) & (best.index <= 0.1)]
@@ -91,7 +92,7 @@ def test_the_envelope_is_the_best_at_each_radius() -> None:
     assert set(zip(beyond["accuracy"], beyond["sigma"], strict=True)) == {(2 / 6, 0.5)}
     assert best["accuracy"].iloc[-1] == 0
     assert np.isnan(best["sigma"].iloc[-1])
-    strict = upper_envelope({0.25: small, 0.5: large}, "paper").set_index("radius")
+    strict = envelope({0.25: small, 0.5: large}, "paper").set_index("radius")
     assert strict["accuracy"].iloc[0] == 4 / 5
 
 
@@ -103,7 +104,7 @@ def test_the_envelope_of_adaptive_rows_is_at_the_radii_that_all_decided() -> Non
     decided = decided_by_all([adaptive(0.1), adaptive(0.3)])
     assert decided == [0, 0.15, 0.5]  # 0.5 is beyond the reach of 100 draws at 0.1
     records = {sigma: RECORDS.assign(radius=1.69 * sigma) for sigma in (0.1, 0.3)}
-    best = upper_envelope(records, decided=decided)
+    best = envelope(records, decided=decided)
     assert best["radius"].tolist() == [0, 0.15, 0.5]
     assert best["accuracy"].tolist() == [4 / 6] * 3
     assert best["sigma"].tolist() == [0.1, 0.1, 0.3]
@@ -139,6 +140,9 @@ def test_an_attack_counts_from_its_distance_on() -> None:
     missed = attack_curve(records[2:3].assign(ddn=None))
     assert set(missed["pgd"]) == set(missed["ddn"]) == {0.0}
     assert attack_curve(records[3:])[["pgd", "ddn"]].isna().all(axis=None)
+    two = pd.concat([records[:1].assign(run="a"), records.assign(run="b")], ignore_index=True)  # of 1 image, and of 3
+    at = attack_curve(two, points=3).set_index("distance")
+    assert at.loc[0.51, "pgd"] == pytest.approx((1 + 2 / 3) / 2)
 
 
 def test_a_runs_curve_is_of_its_records_in_the_store_or_where_runs_are_kept(tmp_path: Path) -> None:

@@ -13,15 +13,17 @@ from typing import Any
 import pandas as pd
 import pytest
 from helpers.first import first_rows
+from helpers.pages import DOCS
 from helpers.rows import MARGINS, RECORDS, margin, result, store
 from jsonschema import Draft202012Validator
 from markdown_it import MarkdownIt
 
 from leaderboards import table
+from leaderboards.estimates import CURVES
 from leaderboards.published.kept import records_file
 from leaderboards.render import export
 from leaderboards.render.page import to_html
-from leaderboards.render.schema import schema
+from leaderboards.render.schema import VERSION, schema
 
 HOSTILE = "<script>alert(1)</script> a|b_c*d* & $x$ #1 {e} ~ ^ \\n [l](javascript:x) `q`\nnext https://x.test a@b.test"
 SCHEMA = schema()
@@ -57,11 +59,25 @@ def test_json_is_as_its_schema_says(runs: Path, dataset: str) -> None:
     assert list(Draft202012Validator(SCHEMA).iter_errors(read)) == []
 
 
+def test_json_ranks_rows_in_the_convention_that_is_asked_for(runs: Path) -> None:
+    ranks = {}
+    for convention in CURVES:
+        content = export.document("imagenet", runs, convention=convention, sort="0.5")
+        assert content["board"]["convention"] == convention
+        found = table("imagenet", runs, convention, sort="0.5").set_index("run_id")["rank"].dropna()
+        ranks[convention] = {row["run_id"]: [place["rank"] for place in row["ranks"]] for row in content["rows"]}
+        assert {run: own for run, own in ranks[convention].items() if run in found} == {
+            run: [rank] for run, rank in found.items()
+        }
+    assert ranks["paper"] != ranks["standard"]
+
+
 def test_json_has_every_figure(runs: Path) -> None:
     text = export.to_json(export.document("digits", runs))
     assert "NaN" not in text
     content = json.loads(text)
-    assert content["schema"] == 5
+    assert content["schema"] == VERSION
+    assert f"`schema` is {VERSION}:" in (DOCS / "reference" / "results.md").read_text()
     assert content["board"]["radii"] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     row, bad = content["rows"]
     assert (row["method"], row["arch"], row["seeds"], row["source"]) == ("randomized-smoothing", "cnn", [0, 1], "run")

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from helpers.intervals import paired_interval
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
@@ -15,7 +16,6 @@ from suite.statistics.intervals import (
     averaged_share,
     mean_difference,
     mean_interval,
-    paired_interval,
     proportion_interval,
     share,
 )

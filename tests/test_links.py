@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from helpers.rows import margin, result, store
@@ -158,6 +159,8 @@ def test_ranked_by_a_large_radius_a_board_shows_a_table_that_reaches_it(tmp_path
     found = dict(groups(table("cifar10", tmp_path, sort="0.5")))
     assert first_table(found, "") == next(iter(found))
     assert found[first_table(found, "0.5")]["sigma"].unique().tolist() == [0.25]
+    unknown = {"adaptive": found[first_table(found, "")].assign(**{"r=0.5": np.nan}), **found}
+    assert first_table(unknown, "0.5") == first_table(found, "0.5")
     alone = {title: group for title, group in found.items() if len(group) == 1}
     [title] = list(alone)[:1]
     assert ", the only row of its table" in best_line(alone[title])

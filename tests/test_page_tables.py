@@ -15,7 +15,7 @@ from helpers.rows import margin, result, store
 from markdown_it import MarkdownIt
 
 from leaderboards import groups, table
-from leaderboards.board import over_sigma, select_rows
+from leaderboards.board import select_rows
 from leaderboards.curves import curve
 from leaderboards.envelope import envelope, envelope_groups
 from leaderboards.render.cells import blocks
@@ -139,6 +139,8 @@ def test_rows_are_called_apart() -> None:
         "source": "run",
         "seeds": [0],
         "variant": "",
+        "sigma": 0.25,
+        "trained_sigma": 0.25,
     }
     others = [
         row | {"run_id": "heat-1"},
@@ -151,6 +153,8 @@ def test_rows_are_called_apart() -> None:
     alike = [row | {"run_id": f"heat-digits-cnn-seed0-{model}-0d1e2f3a"} for model in ("aaaaaaaaaa", "bbbbbbbbbb")]
     called = [f"heat, cnn, seed 0 ({model}-0d1e2f3a)" for model in ("aaaaaaaaaa", "bbbbbbbbbb")]  # of two models
     assert list(labels(SimpleNamespace(**other) for other in alike).values()) == called
+    elsewhere = row | {"run_id": "d", "source": "published", "trained_sigma": 0.5}
+    assert labels([SimpleNamespace(**elsewhere)]) == {"d": "heat, cnn, trained at σ = 0.5"}
     full = row | {"run_id": "c", "data": "Digits", "sigma": 0.25, "n": 100, "images": 30}
     named = labels([SimpleNamespace(**full)], full=True)
     assert named == {"c": "heat, cnn, Digits, σ = 0.25, n = 100, 30 images, seed 0"}
@@ -246,10 +250,3 @@ def test_the_table_says_what_is_certified_and_what_is_deployed(tmp_path: Path) -
     assert "a vote's radius is not guaranteed of a single pass" in NAMES["holds"].help
     plotted = shown_rows(table("cifar10", tmp_path, "paper").query("read == 'plot'"), convention="paper")
     assert plotted["holds"].map(tuple).unique().tolist() == [("not known",)]
-
-
-def test_the_envelope_takes_one_row_at_each_sigma(tmp_path: Path) -> None:
-    found = over_sigma(table("cifar10", tmp_path, published=first_rows(tmp_path)).query("source == 'published'"))
-    [cohen] = [by_sigma for name, by_sigma in found.items() if name.startswith("randomized-smoothing")]
-    assert list(cohen) == [0.12, 0.25, 0.5, 1.0]
-    assert [round(row["r=0.25"], 4) for row in cohen.values()] == [0.5977, 0.6116, 0.5491, 0.4094]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.intervals import paired_interval
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -28,7 +29,7 @@ from suite.statistics.bounds import (
     smallest_count,
     upper_confidence_bound,
 )
-from suite.statistics.intervals import paired_interval, proportion_interval
+from suite.statistics.intervals import proportion_interval
 from suite.tuning.space import build_distribution, parse_search
 
 settings.register_profile("suite", derandomize=True, deadline=None, max_examples=60)

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from helpers.intervals import paired_interval
 from scipy import stats
 
-from suite.statistics.intervals import paired_interval
 from suite.statistics.ranking import rank_ranges, z_of_estimates, z_of_means, z_of_shares
 
 

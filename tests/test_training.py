@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from methods import Method
+from suite import UserError
 from suite import data as datasets
 from suite.data import InMemory
 from suite.data.validation import validation
@@ -162,6 +163,14 @@ def test_sgd_is_the_formula_on_a_quadratic(
     method.stages = stages  # type: ignore[misc]
     train(model, method, data, spec, checkpoint=tmp_path / "t.pt", device=torch.device("cpu"))
     assert torch.allclose(torch.cat([model.weight.flatten(), model.bias]), theta, rtol=1e-5)
+
+
+def test_a_cycle_of_a_single_step_would_train_nothing(tmp_path: Path) -> None:
+    data, spec = datasets.load("digits"), model_spec(epochs=0.05, lr=0.001, schedule="one-cycle")
+    assert training_steps(spec.training, len(data.train)) == 1
+    model = build("cnn", 10, data.shape, data.mean, data.std)
+    with pytest.raises(UserError, match="1 training steps are too few for the one-cycle schedule"):
+        train(model, Spy(None, 0.1), data, spec, checkpoint=tmp_path / "t.pt", device=torch.device("cpu"))
 
 
 def test_stages_divide_training_and_begin_anew(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.intervals import paired_interval
 
 from leaderboards.compare import Pair, difference, differing, outcomes, paired
 from leaderboards.rows import Row, board_rows
 from leaderboards.verdict import At, paired_verdict, radii_of_both, sentence, unpaired_verdict
-from suite.statistics.intervals import paired_interval
 from suite.store.result import Result
 
 

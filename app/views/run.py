@@ -17,6 +17,7 @@ from leaderboards.headline import counted, doubt
 from leaderboards.published import all_roots
 from leaderboards.published.kept import kept_folders, records_file
 from leaderboards.render.cells import percent
+from leaderboards.render.export import defused
 from leaderboards.render.foreign import legible, plain
 from leaderboards.render.interactive import certificate_chips
 from leaderboards.render.plots import training_plot, votes_plot
@@ -91,7 +92,7 @@ def show_records(run: Run, folder: Path) -> None:
             st.text(f"Each says: {claims[0]}.")
         if len(flat) > SHOWN:
             st.text(f"The first {SHOWN} of {len(flat)}; the file has all.")
-        csv = lambda: flat.to_csv(index=False)  # noqa: E731
+        csv = lambda: flat.map(defused).to_csv(index=False)  # noqa: E731
         show_table(flat.head(SHOWN).map(readable), f"{protocol} {folder.name}", csv=csv)
 
 

@@ -19,6 +19,7 @@ from leaderboards.render.schema import VERSION
 from leaderboards.rows import COMPARABLE, Row
 from suite.boards.board import Roots, load_board
 from suite.protocols.protocol import columns
+from suite.statistics.bounds import Convention
 
 TEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
@@ -36,6 +37,7 @@ def document(
     runs: Path,
     published: Roots | None = PUBLISHED,
     *,
+    convention: Convention = "standard",
     sort: str | None = None,
     methods: Iterable[str] = (),
     sigmas: Iterable[float] = (),
@@ -43,15 +45,16 @@ def document(
     """The board in the form of `schema`: rows in the order of the table. Margins stand beside votes at every σ."""
     board = load_board(dataset, published)
     methods, sigmas = set(methods), set(sigmas)
-    frame = table(dataset, runs, "standard", published, sort=sort)
+    frame = table(dataset, runs, convention, published, sort=sort)
     titles = dict(zip(frame.get("run_id", ()), ranks(frame), strict=True))
     found = [
         row_json(row, titles.get(row.run_id, []))
-        for row in rows(dataset, runs, "standard", published, sort=sort)
+        for row in rows(dataset, runs, convention, published, sort=sort)
         if (not methods or row.method in methods) and (not sigmas or row.sigma is None or row.sigma in sigmas)
     ]
     about = {name: value for name, value in asdict(board).items() if name not in ("classes", "images")}
-    return {"schema": VERSION, "board": {"dataset": dataset, **about, "comparable": list(COMPARABLE)}, "rows": found}
+    about |= {"convention": convention, "comparable": list(COMPARABLE)}
+    return {"schema": VERSION, "board": {"dataset": dataset, **about}, "rows": found}
 
 
 def ranks(frame: pd.DataFrame) -> list[list[dict[str, Any]]]:

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-import pandas as pd
-
 from leaderboards.field import FieldLine
 from leaderboards.render.cells import Cell, percent, yes_no
 from suite.boards.board import radius_text
@@ -84,12 +82,6 @@ def field_table(title: str, note: str, lines: Sequence[FieldLine]) -> FieldTable
 
 def typed_at(line: FieldLine) -> str:
     return "" if line.source == "records" else f" {line.source}. {line.link}"
-
-
-def field_frame(found: FieldTable) -> pd.DataFrame:
-    """A field's table as text, the small print in brackets."""
-    lines = [[f"{text} ({small})" if small else text for text, small in line] for line in found.lines]
-    return pd.DataFrame(lines, columns=found.headings)
 
 
 def best_cell(line: FieldLine, r: float) -> Cell:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from leaderboards.board import count_names
+from leaderboards.estimates import CURVES
 from leaderboards.rows import SHARED
 from suite.protocols.protocol import Column, columns
 from suite.store.result import Result
 
-# 4 had no `ranks` and `p_a`; 3 no `reported` radii; 2 no `kind` and `holds`, and a sigma in every row; 1 `inference`
-# where 2 has `deployed`
-VERSION = 5
+# 5 had no `trained_sigma` and `convention`; 4 no `ranks` and `p_a`; 3 no `reported` radii; 2 no `kind` and `holds`, and
+# a sigma in every row; 1 `inference` where 2 has `deployed`
+VERSION = 6
 TEXT = {"type": "string"}
 NUMBER = {"type": ["number", "null"]}
 RANK = {"type": "integer", "minimum": 1}
@@ -25,6 +26,7 @@ DESCRIPTIONS = {
     "deployed": "what the row's user runs: a single pass, or a vote of n0 passes",
     "holds": "whether the certificates are of what the row deploys: a vote's radius is not guaranteed of a single pass",
     "sigma": "noise of the certificate, pixels in [0,1]; null for a margin, which has none",
+    "trained_sigma": "noise in training, pixels in [0,1]; null where there was none, or where it is not known",
     "top": "a draw counts if its class is among the top this many",
     "images": "how many test images are certified",
     "every": "step between their indices in the test set",
@@ -75,6 +77,9 @@ def board_schema() -> dict[str, Any]:
         "top": {"description": "the board's usual rule", "type": "integer"},
         "sigma": {"description": "the board's usual noise", **NUMBER},
         "sort": {"description": "what rows are sorted by", **TEXT},
+        "convention": {
+            "description": "of the certified accuracies that rows are ordered and ranked by", "enum": list(CURVES),
+        },
         "comparable": {
             "description": "votes that differ in one of these do not compare; a margin, which has no noise, compares "
             "with all votes that it shares read, data, top, images and every with",

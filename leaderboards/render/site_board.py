@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from leaderboards.about import WORDS
 from leaderboards.field import field
 from leaderboards.orders import orders, usual
 from leaderboards.render import html
@@ -15,17 +16,14 @@ from leaderboards.render.cells import Block, Cell, certificates, legend
 from leaderboards.render.field import field_tables
 from leaderboards.render.page import DRAWN, field_section, places, plots, script_data
 from leaderboards.render.site_page import NAME, NOWHERE, SUBMITTING, Page, Shown, count, is_date, relative
+from leaderboards.variants import apart
+from leaderboards.whose import authors
 
 FIRST = 10  # rows of a table that its board shows
 WITH_CURVES = 3  # tables whose curves a board shows, its first ones
 ROOM = 250_000  # bytes of tables on a board's page; further tables are links
 MOST = 150  # rows on a page
 
-WHAT = (
-    "A classifier is certified at an image with radius R if its answer is guaranteed to stay the same for every image "
-    "within ℓ2 distance R (pixels in [0,1]). Certified accuracy at radius r is the share of test images that are "
-    "classified correctly with R ≥ r: a guarantee, where the accuracy under an attack is only an upper bound."
-)
 ACR_WARNING = (
     "ACR rewards large radii on easy images: a row that leads by ACR may be behind at small radii. Compare the columns."
 )
@@ -46,7 +44,7 @@ def index_page(boards: Sequence[Shown], repository: str) -> Page:
     headings = ["board", "rows from records", "rows from papers, without records", "tables", "newest row"]
     how = f"{repository}/blob/HEAD/{SUBMITTING}" if repository else ""
     content = [
-        f'<p class="lead">{escape(WHAT)}</p>',
+        f'<p class="lead">{escape(WORDS)}</p>',
         "<p>Every row from records is computed from a line for each image: from the authors’ published logs, or from "
         "runs whose records are in the repository. A row says of which classifier its certificates hold, whether that "
         "is the one it deploys, and what an attack inside the certified radii found.</p>",
@@ -57,7 +55,7 @@ def index_page(boards: Sequence[Shown], repository: str) -> Page:
         f"and checks it; {html.link('how, and what is checked', how) if how else f'{SUBMITTING} says how'}.</p>",
     ]
     date = max((board.date for board in boards), default="")
-    return Page("index.html", NAME, WHAT, content, date)
+    return Page("index.html", NAME, WORDS, content, date)
 
 
 def board_page(board: Shown) -> Page:
@@ -65,7 +63,7 @@ def board_page(board: Shown) -> Page:
     sort = board.board.sort
     lead = f"In each table the best row comes first, by {orders(board.board)[usual(board.board)]}."
     content = [
-        f'<p class="lead">{escape(WHAT)}</p>',
+        f'<p class="lead">{escape(WORDS)}</p>',
         f"<p>{escape(lead)} {escape(ACR_WARNING) if sort == 'acr' else ''} {escape(COMPARABLE)}</p>",
     ]
     if board.typed:
@@ -153,9 +151,9 @@ def table_section(board: Shown, block: Block, place: str, lines: Sequence[Sequen
     own = block.rows.iloc[skipped : skipped + len(lines)]
     for number, (line, (_, row)) in enumerate(zip(lines, own.iterrows(), strict=True)):
         cells = list(line)
-        cells[method] = (row["method"], row["variant"])
+        cells[method] = (row["method"], apart(row))
         if source is not None:
-            cells[source] = (whose(row), "")
+            cells[source] = ("run" if row["source"] == "run" else authors(row["citation"], row["date"]), "")
         shown.append(cells)
         links[number, method] = relative(place, board.places[row["run_id"]])
     order = list(range(len(block.headings)))
@@ -163,16 +161,6 @@ def table_section(board: Shown, block: Block, place: str, lines: Sequence[Sequen
         order.insert(block.names, order.pop(block.headings.index("audit")))
     headings = [block.headings[column] for column in order]
     return html.table(headings, [[cells[column] for column in order] for cells in shown], block.names, links)
-
-
-def whose(row: Any) -> str:
-    """Whose a row is: `Salman et al. 2019`, or a run of the suite."""
-    if row["source"] == "run":
-        return "run"
-    authors = row["citation"].partition(". ")[0]
-    first, *others = authors.replace(" and ", ", ").split(", ")
-    surname = first.split()[-1] if first.split() else "–"
-    return f"{surname}{' et al.' if others else ''} {row['date'][:4]}"
 
 
 def meaning(frame: pd.DataFrame, blocks: Sequence[Block]) -> list[str]:
@@ -196,8 +184,11 @@ def typed_page(board: Shown) -> Page:
         line = row.line
         at = ", ".join(f"{percent:g} at {radius}" for radius, percent in zip(line.at, line.percent, strict=True))
         sigma = "–" if line.sigma is None else str(line.sigma)
-        authors = whose({"source": "", "citation": row.paper.citation, "date": str(row.paper.year)})
-        cells = [(authors, row.said), (line.method, line.variant), (f"{'over ' if line.at_least else ''}{at}", "")]
+        cells = [
+            (authors(row.paper.citation, str(row.paper.year)), row.said),
+            (line.method, line.variant),
+            (f"{'over ' if line.at_least else ''}{at}", ""),
+        ]
         lines.append([*cells, *((text, "") for text in (line.arch or "–", line.kind, sigma, line.extra_data))])
         links[number, 0] = row.paper.link
     headings = ["paper", "method", "certified accuracy, %, at radius", "arch", "kind", "σ", "extra data"]

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
-import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
+from suite.api.pixels import pixels_of
 from suite.errors import UserError
 from suite.networks.allocator import keep_memory
 from suite.progress import progress
-from suite.protocols.certify import vote_claim
-from suite.ranges import Draws, Scale, Steps, check
+from suite.protocols.certify import Certify, vote_claim
+from suite.ranges import Scale, Steps, check, one_line
 from suite.smoothing.certificates import certificates
 from suite.smoothing.noise import Noise
 from suite.smoothing.voting import Precision
-from suite.statistics.bounds import smallest_n
+
+COLUMNS = (
+    "idx", "label", "predict", "radius", "correct", "time", "chosen", "count", "n0", "draws", "n", "alpha", "sigma",
+    "claim", "votes",
+)  # fmt: skip
 
 
 def certify(
@@ -58,13 +63,15 @@ def certify(
 
     Source: Cohen, Rosenfeld and Kolter (2019), Algorithm 1; the deterministic variant: "Adversarial Boot Camp", 4.1.
     """
-    ranges = {"sigma": (sigma, Scale), "n0": (n0, Draws), "n": (n, Draws), "batch_size": (batch_size, Steps)}
-    for name, (value, kind) in ranges.items():
-        check(name, value, kind)
-    if not 0 < alpha < 1:
-        raise UserError("certify needs 0 < alpha < 1")
-    if n < (least := smallest_n(alpha)):
-        raise UserError(f"n = {n} draws can certify nothing at alpha = {alpha:g}: the smallest is {least}")
+    check("sigma", sigma, Scale)
+    check("batch_size", batch_size, Steps)
+    try:
+        settings = Certify.model_validate({
+            "n0": n0, "n": n, "alpha": alpha, "top": top, "noise": noise, "precision": precision,
+            "radii": tuple(radii or ()), "sampling": "fixed" if radii is None else "adaptive",
+        })  # fmt: skip
+    except ValidationError as error:
+        raise UserError(one_line(error)) from error
     if len(images) != len(labels):
         raise UserError(f"{len(images)} images but {len(labels)} labels")
     keep_memory()
@@ -72,9 +79,7 @@ def certify(
     numbers = list(map(int, range(len(images)) if idx is None else idx))
     if len(numbers) != len(images) or len(set(numbers)) < len(numbers) or min(numbers, default=0) < 0:
         raise UserError(f"idx needs a number of its own for each of the {len(images)} images, 0 or more")
-    if images.is_floating_point() and len(images) and images.max() > 2:
-        raise UserError(f"images reach {images.max():g}: their pixels have to be in [0,1]; divide by 255")
-    pixels = images.float() / 255 if images.dtype == torch.uint8 else images
+    pixels = pixels_of(images)
     examples = ((number, pixels[i], int(labels[i])) for i, number in enumerate(numbers))
     records = certificates(
         model,
@@ -86,7 +91,7 @@ def certify(
         seed=seed,
         top=top,
         deterministic=deterministic,
-        radii=radii,
+        radii=None if radii is None else settings.radii,
         noise=noise,
         precision=precision,
         batch_size=batch_size,
@@ -97,5 +102,4 @@ def certify(
         for record in records:
             lines.append(record | {"claim": vote_claim(sigma, alpha, record["n0"], noise)})
             advance("")
-    frame = pd.DataFrame(lines)
-    return frame.sort_values("idx", ignore_index=True)
+    return pd.DataFrame(lines, columns=COLUMNS).sort_values("idx", ignore_index=True)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from suite import data as datasets
 from suite.api.evaluate import evaluate
+from suite.api.pixels import pixels_of
 from suite.data import Dataset, InMemory, fingerprint
 from suite.errors import UserError
 from suite.leftovers import temporary
@@ -27,18 +28,6 @@ from suite.statistics import bounds
 from suite.store.files import read_json
 from suite.store.folder import RunFolder
 from suite.store.read import find_run, read_spec
-
-
-def pixels_of(images: Tensor) -> Tensor:
-    """Images as pixels in [0,1], float32 (N, C, H, W). Raises UserError where they are something else."""
-    if images.ndim != 4:
-        raise UserError(f"images have the shape (N, C, H, W), not {tuple(images.shape)}")
-    if images.dtype == torch.uint8:
-        return images.float() / 255
-    if len(images) and (images.max() > 1 + 1e-6 or images.min() < -1e-6):
-        said = f"images go from {images.min():g} to {images.max():g}"
-        raise UserError(f"{said}: their pixels have to be in [0,1]; divide by 255, and normalise inside of the network")
-    return images.float()
 
 
 def predict(
@@ -64,6 +53,8 @@ def predict(
     check("n", n, Draws)
     if not 0 < alpha < 1:
         raise UserError("predict needs 0 < alpha < 1")
+    if n < (least := bounds.fewest_votes(alpha)):
+        raise UserError(f"n = {n} votes always abstain at alpha = {alpha:g}: the smallest n that works is {least}")
     pixels = pixels_of(images)
     numbers = range(len(pixels)) if idx is None else list(idx)
     if len(numbers) != len(pixels):

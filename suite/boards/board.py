@@ -9,7 +9,7 @@ from fractions import Fraction
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveInt, ValidationError
 from pydantic.dataclasses import dataclass
@@ -28,9 +28,9 @@ class Board:
     """
 
     title: Name
-    radii: tuple[Annotated[FiniteFloat, Field(ge=0)], ...]
-    reported: tuple[Annotated[FiniteFloat, Field(ge=0)], ...] = ()
-    norm: str = "l2"
+    radii: tuple[Annotated[FiniteFloat, Field(gt=0)], ...]
+    reported: tuple[Annotated[FiniteFloat, Field(gt=0)], ...] = ()
+    norm: Literal["l2"] = "l2"
     top: PositiveInt = 1
     sigma: Scale | None = None
     sort: str = "acr"

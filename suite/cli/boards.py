@@ -54,17 +54,18 @@ def leaderboard(
     from suite.boards.board import radius_key
 
     root = all_roots(board_root) if published else None
+    convention: Convention = "paper" if paper_convention else "standard"
     if format is BoardFormat.schema:
         write(json.dumps(schema(), indent=2), file)
         return
     if damaged := left_out(dataset, runs, root):
         print(f"left out: {'; '.join(damaged)}", file=sys.stderr)
     if format is BoardFormat.json:
-        content = export.document(dataset, runs, root, sort=sort, methods=method or (), sigmas=sigma or ())
+        chosen: dict[str, Any] = {"sort": sort, "methods": method or (), "sigmas": sigma or ()}
+        content = export.document(dataset, runs, root, convention=convention, **chosen)
         write(export.to_json(content), file)
         return
-    frame = table(dataset, runs, "paper" if paper_convention else "standard", root, sort=sort)
-    convention: Convention = "paper" if paper_convention else "standard"
+    frame = table(dataset, runs, convention, root, sort=sort)
     lines = [] if method or sigma or sort else field(dataset, runs, convention, root)
     if frame.empty and lines and format is BoardFormat.table and file is None:
         for block in field_blocks(lines):

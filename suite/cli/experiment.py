@@ -26,6 +26,7 @@ from suite.cli.options import (
     Runs,
     Settings,
     Track,
+    Trust,
     datasets,
     methods,
     numbers,
@@ -60,6 +61,7 @@ def experiment(
     device: Device = "auto",
     batch_size: BatchSize = 256,
     track: Track = True,
+    trust: Trust = False,
     dry_run: DryRun = False,
     format: Output = Format.table,
     crew: Crew = Crew(),  # noqa: B008
@@ -74,7 +76,7 @@ def experiment(
     given: dict[str, Any] = dict(map(parse_setting, settings or ())) | ({"profile": profile} if profile else {})
     specs = runs_of(asked, dataset, **given)
     dataset = specs[0].dataset
-    machine = Machine(data_root=data_root, runs=runs, device=device, batch_size=batch_size, track=track)
+    machine = Machine(data_root=data_root, runs=runs, device=device, batch_size=batch_size, track=track, trust=trust)
     with crew.at_work(device) as executor:
         if dry_run:
             show_grid(make_plan(specs, machine), format)
@@ -82,15 +84,24 @@ def experiment(
         made = (
             carry_out_by(executor, specs, machine, shared=crew.shared_files) if executor else carry_out(specs, machine)
         )
-        folders = [str(folder) for folder in made]
+        folders, failure = list[str](), None
+        try:
+            for folder in made:
+                folders.append(str(folder))
+        except UserError as error:  # of some of the runs: the others are made by now
+            if not folders:
+                raise
+            failure = error
     written = write_report(Path(name).stem, dataset, runs, [Path(folder).name for folder in folders])
     if format is Format.json:
         print(json.dumps(folders))
-        return
-    next_command = shlex.join(["suite", "leaderboard", dataset, "--runs", str(runs)])
-    out.print(f"{len(folders)} runs; next: {next_command}", **PLAIN)
-    if written:
-        out.print(f"report: {' and '.join(map(str, written))}", **PLAIN)
+    else:
+        next_command = shlex.join(["suite", "leaderboard", dataset, "--runs", str(runs)])
+        out.print(f"{len(folders)} runs; next: {next_command}", **PLAIN)
+        if written:
+            out.print(f"report: {' and '.join(map(str, written))}", **PLAIN)
+    if failure:
+        raise failure
 
 
 def show_grid(plans: Sequence[Plan], format: Format) -> None:
@@ -130,7 +141,8 @@ def write_report(name: str, dataset: str, runs: Path, finished: list[str]) -> li
 
     try:
         sections = report(runs, Path(dataset).name, only=finished)
-    except UserError:
+    except UserError as error:
+        logger.info(f"no report was written: {error}")
         return []
     files = {"md": to_markdown(sections), "html": to_html(sections)}
     places = {runs / f"report-{name}-{Path(dataset).name}.{ending}": text for ending, text in files.items()}

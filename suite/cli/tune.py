@@ -20,6 +20,7 @@ from suite.cli.options import (
     Runs,
     Settings,
     Track,
+    Trust,
     out,
     parse_setting,
     show_list,
@@ -80,6 +81,7 @@ def tune(
     device: Device = "auto",
     batch_size: BatchSize = 256,
     track: Track = True,
+    trust: Trust = False,
     format: Output = Format.table,
     crew: Crew = Crew(),  # noqa: B008
 ) -> None:
@@ -99,7 +101,7 @@ def tune(
         "pruner": pruner, "seed": seed, "validation": validation, "n": n, "images": images, "settings": shared or None,
     }  # fmt: skip
     given = cast("StudyOptions", {name: value for name, value in options.items() if value is not None})
-    machine = Machine(data_root=data_root, runs=runs, device=device, batch_size=batch_size, track=track)
+    machine = Machine(data_root=data_root, runs=runs, device=device, batch_size=batch_size, track=track, trust=trust)
     if storage is None:
         runs.mkdir(parents=True, exist_ok=True)
     url = storage or default_url(runs)

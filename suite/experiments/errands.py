@@ -91,19 +91,18 @@ def train_model(errand: Errand, device: str | None) -> Packed | None:
     with errand.at(device) as machine, memory_explained(errand.spec, machine):
         set_up()
         obtain(errand.spec, errand.images(machine), machine, wait=False)
-        return (
-            errand.files if errand.files is None else pack(machine.runs, [machine.runs / "models" / errand.spec.name])
-        )
+        if errand.files is None:
+            return None
+        return pack(machine.runs, [machine.runs / "models" / errand.spec.name])
 
 
 def make_run(errand: Errand, device: str | None) -> Packed | None:
     """A whole run; what came of it, but for the weights, where the store is elsewhere."""
     assert isinstance(errand.spec, RunSpec)
     with errand.at(device) as machine:
-        folder = run(
-            errand.spec, machine, data=errand.images(machine), train=errand.files is None, wait=False
-        )  # fmt: skip
-        return errand.files if errand.files is None else pack(machine.runs, [folder.path], but=OF_THE_MODEL)
+        shared = errand.files is None
+        folder = run(errand.spec, machine, data=errand.images(machine), train=shared, wait=False)
+        return None if shared else pack(machine.runs, [folder.path], but=OF_THE_MODEL)
 
 
 def make_records(errand: PartErrand, device: str | None) -> list[Record]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from suite.errors import UserError
+from suite.errors import OtherArchitecture, UserError
 from suite.networks.checkpoint_files import read_entries
 
 PREFERRED = ("", "state_dict", "model_state_dict", "model", "net", "network", "module")  # over others that fit, too
@@ -52,7 +52,7 @@ def adopt(model: nn.Module, path: Path, entry: str = "") -> list[str]:
     fits = {where: find_fit(wanted, state, channels, other_names) for where, state in entries.items()}
     whole = [where for where, fit in fits.items() if fit and not fit.unknown]
     if not whole:
-        raise UserError(f"{path} {difference(wanted, entries, fits, other_names)}")
+        raise misfit(path, wanted, entries, fits, other_names)
     where = next((name for name in PREFERRED if name in whole), whole[0])
     if len(whole) > 1 and where not in PREFERRED:
         raise UserError(f"{path} holds the network more than once: choose with --set entry=… of {', '.join(whole)}")
@@ -137,20 +137,19 @@ def prefixes(wanted: Tensors, ours: Tensors) -> Iterator[str]:
     yield from sorted(found, key=len)
 
 
-def difference(
-    wanted: Tensors,
-    entries: Mapping[str, Tensors],
-    fits: Mapping[str, Fit | None],
-    names: Names,
-) -> str:
+def misfit(
+    path: Path, wanted: Tensors, entries: Mapping[str, Tensors], fits: Mapping[str, Fit | None], names: Names
+) -> UserError:
     """Why no dict of a file fits the network, of the one that comes nearest."""
     if partial := {where: fit for where, fit in fits.items() if fit}:
         where, fit = min(partial.items(), key=lambda item: len(item[1].unknown))
         rest = dict.fromkeys(fit.unknown, torch.empty(0))
         own = [name for name in fit.tensors if not name.endswith(COUNTER)]
         if more := [other for other in prefixes(fit.tensors, rest) if all(other + name in rest for name in own)]:
-            return f"holds the network more than once, under {quoted([fit.prefix, *more])}: save one of them"
-        return f"is a checkpoint of another architecture: {counted(fit.unknown, 'not expected')}"
+            said = f"holds the network more than once, under {quoted([fit.prefix, *more])}: save one of them"
+            return UserError(f"{path} {said}")
+        said = f"is a checkpoint of another architecture: {counted(fit.unknown, 'not expected')}"
+        return OtherArchitecture(f"{path} {said}")
     where = max(entries, key=lambda name: max(overlap(wanted, entries[name], names)))
     ours = {rename(name, names): tensor for name, tensor in entries[where].items()}
     prefix = max(("", *prefixes(wanted, ours)), key=lambda p: sum(p + name in ours for name in wanted))
@@ -159,16 +158,16 @@ def difference(
     extra = [name for name in ours if name not in wanted and not BOOKKEEPING.search(name) and not constant(name)]
     if missing or extra:
         if in_order(wanted, entries[where]):
-            return (
-                f"has tensors of the same shapes in the same order, but with other names: {missing[0]} here is "
+            return UserError(
+                f"{path} has tensors of the same shapes in the same order, but with other names: {missing[0]} here is "
                 f"{extra[0]} there; rename them, or name your own network's code by --arch FILE.py:NAME"
             )
         said = " and ".join(filter(None, (counted(missing, "missing"), counted(extra, "not expected"))))
-        return f"is a checkpoint of another architecture: {said}"
+        return OtherArchitecture(f"{path} is a checkpoint of another architecture: {said}")
     other = [name for name in wanted if name in ours and ours[name].shape != wanted[name].shape]
     name = max(reversed(other), key=lambda name: ours[name].dim())
-    return (
-        f"does not fit: {name} is {tuple(ours[name].shape)} there and {tuple(wanted[name].shape)} here; "
+    return OtherArchitecture(
+        f"{path} does not fit: {name} is {tuple(ours[name].shape)} there and {tuple(wanted[name].shape)} here; "
         "see to the architecture, its width and the number of classes"
     )
 

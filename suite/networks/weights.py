@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from suite.errors import UserError
+from suite.errors import OtherArchitecture, UserError
 
 
 def load_into(model: nn.Module, path: Path) -> None:
@@ -25,7 +25,9 @@ def load_into(model: nn.Module, path: Path) -> None:
     missing, extra = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
     shapes = sorted(name for name in wanted.keys() & state.keys() if wanted[name].shape != state[name].shape)
     if differing := [*missing, *extra, *shapes]:
-        raise UserError(f"{path} is of another architecture ({len(differing)} tensors differ: {differing[0]}, …)")
+        raise OtherArchitecture(
+            f"{path} is of another architecture ({len(differing)} tensors differ: {differing[0]}, …)"
+        )
     model.load_state_dict(state)
 
 

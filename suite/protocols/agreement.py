@@ -7,7 +7,6 @@ none.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
@@ -22,7 +21,7 @@ from suite.ranges import Draws, Images
 from suite.spec.fill_in import start_settings
 from suite.spec.model_spec import ModelSpec
 from suite.spec.sections import Frozen
-from suite.statistics.bounds import predict
+from suite.statistics.bounds import fewest_votes, predict
 from suite.statistics.intervals import share
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class Agreement(Frozen):
 
     @model_validator(mode="after")
     def _enough_votes(self) -> Self:
-        smallest = math.ceil(1 - math.log2(self.alpha))  # n equal votes have the two-sided p-value 2·½ⁿ
+        smallest = fewest_votes(self.alpha)
         if self.n < smallest:
             raise ValueError(
                 f"n = {self.n} votes always abstain at alpha = {self.alpha:g}: the smallest n that works is {smallest}"

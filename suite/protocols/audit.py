@@ -18,7 +18,7 @@ from suite.protocols import certify
 from suite.protocols.protocol import Column, Protocol, Record, Subject, draws_per_image, images_per_batch, stack
 from suite.ranges import Draws, Images, Steps
 from suite.spec.sections import Frozen
-from suite.statistics.bounds import upper_confidence_bound
+from suite.statistics.bounds import fewest_votes, upper_confidence_bound
 
 if TYPE_CHECKING:
     from suite.protocols.audit_confirm import Finding
@@ -70,8 +70,11 @@ def records(subject: Subject, images: Iterable[Example]) -> Iterator[Record]:
     from suite.protocols.audit_confirm import examine
 
     spec, m, k = subject.spec, draws_per_image("audit", subject.spec), subject.spec.certify.top
-    if m and 0.5 ** (spec.audit.n - 1) > spec.certify.alpha:
-        raise UserError(f"{spec.audit.n} votes can confirm nothing at alpha = {spec.certify.alpha:g}: raise audit.n")
+    if m and spec.audit.n < (least := fewest_votes(spec.certify.alpha)):
+        raise UserError(
+            f"audit.n = {spec.audit.n} votes can confirm nothing at alpha = {spec.certify.alpha:g}: the smallest that "
+            f"works is {least}"
+        )
     searches = searches_of(spec)
     certificates = subject.records("certify").set_index("idx")
     bounds = pd.DataFrame() if m or not spec.noise_sigma else subject.records("lbound")

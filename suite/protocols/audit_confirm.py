@@ -137,12 +137,17 @@ def by_vote(
 def another_wins(subject: Subject, index: int, point: Tensor, chosen: list[int], purpose: str) -> bool:
     """Whether Predict names a class that is none of `chosen`, whose votes count as one class's.
 
-    It has `audit.n` noisy passes and certify's α. The count stops as soon as the others cannot win any more.
+    It has `audit.n` noisy passes, and certify's α and arithmetic: of discrete noise the noisy images are rounded to
+    1/255, which is x + η rounded for an x of whole levels and for any other. The count stops as soon as the others
+    cannot win any more.
     """
     spec, votes = subject.spec, list[int]()
     assert spec.sigma is not None
     for block in draws(spec.seed, purpose, index, spec.audit.n, like=point):
-        for noisy in block.mul_(spec.sigma).add_(point).split(subject.batch_size):
+        block.mul_(spec.sigma).add_(point)
+        if spec.certify.noise == "discrete":
+            block.mul_(255).round_().div_(255)
+        for noisy in block.split(subject.batch_size):
             answers = top_classes(subject.model, noisy, precision=spec.certify.precision)[:, 0].tolist()
             votes += [chosen[0] if answer in chosen else answer for answer in answers]
         if 2 * votes.count(chosen[0]) > spec.audit.n:

@@ -151,16 +151,9 @@ def metrics(spec: RunSpec, records: pd.DataFrame) -> dict[str, Any]:
     radii = c.radii or load_board(Path(spec.dataset).name).radii
     row = certified_metrics(records, radii)
     if c.kind == "margin":
-        unknown = dict.fromkeys(("n0", "n", "alpha", "sampling", "noise", "precision"))
-        return (
-            row
-            | unknown
-            | {
-                "kind": "margin",
-                "alpha": 0.0,
-                "claim": str(records["claim"].iloc[0]) if "claim" in records else margin_claim(True, 1.0),
-            }
-        )
+        claim = str(records["claim"].iloc[0]) if "claim" in records else margin_claim(True, 1.0)
+        none = dict.fromkeys(("n0", "n", "sampling", "noise", "precision"))
+        return row | none | {"kind": "margin", "alpha": 0.0, "claim": claim}
     row |= vote_terms(sigma=sigma, n0=int(records["n0"].iloc[0]), n=c.n, alpha=c.alpha, noise=c.noise)
     if c.sampling == "adaptive":
         row["decided"] = [0.0, *(r for r in c.radii if r < largest_radius(c.n, c.alpha, sigma))]
@@ -179,9 +172,9 @@ def certified_metrics(records: pd.DataFrame, radii: Iterable[float]) -> dict[str
     JSON values; shares in [0,1], radii (ℓ2, pixels in [0,1]) as keys of the certified accuracies. Clean accuracy is
     that of the class that was certified or would have been: None where the records have no column `chosen`, because
     then an abstention does not say what the image was taken for. So is the paper's certified accuracy where all images
-    are abstained on. Seconds are None without a column `time`. `every` is
-    the step of the images' indices, and `image_radii` has for each image, by idx, R where it is classified correctly,
-    −1 where wrongly, None where abstained: what an interval over several seeds is computed from.
+    are abstained on. Seconds are None without a column `time`. `every` is the step of the images' indices, and
+    `image_radii` has for each image, by idx, R where it is classified correctly, −1 where wrongly, None where
+    abstained: what an interval over several seeds is computed from.
     """
     radius, correct = records["radius"].to_numpy(), records["correct"].to_numpy(bool)
     abstained = records["predict"].to_numpy() == -1

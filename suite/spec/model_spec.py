@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from methods import METHODS
-from suite.errors import UserError
+from suite.errors import OtherArchitecture, UserError
 from suite.networks.code import label
 from suite.ranges import Name, Scale
 from suite.spec.identity import identify, model_content
@@ -68,11 +68,11 @@ class ModelSpec(Frozen):
         """While the start is loaded: where somebody's teacher does not fit, the error says how to name its network."""
         try:
             yield
-        except UserError as error:
+        except OtherArchitecture as error:
             teacher = METHODS.get(self.method).start_is_teacher
-            if not (teacher and self.start and self.start.method == "checkpoint" and "architecture" in str(error)):
+            if not (teacher and self.start and self.start.method == "checkpoint"):
                 raise
-            raise UserError(
+            raise OtherArchitecture(
                 f"{error}; --init is the teacher of {self.method}, and is taken for {self.start.arch}: "
                 "--set start.arch=… names its architecture"
             ) from error

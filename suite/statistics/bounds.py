@@ -165,6 +165,11 @@ def soft_certificate(p: ArrayLike, k: int, alpha: float, sigma: float) -> tuple[
     return sigma * float(ndtri(max(mean, 0.5))), order[:k].tolist()
 
 
+def fewest_votes(alpha: float) -> int:
+    """The fewest votes of which `predict` names a class where all agree: n equal ones have the p-value 2·½ⁿ."""
+    return math.ceil(1 - math.log2(alpha))
+
+
 def predict(counts: ArrayLike, alpha: float) -> int:
     """Cohen et al.'s Predict (2019, section 3.2.1): the class with the most votes, or −1, abstain.
 

@@ -58,7 +58,7 @@ def mean_difference(
     NaN where an image has no value: a mean is over the images that have one, then over the seeds. The interval is over
     test sets, for these seeds: Student's, with the standard error by linearisation, each mean being a ratio (Särndal et
     al. 1992, section 5.6). With `shares` the values are 0 or 1, and Bonett and Price's two images are added, one that
-    each side alone has: with one seed and no NaN it is `paired_interval`.
+    each side alone has (2012): with one seed and no NaN it is their adjusted Wald interval.
     """
     sides = np.asarray(a, float), np.asarray(b, float)
     quantile = stdtrit(sides[0].shape[1] - 1, (1 + level) / 2)
@@ -83,17 +83,6 @@ def _influence(values: NDArray[np.float64]) -> NDArray[np.float64]:
     rest = np.nan_to_num(values - np.nanmean(values, axis=1, keepdims=True))
     found: NDArray[np.float64] = (rest / (~np.isnan(values)).mean(axis=1, keepdims=True)).mean(axis=0)
     return found
-
-
-def paired_interval(only_a: int, only_b: int, total: int, level: float = 0.95) -> tuple[float, float]:
-    """The interval for the difference p_A − p_B of two shares measured on the same `total` > 0 images.
-
-    Only `only_a` and `only_b` count, the images that one has and the other does not. Adjusted Wald interval (Bonett and
-    Price 2012): each discordant count gets one more, the total two, so that it keeps its level for small counts too.
-    """
-    a, b = (only_a + 1) / (total + 2), (only_b + 1) / (total + 2)
-    half = float(ndtri((1 + level) / 2)) * math.sqrt((a + b - (a - b) ** 2) / (total + 2))
-    return max(a - b - half, -1.0), min(a - b + half, 1.0)
 
 
 def averaged_share(
