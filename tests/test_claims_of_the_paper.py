@@ -34,6 +34,12 @@ def rows_at(sigma: float, store: Path) -> dict[str, Row]:
     return {f"`{row.method}`, {row.deployed}": row for row in found}
 
 
+def averages(store: Path) -> dict[str, Row]:
+    """The rows of `average` at σ = 0.25, by the method of the model that they started from."""
+    found = [row for row in rows("cifar10", store) if (row.method, row.sigma) == ("average", 0.25)]
+    return {row.variant.partition("start.method=")[2] or "baseline": row for row in found}
+
+
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Row]:
     return rows_at(0.25, tmp_path_factory.mktemp("empty"))
@@ -76,11 +82,12 @@ def test_differences_of_certified_accuracy_are_those_of_the_kept_rows(kept: dict
         check_difference(line, at_the_papers, tmp_path)
 
 
-def test_audits_are_those_of_the_kept_rows(kept: dict[str, Row]) -> None:
+def test_audits_are_those_of_the_kept_rows(kept: dict[str, Row], tmp_path: Path) -> None:
     lines = table_with("certificates broken")
-    assert {line["row"] for line in lines} == {name for name, row in kept.items() if row.metrics["audit"].of}
+    known = kept | {f"`average`, started from `{start}`, pass": row for start, row in averages(tmp_path).items()}
+    assert {line["row"] for line in lines} == {name for name, row in known.items() if row.metrics["audit"].of}
     for line in lines:
-        audit = kept[line["row"]].metrics["audit"]
+        audit = known[line["row"]].metrics["audit"]
         broken, attacked = round(audit.value or 0), round(audit.of or 0)
         low, high = (100 * bound for bound in proportion_interval(broken, attacked))
         assert line["certificates broken"] == f"{broken} of {attacked}"
@@ -96,8 +103,13 @@ def test_numbers_within_sentences_are_those_of_the_kept_rows(kept: dict[str, Row
     draws = [round(row.metrics["draws"].value or 0) for row in (heat, smoothed)]
     assert "Certify draws {:,} passes for `heat` and {:,} for".format(*draws) in text
     assert f"abstains on {100 * (kept['`madry`, pass'].metrics['abstained'].value or 0):.1f} % of the images" in text
-    average = max(row.metrics["acr"].value or 0 for row in rows("cifar10", tmp_path) if row.method == "average")
-    assert f"has a smaller ACR than `heat` ({average:.3f} against {heat.metrics['acr'].value:.3f})" in text
+    average = averages(tmp_path)["baseline"]
+    acr, errors = ([row.metrics[name].value for row in (average, heat)] for name in ("acr", "averaging_error"))
+    assert "has a smaller ACR than `heat` ({:.3f} against {:.3f})".format(*acr) in text
+    assert "nearer to the average of the same `baseline` ({:.3f} against {:.3f})".format(*errors) in text
+    assert (
+        "is {1:.3f}; direct regression on the average of the same `baseline` reaches {0:.3f}.".format(*errors) in text
+    )
     agreement = heat.metrics["agreement_own"]
     shares = [f"{100 * share:.1f}" for share in (agreement.value or 0, *(agreement.interval or ()))]
     assert "if {} % ({} to {}) is high".format(*shares) in text

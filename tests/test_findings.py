@@ -17,7 +17,7 @@ from helpers.pages import COLUMNS, DOCS, ROOT, blocks, fields_of, shown, tables
 from leaderboards import board_results as board
 from leaderboards import table
 from leaderboards.board import rows
-from leaderboards.compare import difference, paired
+from leaderboards.curves import row_records
 from leaderboards.field import extra_data
 from leaderboards.paper.report import budget, name_recipes
 from leaderboards.paper.statements import STATEMENTS, judge
@@ -26,6 +26,7 @@ from leaderboards.published.entry import Entry
 from leaderboards.published.figures import SHARES
 from leaderboards.published.kept import KEPT, records_file
 from leaderboards.rows import Row
+from leaderboards.verdict import compared
 from suite.boards.board import Board, load_board, numbers
 from suite.experiments.experiment import count_passes, load_experiment, runs_of
 from suite.illustrate import ISLAND, POINT, SIGMA, TIMESTEPS, adversarial_distance, heat_steps
@@ -266,7 +267,7 @@ def averaging_line(result: Result) -> dict[str, str]:
         "σ": f"{result.sigma:g}",
         "averaging error": f"{result.metric('averaging.distance'):.3f}",
         "class = the average's": f"{100 * (result.metric('averaging.agreement.share') or 0):.0f} %",
-        "class = `randomized-smoothing`'s vote": f"{100 * same:.1f} %",
+        "class = `randomized-smoothing`'s vote, where that answers": f"{100 * same:.1f} %",
         "Certify's radii broken": broken("certify"),
         "L-bounds broken": broken("lbound"),
         "nearest, of the L-bound": f"{result.metric('audit.lbound.smallest_ratio'):.2f}",
@@ -312,13 +313,10 @@ def test_the_audits_at_the_papers_sigma_are_those_kept(tmp_path: Path) -> None:
 
 
 def test_the_recipes_of_heat_are_those_kept(tmp_path: Path) -> None:
-    own = {"the usual": at_the_papers_sigma(tmp_path)["heat"]}
-    own["`randomized-smoothing`"] = at_the_papers_sigma(tmp_path)["randomized-smoothing"]
-    kept = {
-        row.variant or "usual": row
-        for row in rows("cifar10", tmp_path)
-        if (row.method, row.sigma, row.source) == ("heat", 0.1, "run")
-    }
+    at_sigma = [row for row in rows("cifar10", tmp_path) if (row.sigma, row.source) == (0.1, "run")]
+    kept = {row.variant or "usual": row for row in at_sigma if row.method == "heat"}
+    [smoothed] = [row for row in at_sigma if row.method == "randomized-smoothing"]
+    own = {"the usual": kept["usual"], "`randomized-smoothing`": smoothed}
     lines = rows_of(FINDINGS, "recipe of `heat`")
     assert {line["recipe of `heat`"].strip("`") for line in lines} == {*kept}
     for line in lines:
@@ -332,10 +330,9 @@ def test_the_recipes_of_heat_are_those_kept(tmp_path: Path) -> None:
                 assert cell == f"{100 * (share or 0):.1f}"
             elif column.startswith("minus ") and cell != "–":
                 other, _, radius = column.removeprefix("minus ").partition(", r = ")
-                pair = (read_records(records_file(PUBLISHED / KEPT / run, "certify"))
-                        for run in (row.run_id, own[other].run_id))  # fmt: skip
-                [found] = difference(paired(*pair), at=[float(radius)])[["difference", "low", "high"]].to_numpy()
-                d, low, high = (signed(100 * number, 1) for number in found)
+                verdict = compared(row, own[other], lambda row: row_records(row, tmp_path)).verdict
+                [at] = [at for at in verdict if at.radius == float(radius)]
+                d, low, high = (signed(100 * number, 1) for number in (at.difference, at.low, at.high))
                 assert cell == f"{d} ({low} to {high})"
 
 

@@ -21,7 +21,7 @@ from suite.store.result import EARLIER
 
 NAMES = ("#", "method", "arch", "kind", "depl.", "holds", "seeds", "source")  # headings of what is not a metric
 CONVENTIONS = {"standard": "R ≥ r, abstentions wrong (Cohen's)", "paper": "R > r, abstentions dropped (the paper's)"}
-RANKS = "the ranks that a row may have in its table, at 95 % for all of its rows at once; those within noise share them"
+RANKS = "the ranks that a row may have, at 95 % for all rows of its table at once: from how many are better and worse"
 Cell = tuple[str, str]  # text, and its 95 % interval where there is one
 
 
@@ -161,7 +161,7 @@ def legend(frame: pd.DataFrame, headings: set[str], paper_convention: bool) -> I
     """What the columns mean, a line each."""
     convention = CONVENTIONS["paper" if paper_convention else "standard"]
     yield f"#: {RANKS}"
-    yield f"0.1 and so on: % of images certified at that radius r; {convention}"
+    yield f"columns that are a radius r: % of images classified correctly and certified at r; {convention}"
     for short, name in (("kind", "kind"), ("depl.", "deployed"), ("holds", "holds")):
         yield f"{short}: {DESCRIPTIONS[name]}"
     if (frame["sampling"] == EARLIER).any():

@@ -29,7 +29,7 @@ def methods(
     name: Annotated[str | None, typer.Argument(help="all of this one", autocompletion=method_names)] = None,
     format: Output = Format.table,
 ) -> None:
-    """List the methods, or say all of one: its settings with their ranges, its recipes, what it starts from."""
+    """List the methods, or describe one in full: its settings with their ranges, its recipes, what it starts from."""
     from methods import METHODS, Method
     from suite.spec.names import flatten
 
@@ -52,7 +52,7 @@ def methods(
 def protocols(
     name: Annotated[str | None, typer.Argument(help="all of this one")] = None, format: Output = Format.table
 ) -> None:
-    """List the protocols, or say all of one: its settings with their ranges, and what a row has of it."""
+    """List the protocols, or describe one in full: its settings with their ranges, and what a row has of it."""
     from suite.spec.sections import PROTOCOLS
 
     def describe(name: str, protocol: Protocol) -> dict[str, Any]:
