@@ -18,7 +18,7 @@ from leaderboards import board_results as board
 from leaderboards import table
 from leaderboards.board import rows
 from leaderboards.curves import row_records
-from leaderboards.field import extra_data
+from leaderboards.field import FieldLine, extra_data, field
 from leaderboards.paper.report import budget, name_recipes
 from leaderboards.paper.statements import STATEMENTS, judge
 from leaderboards.published import PUBLISHED, entries, published_rows
@@ -51,6 +51,23 @@ def test_the_readmes_table_is_the_boards() -> None:
     lines = [line_of_readme(row) for _, row in found.sort_values("rank", kind="stable").iterrows()]
     [(_, written)] = [(heading, rows) for heading, rows in tables(ROOT / "README.md") if "certificate" in rows[0]]
     assert written == lines
+
+
+def published_line_of_readme(line: FieldLine) -> dict[str, str]:
+    return {
+        "method": f"`{line.method}`",
+        "year": line.year,
+        "trained on besides": line.extra_data or "–",
+        **{f"r = {r:g}": f"{100 * line.at[r].share:.1f}" for r in (0.25, 0.5, 1.0, 1.5, 2.0)},
+    }
+
+
+def test_the_readmes_table_of_published_results_is_the_boards_first(tmp_path: Path) -> None:
+    [(_, written)] = [
+        (heading, rows) for heading, rows in tables(ROOT / "README.md") if "trained on besides" in rows[0]
+    ]
+    recorded = [line for line in field("cifar10", tmp_path) if line.source == "records"]
+    assert written == [published_line_of_readme(line) for line in recorded]
 
 
 def line_of_readme(row: pd.Series[Any]) -> dict[str, str]:

@@ -34,6 +34,7 @@ from leaderboards.render.plots import (
 from leaderboards.render.presets import PRESETS
 from leaderboards.render.row import metric_lines, setting_lines
 from leaderboards.whose import tell_whose
+from methods import METHODS
 
 
 def test_a_curve_is_the_share_of_correct_radii() -> None:
@@ -67,8 +68,8 @@ def test_lines_are_told_apart_and_a_method_keeps_its_colour() -> None:
     styles = line_styles(["heat", "madry", "heat", "smoothadv", "heat"])
     assert len({(style["color"], style["dash"]) for style in styles}) == 5
     assert {styles[i]["color"] for i in (0, 2, 4)} == {line_styles(["x", "heat"])[1]["color"]}
-    six = ["baseline", "randomized-smoothing", "smoothadv", "heat", "madry", "madry-heat"]
-    assert len({style["color"] for style in line_styles(six)}) == 6  # the paper's methods have one each
+    trained = [method for method in METHODS.builtin if method != "checkpoint"]
+    assert len({style["color"] for style in line_styles(trained)}) == len(trained) == 12  # they have one each
 
 
 def test_a_hover_has_the_interval_and_what_holds_of_all() -> None:

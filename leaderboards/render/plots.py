@@ -14,9 +14,15 @@ import plotly.graph_objects as go
 from leaderboards.curves import ATTACKS
 
 # Okabe and Ito's colours, told apart by the colour-blind; their black would be lost on a dark page
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")  # by 7 colours: 42 lines without a repeat
-OWN = ("baseline", "randomized-smoothing", "smoothadv", "heat", "madry", "madry-heat", "macer")  # these have their own
+COLOURS = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#7570B3", "#8A9A00", "#A65E2E",
+    "#E31A6C", "#00A3B5",
+)  # fmt: skip
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")  # by 12 colours: 72 lines without a repeat
+OWN = (  # methods with a colour of their own
+    "baseline", "randomized-smoothing", "smoothadv", "heat", "madry", "madry-heat", "macer", "consistency", "stability",
+    "average", "lipschitz", "lipschitz-heat",
+)  # fmt: skip
 CLEAR = "rgba(0,0,0,0)"
 RADIUS, CERTIFIED = "ℓ2 radius r, pixels in [0,1]", "certified accuracy, %"
 TEMPLATE = go.layout.Template(
