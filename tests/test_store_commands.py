@@ -19,7 +19,7 @@ from suite import RunSpec, run
 from suite.cli import main as cli
 from suite.pipeline import Machine
 from suite.store.inventory import inventory, unused
-from suite.store.locks import hold
+from suite.store.locks import hold, lock_of
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -121,6 +121,18 @@ def test_rm_deletes_the_folder_that_is_named_and_no_other(store: Path, command: 
         code, _, err = command(name, "", "--runs", str(store), *(["--yes"] if name == "rm" else []))
         assert (code, "name a run: its id, or how that begins" in err) == (2, True)
     assert heat.exists()
+
+
+def test_clean_waits_until_nobody_is_at_work(store: Path, command: Command) -> None:
+    """An experiment by workers trains models before the runs that need them are there."""
+    model = store / "models" / "randomized-smoothing-to-come"
+    model.mkdir()
+    (model / "model.safetensors").write_bytes(b"trained")
+    with hold(lock_of(store / "models" / "another")):
+        code, _, err = command("clean", "--runs", str(store), "--yes")
+    assert (code, "a process is at work on another" in err, model.exists()) == (2, True, True)
+    assert command("clean", "--runs", str(store), "--yes")[0] == 0
+    assert not model.exists()
 
 
 def test_clean_deletes_what_a_kill_left_and_nobodys_own(store: Path, command: Command) -> None:

@@ -90,10 +90,11 @@ def rm(run: RunIds, runs: Runs = RUNS, yes: Yes = False) -> None:
 
 def clean(runs: Runs = RUNS, yes: Yes = False) -> None:
     """Delete trained models and weights that no run in the store needs; it asks."""
-    from suite.store.inventory import remove, unused
-    from suite.store.locks import is_free, lock_of
+    from suite.store.inventory import at_work, remove, unused
 
-    found = [(path, size) for path, size in unused(runs) if is_free(lock_of(path))]
+    if busy := at_work(runs):
+        raise UserError(f"a process is at work on {busy}, and runs to come may need models that are here: end it first")
+    found = unused(runs)
     if not found:
         out.print(f"every model in {runs} is needed by a run", **PLAIN)
         return

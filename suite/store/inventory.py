@@ -64,6 +64,12 @@ def remove(folder: Path) -> None:
     lock_of(folder).unlink(missing_ok=True)
 
 
+def at_work(runs: Path) -> str:
+    """The name of a run or a model of the store that a process is at work on; empty where there is none."""
+    locks = (lock for place in ("", "models/") for lock in sorted(runs.glob(f"{place}.*.lock")))
+    return next((lock.name[1:].removesuffix(".lock") for lock in locks if not is_free(lock)), "")
+
+
 def unused(runs: Path) -> list[tuple[Path, int]]:
     """Models, weights from Python, and leftovers that no run of a store needs, with their sizes in bytes.
 
