@@ -73,7 +73,7 @@ def list_checks(result: Result, labels: Labels | None) -> list[str]:
         if votes
         else "radii: none is below 0",
         f"records of {', '.join(result.protocols)}: each answer fits its class and label",
-        "row: each figure is what the records give, and all else is what the settings say",
+        "row: each metric is what the records give, and all else is what the settings say",
     ]
     return found + ([f"labels: as in {labels.source}"] if labels else [])
 

@@ -52,7 +52,7 @@ class At:
 
 @dataclass(frozen=True)
 class Compared:
-    """What can be said of two rows, and from what: their images in common (None: from their figures alone).
+    """What can be said of two rows, and from what: their images in common (None: from their metrics alone).
 
     `decided` are the radii at which both are known, where adaptive sampling decided some only.
     """
@@ -64,7 +64,7 @@ class Compared:
 
 
 def compared(a: Row, b: Row, records: Callable[[Row], pd.DataFrame], convention: Convention = "standard") -> Compared:
-    """Compare two rows on the images that both have, or by their figures where the records of one are not here.
+    """Compare two rows on the images that both have, or by their metrics where the records of one are not here.
 
     `records` gives a row's (`leaderboards.curves.row_records`), or raises UserError where they are not here.
     """
@@ -78,7 +78,7 @@ def compared(a: Row, b: Row, records: Callable[[Row], pd.DataFrame], convention:
     if pair is not None and (a.decided or b.decided) and not decided:
         why, pair = "no radius was decided for both", None
     if pair is None or pair.images.empty:
-        return Compared(unpaired_verdict(a, b, radii, convention), None, f"from their figures ({why})", decided)
+        return Compared(unpaired_verdict(a, b, radii, convention), None, f"from their metrics ({why})", decided)
     basis = f"on the {len(pair.images):,} images of both, image by image"
     return Compared(paired_verdict(pair, radii, convention), pair, basis, decided)
 

@@ -60,7 +60,7 @@ def test_a_network_gets_a_full_row(row: suite.store.folder.RunFolder) -> None:  
     assert set(row.result.protocols) == set(PROTOCOLS.builtin)
     assert row.result.method == "means"
     assert f"clean {100 * row.result.clean_accuracy:.1f} %" in repr(row)
-    assert repr(row.result) == f"<row {row.path.name}: {row.result.figures}>"
+    assert repr(row.result) == f"<row {row.path.name}: {row.result.summary}>"
     records = row.records("certify")
     assert records["idx"].tolist() == [0, 1, 2, 3, 4, 5]
     torch.testing.assert_close(load_model(row)(images), Means()(images))

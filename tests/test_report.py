@@ -139,7 +139,7 @@ def test_other_peoples_text_is_shown_as_it_is() -> None:
 
 @pytest.mark.slow
 def test_the_committed_report_is_that_of_the_rows_that_come_with_the_suite(tmp_path: Path) -> None:
-    assert (DOCS / "study-cifar10.md").read_text() == to_markdown(report(tmp_path / "none", "cifar10"))
+    assert (DOCS / "experiment-cifar10.md").read_text() == to_markdown(report(tmp_path / "none", "cifar10"))
 
 
 def own_recipe(method: str) -> str:
@@ -168,7 +168,7 @@ def test_rows_that_deploy_something_else_are_left_out_and_named(tmp_path: Path) 
         f"Left out, because the paper deploys these methods otherwise: heat as a vote ({heat}), "
         f"randomized-smoothing as a pass ({smoothing})."
     )
-    committed = (DOCS / "study-cifar10.md").read_text()
+    committed = (DOCS / "experiment-cifar10.md").read_text()
     added = [line for line in found.splitlines() if line not in committed.splitlines()]
     assert [line.replace("\\", "") for line in added] == [note]
     assert found.replace(f"{added[0]}\n\n", "") == committed
@@ -190,7 +190,7 @@ def test_of_several_recipes_the_one_nearest_to_the_methods_own_is_first() -> Non
 
 def test_the_report_of_the_study_says_what_its_records_say() -> None:
     """The audit's counts, which the findings are about, from the records themselves."""
-    text = (DOCS / "study-cifar10.md").read_text()
+    text = (DOCS / "experiment-cifar10.md").read_text()
     header, _, *lines = cells(text, "Beyond the paper: the certificates, attacked")
     for line in lines:
         own = dict(zip(header, line, strict=True))

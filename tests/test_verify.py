@@ -97,7 +97,7 @@ def test_a_row_that_is_not_its_records(folder: Path) -> None:
     assert [fault.partition(" = ")[0] for fault in verify(folder)] == ["the row says acr", "the row says claim"]
     [records] = folder.glob("certify-*.jsonl")
     records.unlink()
-    assert "the row has figures of certify, but there are no records of it" in list(verify(folder))
+    assert "the row has metrics of certify, but there are no records of it" in list(verify(folder))
 
 
 def test_a_folder_that_is_not_its_settings(folder: Path) -> None:

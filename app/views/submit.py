@@ -15,7 +15,7 @@ CHECKED = (
     "radii: each is computed anew from its votes, n, α and σ",
     "images: those that the settings name, each once",
     "labels: those of the data set where it is here, else those of other rows on the same data",
-    "row: each figure is what the records give, and all else is what the settings say",
+    "row: each metric is what the records give, and all else is what the settings say",
 )
 NOT_CHECKED = "The votes themselves: for that a maintainer trains the network again, by the row's command."
 

@@ -151,7 +151,7 @@ class RunFolder(Folder[RunSpec]):
             row = self.result
         except UserError:
             return f"<run {self.path.name}, not finished, in {self.path.parent}>"
-        return f"<run {self.path.name}: {row.figures}; in {self.path.parent}>"
+        return f"<run {self.path.name}: {row.summary}; in {self.path.parent}>"
 
     def recording(self, protocol: str) -> RecordFile:
         """The file of a protocol's records, to read what is done and to append.

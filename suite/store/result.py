@@ -99,10 +99,10 @@ class Result(BaseModel):
         return hash(self.run_id)
 
     def __repr__(self) -> str:
-        return f"<row {self.run_id}: {self.figures}>"
+        return f"<row {self.run_id}: {self.summary}>"
 
     @property
-    def figures(self) -> str:
+    def summary(self) -> str:
         """The row in a line: clean accuracy, certified accuracy at the first radii, ACR, and on how many images."""
         clean = [] if self.clean_accuracy is None else [f"clean {100 * self.clean_accuracy:.1f} %"]
         radii = [f"{100 * s:.1f} % at {r}" for r, s in list(self.certified_accuracy.items())[:3] if s is not None]

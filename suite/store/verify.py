@@ -140,16 +140,16 @@ def _verify_records(folder: Path, spec: RunSpec, name: str) -> Generator[str, No
 
 
 def _verify_result(result: dict[str, Any], spec: RunSpec, records: dict[str, pd.DataFrame]) -> Iterator[str]:
-    """Whether a row's figures are those of the records, and what else it says that of the settings."""
+    """Whether a row's metrics are those of the records, and what else it says that of the settings."""
     protocols = list(result.get("protocols", ()))
     for name in protocols:
         if name not in records:
-            yield f"the row has figures of {name}, but there are no records of it"
+            yield f"the row has metrics of {name}, but there are no records of it"
     row: dict[str, Any] = {}
     for name, found in reversed(records.items()):
         own = metrics_of(name, spec, found)
         if name in protocols and own and not own.keys() & result.keys():
-            yield f"the row lacks the figures of {name}"
+            yield f"the row lacks the metrics of {name}"
         row |= own
     for key, wanted in row.items():
         if key in result and not agree(result[key], wanted):
