@@ -47,7 +47,7 @@ def test_a_row_without_its_log_is_compared_by_its_figures(rows: Path) -> None:
     said = json.loads(succeed("compare", "cifar10", "one", "two", "--format", "json"))
     assert said["images"] == 0
     assert {line["radius"]: line["difference"] for line in said["at"]}[0.25] == pytest.approx(0.5)
-    assert "from their figures" in succeed("compare", "cifar10", "one", "two")
+    assert "from their metrics" in succeed("compare", "cifar10", "one", "two")
 
 
 def test_names_that_no_row_has(rows: Path) -> None:
