@@ -46,7 +46,7 @@ def test_a_curve_is_the_share_of_correct_radii() -> None:
     assert (list(marks.x), list(marks.y)) == ([0.25], [25])
     assert len(band.x) == 2 * 5
     [_, line, marks] = certified_accuracy_plot({"mine": drawn}, {"mine": {0.25: 0.25, 1.0: 0.0}}).data
-    assert (max(line.x), max(marks.x)) == (pytest.approx(0.408), 1.0)  # nothing is drawn between them
+    assert (max(line.x), max(marks.x)) == (pytest.approx(0.408), 0.25)  # 0 beyond the line's end goes without a mark
 
 
 def test_figures_show_their_numbers_and_names_as_text() -> None:

@@ -72,8 +72,8 @@ def certified_accuracy_plot(
 ) -> go.Figure:
     """Certified accuracy (%) against ℓ2 radius, a line for each named curve; its 95 % interval in the hover.
 
-    `at` gives for a name the values of its table, share by radius: they are marked, and points of its line as far as
-    that goes. `methods` says whose colour a line has (else what its name begins with), `banded` which have their
+    `at` gives for a name the values of its table, share by radius: as far as its line goes they are marked, and points of
+    it. `methods` says whose colour a line has (else what its name begins with), `banded` which have their
     interval as a band (else all), `said` what else the hover says of a line, as its n. `limits` are radii beyond which
     nothing can be certified, by what sets them. A curve with a column sigma says in the hover which was chosen.
     """
@@ -84,7 +84,8 @@ def certified_accuracy_plot(
         if "low" in curve and name in with_band:
             _band(figure, style, curve["radius"], 100 * curve["low"], 100 * curve["high"], name)
         marks = pd.Series((at or {}).get(name, {}), dtype=float)
-        line = pd.concat([curve.set_index("radius")["accuracy"], marks[marks.index <= curve["radius"].max()]])
+        marks = marks[marks.index <= curve["radius"].max()]
+        line = pd.concat([curve.set_index("radius")["accuracy"], marks])
         line = line[~line.index.duplicated()].sort_index()
         _line(
             figure,
