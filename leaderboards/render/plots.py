@@ -72,10 +72,10 @@ def certified_accuracy_plot(
 ) -> go.Figure:
     """Certified accuracy (%) against ℓ2 radius, a line for each named curve; its 95 % interval in the hover.
 
-    `at` gives for a name the values of its table, share by radius: as far as its line goes they are marked, and points of
-    it. `methods` says whose colour a line has (else what its name begins with), `banded` which have their
-    interval as a band (else all), `said` what else the hover says of a line, as its n. `limits` are radii beyond which
-    nothing can be certified, by what sets them. A curve with a column sigma says in the hover which was chosen.
+    `at` gives for a name the values of its table, share by radius: as far as its line goes they are marked, and points
+    of it. `methods` says whose colour a line has (else what its name begins with), `banded` which have their interval
+    as a band (else all), `said` what else the hover says of a line, as its n. `limits` are radii beyond which nothing
+    can be certified, by what sets them. A curve with a column sigma says in the hover which was chosen.
     """
     figure = go.Figure()
     styles = line_styles([(methods or {}).get(name, method_of(name)) for name in curves])
