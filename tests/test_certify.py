@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -322,6 +323,17 @@ def test_a_near_tie_is_settled_by_the_image_alone() -> None:
 def test_settings_out_of_range(settings: dict[str, float], said: str) -> None:
     with pytest.raises(UserError, match=said):
         certify(Always([0.0, 1.0, 0.5]), small_images(1), torch.zeros(1), **{"sigma": 0.5, **settings})  # type: ignore[arg-type]
+
+
+def test_radii_of_numpy_and_a_model_in_double_precision() -> None:
+    model, images, labels = small_model(), small_images(3), torch.zeros(3)
+    first, *others = (
+        certify(model, images, labels, sigma=0.5, n=200, radii=radii)
+        for radii in ([0.1, 0.2], np.array([0.1, 0.2]), torch.tensor([0.1, 0.2], dtype=torch.float64))
+    )
+    assert all(other.drop(columns="time").equals(first.drop(columns="time")) for other in others)
+    found = certify(copy.deepcopy(model).double(), images.double(), labels, sigma=0.5, n=200)
+    assert found["predict"].isin(range(-1, 10)).all()
 
 
 def test_no_images_are_a_table_without_rows() -> None:

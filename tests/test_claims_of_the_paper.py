@@ -12,19 +12,27 @@ from helpers.pages import DOCS, tables
 from leaderboards.board import rows
 from leaderboards.compare import Pair, certified_shares
 from leaderboards.curves import row_records
+from leaderboards.published import PUBLISHED
+from leaderboards.published.kept import KEPT, records_file
 from leaderboards.rows import Row
 from leaderboards.verdict import compared
 from suite.statistics.bounds import Convention
 from suite.statistics.intervals import proportion_interval
+from suite.store.records import read_records
 
 PAGE = DOCS / "findings" / "claim-by-claim.md"
 NETWORKS = {"airbench-w32", "lipschitz-small"}
 CONVENTIONS: dict[str, Convention] = {"Cohen et al.'s": "standard", "paper's": "paper"}
 
 
-def table_with(column: str) -> list[dict[str, str]]:
-    [found] = [lines for _, lines in tables(PAGE) if column in lines[0]]
+def table_with(column: str, under: str = "") -> list[dict[str, str]]:
+    [found] = [lines for heading, lines in tables(PAGE) if column in lines[0] and under in heading]
     return found
+
+
+def ahead(line: dict[str, str], letter: str) -> list[str]:
+    """The radii at which A, or B, is ahead in a line of a table of differences."""
+    return [name.removeprefix("r = ") for name, cell in line.items() if cell.endswith(f"**{letter}**")]
 
 
 def rows_at(sigma: float, store: Path) -> dict[str, Row]:
@@ -75,11 +83,28 @@ def by_seed(seeds: list[list[int]], pair: Pair, convention: Convention) -> Itera
 
 
 def test_differences_of_certified_accuracy_are_those_of_the_kept_rows(kept: dict[str, Row], tmp_path: Path) -> None:
-    for line in table_with("each seed, r = 0.25"):
+    for line in table_with("A", "Certified accuracy"):
         check_difference(line, kept, tmp_path)
     at_the_papers = rows_at(0.1, tmp_path)
-    for line in table_with("r = 0.15"):
+    for line in table_with("A", "At the paper's noise"):
         check_difference(line, at_the_papers, tmp_path)
+
+
+def test_verdicts_on_the_radii_follow_from_the_differences() -> None:
+    """Of `heat` against both stochastic methods, as the fourth statement has them."""
+    found: dict[tuple[float, str, str], tuple[list[str], list[str]]] = {}
+    for sigma, heading in ((0.25, "Certified accuracy"), (0.1, "At the paper's noise")):
+        for line in table_with("A", heading):
+            if line["A"] == "`heat`, pass":
+                found[sigma, line["B"], line["convention"]] = ahead(line, "A"), ahead(line, "B")
+    smoothed, adversarial = "`randomized-smoothing`, vote", "`smoothadv`, vote"
+    assert found[0.1, smoothed, "paper's"] == found[0.1, smoothed, "Cohen et al.'s"] == ([], [])
+    assert found[0.25, smoothed, "paper's"] == (["0.1", "0.15", "0.2", "0.25", "0.75"], [])
+    assert found[0.25, smoothed, "Cohen et al.'s"] == ([], ["0.05", "0.1", "0.15", "0.2"])
+    assert found[0.1, adversarial, "paper's"] == (["0.05", "0.1"], [])
+    assert found[0.25, adversarial, "paper's"] == (["0.05", "0.1", "0.15", "0.2", "0.25"], ["0.5", "0.75"])
+    assert found[0.1, adversarial, "Cohen et al.'s"] == (["0.05"], ["0.25"])
+    assert found[0.25, adversarial, "Cohen et al.'s"] == ([], ["0.5", "0.75"])
 
 
 def test_audits_are_those_of_the_kept_rows(kept: dict[str, Row], tmp_path: Path) -> None:
@@ -94,12 +119,26 @@ def test_audits_are_those_of_the_kept_rows(kept: dict[str, Row], tmp_path: Path)
         assert line["share, 95 %"] == f"{100 * broken / attacked:.0f} % ({low:.0f} to {high:.0f})"
 
 
+def clean_on_certified(row: Row) -> float:
+    """The accuracy of a row's passes on the images that it certified, averaged over seeds."""
+    shares = []
+    for run in row.runs:
+        folder = PUBLISHED / KEPT / run
+        answers, certified = (read_records(records_file(folder, name)) for name in ("accuracy", "certify"))
+        shares.append(answers.set_index("idx").loc[certified["idx"], "correct"].mean())
+    return float(np.mean(shares))
+
+
 def test_numbers_within_sentences_are_those_of_the_kept_rows(kept: dict[str, Row], tmp_path: Path) -> None:
     text = " ".join(PAGE.read_text().split())
     heat, vote, smoothed = (kept[name] for name in ("`heat`, pass", "`heat`, vote", "`randomized-smoothing`, vote"))
-    clean = [f"{100 * (row.metrics['clean_accuracy'].value or 0):.1f} %" for row in (heat, smoothed, vote)]
-    assert "the pass of `heat` has {}, the vote of `randomized-smoothing` {},".format(*clean) in text
-    assert f"and the vote of `heat` {clean[2]}" in text
+    own = [clean_on_certified(row) if row.deployed == "pass" else row.metrics["clean_accuracy"].value or 0
+           for row in (heat, smoothed, vote)]  # fmt: skip
+    clean = [f"{100 * share:.1f} %" for share in own]
+    assert (
+        "the pass of `heat` has {}, the vote of `randomized-smoothing` {}, and the vote of `heat` {}.".format(*clean)
+        in text
+    )
     draws = [round(row.metrics["draws"].value or 0) for row in (heat, smoothed)]
     assert "Certify draws {:,} passes for `heat` and {:,} for".format(*draws) in text
     assert f"abstains on {100 * (kept['`madry`, pass'].metrics['abstained'].value or 0):.1f} % of the images" in text
@@ -109,6 +148,12 @@ def test_numbers_within_sentences_are_those_of_the_kept_rows(kept: dict[str, Row
     assert "nearer to the average of the same `baseline` ({:.3f} against {:.3f})".format(*errors) in text
     assert (
         "is {1:.3f}; direct regression on the average of the same `baseline` reaches {0:.3f}.".format(*errors) in text
+    )
+    found = read_records(records_file(PUBLISHED / KEPT / heat.run_id, "agreement"))
+    same = found["predict"] == found["stochastic"]
+    answered = 100 * same[found["stochastic"] != -1].mean()
+    assert (
+        f"vote on {answered:.1f} % of the images on which that answers, and on {100 * same.mean():.1f} % of all" in text
     )
     agreement = heat.metrics["agreement_own"]
     shares = [f"{100 * share:.1f}" for share in (agreement.value or 0, *(agreement.interval or ()))]

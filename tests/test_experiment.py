@@ -207,14 +207,18 @@ def test_one_failing_run_does_not_keep_the_others(file: Path, tmp_path: Path) ->
 
 def test_a_failing_run_costs_the_others_neither_report_nor_list(file: Path, tmp_path: Path, suite: Cli) -> None:
     runs = tmp_path / "runs"
-    words = ["experiment", str(file), "--dataset", "digits", "--method", "baseline", "--runs", str(runs), "--no-track"]
+    words = ["experiment", str(file), "--dataset", "digits", "--runs", str(runs), "--no-track"]
+    words += ["--method", "baseline", "--method", "randomized-smoothing"]
     assert suite(*words)[0] == 0
-    first, second = sorted(runs.glob("baseline-*/certify-*.jsonl"))
+    first, *others = sorted(runs.glob("*/certify-*.jsonl"))
     first.write_text("no record\n")
     (first.parent / "result.json").unlink()
+    for report in runs.glob("report-*"):
+        report.unlink()
     code, out, err = suite(*words, "--format", "json")
-    assert (code, json.loads(out)) == (2, [str(second.parent)])
-    assert "1 of 2 runs failed" in err
+    assert (code, sorted(json.loads(out))) == (2, [str(other.parent) for other in others])
+    assert "1 of 4 runs failed" in err
+    assert {report.suffix for report in runs.glob("report-*")} == {".md", ".html"}
 
 
 # in the order in which the study comes by: each time it goes on from the one before

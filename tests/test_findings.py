@@ -57,14 +57,14 @@ def published_line_of_readme(line: FieldLine) -> dict[str, str]:
     return {
         "method": f"`{line.method}`",
         "year": line.year,
-        "trained on besides": line.extra_data or "–",
+        "other training data": line.extra_data or "–",
         **{f"r = {r:g}": f"{100 * line.at[r].share:.1f}" for r in (0.25, 0.5, 1.0, 1.5, 2.0)},
     }
 
 
 def test_the_readmes_table_of_published_results_is_the_boards_first(tmp_path: Path) -> None:
     [(_, written)] = [
-        (heading, rows) for heading, rows in tables(ROOT / "README.md") if "trained on besides" in rows[0]
+        (heading, rows) for heading, rows in tables(ROOT / "README.md") if "other training data" in rows[0]
     ]
     recorded = [line for line in field("cifar10", tmp_path) if line.source == "records"]
     assert written == [published_line_of_readme(line) for line in recorded]

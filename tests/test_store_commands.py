@@ -123,7 +123,7 @@ def test_rm_deletes_the_folder_that_is_named_and_no_other(store: Path, command: 
     assert heat.exists()
 
 
-def test_clean_waits_until_nobody_is_at_work(store: Path, command: Command) -> None:
+def test_clean_is_refused_while_a_process_is_at_work(store: Path, command: Command) -> None:
     """An experiment by workers trains models before the runs that need them are there."""
     model = store / "models" / "randomized-smoothing-to-come"
     model.mkdir()

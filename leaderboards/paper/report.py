@@ -153,7 +153,8 @@ def introduction(row: Result) -> Iterator[str]:
     yield (
         "The paper's values are read off its plots, with the uncertainty beside them. Where no value of the paper is "
         "known, only what was measured is shown. Certified accuracy is in the paper's convention (abstentions left "
-        "out, R > r). With several seeds, numbers are means over them."
+        "out, R > r). With several seeds, numbers are means over them. Each interval holds for its statement alone; "
+        "'suite compare' gives wider ones, for all radii at once."
     )
     if row.sampling != "fixed":
         yield (

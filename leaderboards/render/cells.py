@@ -21,7 +21,7 @@ from suite.store.result import EARLIER
 
 NAMES = ("#", "method", "arch", "kind", "depl.", "holds", "seeds", "source")  # headings of what is not a metric
 CONVENTIONS = {"standard": "R ≥ r, abstentions wrong (Cohen's)", "paper": "R > r, abstentions dropped (the paper's)"}
-RANKS = "the ranks that a row may have, at 95 % for all rows of its table at once: from how many are better and worse"
+RANKS = "the ranks that a row may have, at 95 % for all rows of its table: counted from how many are better and worse"
 Cell = tuple[str, str]  # text, and its 95 % interval where there is one
 
 

@@ -22,7 +22,7 @@ DESCRIPTIONS = {
     "data": "the variant of the data set that the images came from",
     "variant": "what sets a row apart from others of its method",
     "kind": "what is certified: vote, the vote under noise, with probability 1 - alpha per image; margin, the single "
-    "pass of a Lipschitz network, without a probability of failure",
+    "pass of a Lipschitz network, which cannot fail by chance",
     "deployed": "what the row's user runs: a single pass, or a vote of n0 passes",
     "holds": "whether the certificates are of what the row deploys: a vote's radius is not guaranteed of a single pass",
     "sigma": "noise of the certificate, pixels in [0,1]; null for a margin, which has none",

@@ -8,7 +8,7 @@ import pandas as pd
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from suite.api.pixels import pixels_of
+from suite.api.pixels import dtype_for, pixels_of
 from suite.errors import UserError
 from suite.networks.allocator import keep_memory
 from suite.progress import progress
@@ -68,7 +68,8 @@ def certify(
     try:
         settings = Certify.model_validate({
             "n0": n0, "n": n, "alpha": alpha, "top": top, "noise": noise, "precision": precision,
-            "radii": tuple(radii or ()), "sampling": "fixed" if radii is None else "adaptive",
+            "radii": () if radii is None else tuple(map(float, radii)),
+            "sampling": "fixed" if radii is None else "adaptive",
         })  # fmt: skip
     except ValidationError as error:
         raise UserError(one_line(error)) from error
@@ -79,7 +80,7 @@ def certify(
     numbers = list(map(int, range(len(images)) if idx is None else idx))
     if len(numbers) != len(images) or len(set(numbers)) < len(numbers) or min(numbers, default=0) < 0:
         raise UserError(f"idx needs a number of its own for each of the {len(images)} images, 0 or more")
-    pixels = pixels_of(images)
+    pixels = pixels_of(images, dtype_for(model))
     examples = ((number, pixels[i], int(labels[i])) for i, number in enumerate(numbers))
     records = certificates(
         model,

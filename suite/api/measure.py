@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from suite import data as datasets
 from suite.api.evaluate import evaluate
-from suite.api.pixels import pixels_of
+from suite.api.pixels import dtype_for, pixels_of
 from suite.data import Dataset, InMemory, fingerprint
 from suite.errors import UserError
 from suite.leftovers import temporary
@@ -55,7 +55,7 @@ def predict(
         raise UserError("predict needs 0 < alpha < 1")
     if n < (least := bounds.fewest_votes(alpha)):
         raise UserError(f"n = {n} votes always abstain at alpha = {alpha:g}: the smallest n that works is {least}")
-    pixels = pixels_of(images)
+    pixels = pixels_of(images, dtype_for(model))
     numbers = range(len(pixels)) if idx is None else list(idx)
     if len(numbers) != len(pixels):
         raise UserError(f"{len(pixels)} images but {len(numbers)} numbers in idx")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -90,21 +91,29 @@ def rm(run: RunIds, runs: Runs = RUNS, yes: Yes = False) -> None:
 
 def clean(runs: Runs = RUNS, yes: Yes = False) -> None:
     """Delete trained models and weights that no run in the store needs; it asks."""
-    from suite.store.inventory import at_work, remove, unused
+    from suite.store.inventory import remove, unused
 
-    if busy := at_work(runs):
-        raise UserError(f"a process is at work on {busy}, and runs to come may need models that are here: end it first")
+    refuse_while_at_work(runs)
     found = unused(runs)
     if not found:
         out.print(f"every model in {runs} is needed by a run", **PLAIN)
         return
     agree([f"{path.relative_to(runs)}, {megabytes(size)}" for path, size in found], yes)
+    refuse_while_at_work(runs)
     for path, _ in found:
         if path.is_dir():
             remove(path)
         else:
             path.unlink()
     out.print(f"{len(found)} deleted, {megabytes(sum(size for _, size in found))}", **PLAIN)
+
+
+def refuse_while_at_work(runs: Path) -> None:
+    """Raise UserError where a process is at work in the store: an experiment trains models before runs are there."""
+    from suite.store.inventory import at_work
+
+    if busy := at_work(runs):
+        raise UserError(f"a process is at work on {busy}, and runs to come may need models that are here: end it first")
 
 
 def agree(lines: list[str], yes: bool) -> None:
