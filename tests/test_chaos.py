@@ -211,6 +211,7 @@ def test_killed_commands_leave_what_undisturbed_ones_leave(
         faults = f"{len(wrong)} wrong, {len(chaos.tally.failures)} failed, {len(chaos.tally.tracebacks)} tracebacks"
         print(f"round {number}: {faults}: {dict(chaos.tally.kills)}", flush=True)
     print(json.dumps({"kills": chaos.tally.kills, "ends": chaos.tally.ends}, indent=1))
+    print(*chaos.tally.tracebacks, sep="\n")
     assert not wrong
     assert not chaos.tally.failures
     assert not chaos.tally.tracebacks
