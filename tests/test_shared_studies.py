@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import logging
 import os
 import signal
 import time
@@ -19,6 +20,7 @@ import pytest
 from helpers.postgres import server
 from helpers.processes import Command, Moment
 from helpers.studying import COMMAND, GIVEN, search
+from optuna.storages import RDBStorage
 from optuna.trial import Trial, TrialState
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import Engine
@@ -343,3 +345,27 @@ def test_a_trial_whose_process_dies_twice_is_left(tmp_path: Path, storage: str) 
     assert params[1] == params[0] != params[2]
     assert [trial.user_attrs.get("retry_of") for trial in study.trials] == [None, 0, None]
     assert [trial.state for trial in study.trials][:2] == [TrialState.FAIL, TrialState.FAIL]
+
+
+def test_a_connection_that_ctrl_c_closed_is_let_go_without_a_report(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SQLAlchemy cannot roll it back when it is collected, and would say so with a traceback."""
+    storage = Storage(f"sqlite:///{tmp_path}/studies.db")
+    assert isinstance(storage.optuna, RDBStorage)
+    engine = storage.optuna.engine
+
+    def interrupted() -> None:
+        connection = engine.connect()
+        connection.execute(text("select 1"))
+        raw = connection.connection.dbapi_connection
+        assert raw is not None
+        raw.close()
+        raise KeyboardInterrupt
+
+    try:
+        interrupted()
+    except KeyboardInterrupt as error:
+        storage.drop_connections(error)
+    assert [record.name for record in caplog.records] == []
+    assert logging.getLogger("sqlalchemy.pool").isEnabledFor(logging.ERROR)

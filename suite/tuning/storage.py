@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import logging
 import os
 import traceback
 import warnings
@@ -120,10 +121,15 @@ class Storage:
         """Let go of connections that `error` left in the midst of a transaction, which locks the storage until it ends.
 
         They may be in the pool, in the session, or held by what the error came through; after Ctrl-C, which has no use
-        for it, that is forgotten altogether.
+        for it, that is forgotten altogether. Nor does SQLAlchemy then report with a traceback that it cannot roll back
+        a connection which was being closed.
         """
         each: BaseException | None = error
         interrupted = comes_of_interrupt(error)
+        reports = logging.getLogger("sqlalchemy.pool")
+        usual = reports.level
+        if interrupted:
+            reports.setLevel(logging.CRITICAL + 1)
         while each is not None:
             traceback.clear_frames(each.__traceback__)
             if interrupted:
@@ -135,6 +141,7 @@ class Storage:
                 self.optuna.remove_session()
             self.optuna.scoped_session.registry.clear()
             self.optuna.engine.dispose()
+        reports.setLevel(usual)
 
     def explain(self, error: Exception) -> UserError:
         """The error for a storage that failed, without its password."""
