@@ -20,7 +20,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy --implicit-reexport --no-warn-unused-ignores --ignore-missing-imports --disable-error-code misc benchmarks
+	$(BIN)/mypy benchmarks
 
 bench: $(VENV)/.installed-bench  ## what we claim about speed, measured here
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done

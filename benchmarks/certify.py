@@ -25,6 +25,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -209,6 +210,7 @@ def main() -> None:
     fast, ready = folded(model, images[0]), images[:1].repeat(given.batch, 1, 1, 1)
     ready = ready.contiguous(memory_format=torch.channels_last)
     settings: dict[str, Any] = {"sigma": given.sigma, "n0": N0, "n": given.n, "batch_size": given.batch}
+    certify = partial(suite.certify, model, pixels, labels, **settings)
     ways: dict[str, Callable[[], Any] | None] = {
         f"{COHEN}, batches of {best}": lambda: published(usual, images, given.sigma, given.n, int(best)),
         "Adversarial Robustness Toolbox": toolbox(usual, images, given.sigma, given.n, int(best)),
@@ -217,12 +219,10 @@ def main() -> None:
         p: Precision = "bf16" if precision == "bf16" else "fp32"
         chosen = spec.model_copy(update={"certify": spec.certify.model_copy(update={"precision": p})})
         ways |= {
-            f"ours, {p}: suite run": lambda chosen=chosen: as_run(model, dataset, chosen, given.batch),
-            f"ours, {p}: suite.certify": lambda p=p: suite.certify(model, pixels, labels, precision=p, **settings),
-            f"ours, {p}: discrete noise": lambda p=p: suite.certify(
-                model, pixels, labels, precision=p, noise="discrete", **settings
-            ),
-            f"floor, {p}: bare folded passes": lambda p=p: bare(fast, ready, passes, p),
+            f"ours, {p}: suite run": partial(as_run, model, dataset, chosen, given.batch),
+            f"ours, {p}: suite.certify": partial(certify, precision=p),
+            f"ours, {p}: discrete noise": partial(certify, precision=p, noise="discrete"),
+            f"floor, {p}: bare folded passes": partial(bare, fast, ready, passes, p),
             f"floor, {p}: OpenVINO's passes": openvino(model, ready, passes, p),
         }
     found = in_rounds({name: way for name, way in ways.items() if way}, given.rounds)

@@ -170,7 +170,7 @@ def subject(given: argparse.Namespace, place: Path) -> tuple[nn.Module, Tensor]:
     with torch.no_grad():
         views = images.repeat(-(-64 // count), 1, 1, 1)
         logits = model((views + given.sigma * torch.randn_like(views)).to(CUDA))
-        head.bias -= logits.mean(dim=0)
+        head.bias.sub_(logits.mean(dim=0))
         logits -= logits.mean(dim=0)
         gaps = logits[:, 1:].amax(dim=1) - logits[:, 0]
         head.bias[0] += gaps.quantile(0.9)

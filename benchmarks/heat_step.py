@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from statistics import median
 
@@ -132,9 +133,7 @@ def agree(ours: Callable[[int], Tensor], loop: Callable[[int], Tensor], model: n
     Both are finite differences of rounded numbers, so that their gradients agree to about 10⁻³ in fp32; the tests
     compare them in float64.
     """
-    (_, value, own), (_, expected, theirs) = (
-        step(lambda loss=loss: loss(0), model, precision) for loss in (ours, loop)
-    )  # type: ignore[misc]
+    (_, value, own), (_, expected, theirs) = (step(partial(loss, 0), model, precision) for loss in (ours, loop))
     assert abs(value - expected) <= 1e-4 * abs(expected), (value, expected)
     if precision == "fp32":
         assert (own - theirs).norm() <= 5e-3 * theirs.norm(), float((own - theirs).norm() / theirs.norm())
