@@ -69,7 +69,7 @@ def test_a_study_takes_relative_paths_wherever_its_workers_are(
     write_images("mine")
     given = GRID_OF_THREE | {
         "dataset": "./mine",
-        "settings": GRID_OF_THREE["settings"] | {"arch": "cnn", "init": "w.safetensors", "batch_size": 16},
+        "settings": GRID_OF_THREE["settings"] | {"arch": "cnn", "init": "w.safetensors", "batch_size": 16, "epochs": 1},
     }
     machine = Machine(runs=Path("runs"), data_root=Path("."), track=False)
     machine.runs.mkdir()
