@@ -9,7 +9,7 @@ import pandas as pd
 from leaderboards.whose import SUITES, YOURS
 
 PACKAGE = "l2-robustness-suite"
-WORDS = (
+WHAT_CERTIFIED_MEANS = (
     "A classifier is certified at an image with radius R if its answer is guaranteed to stay the same for every image "
     "within ℓ2 distance R (pixels in [0,1]). Certified accuracy at radius r is the share of test images that are "
     "classified correctly with R ≥ r: a guarantee, where the accuracy under an attack is only an upper bound."

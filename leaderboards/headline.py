@@ -55,9 +55,8 @@ def first_table(found: Mapping[str, pd.DataFrame], order: str) -> str:
     titles = list(found)
     name = f"r={order}"
     alike = [title for title in titles if (found[title]["data"] == found[titles[0]]["data"].iloc[0]).all()]
-    reached = {title: found[title][name].max() for title in alike if name in found[title]}
-    known = {title: most for title, most in reached.items() if pd.notna(most)}
-    return max(known, key=lambda title: known[title], default=titles[0])
+    known = [title for title in alike if name in found[title] and found[title][name].notna().any()]
+    return max(known, key=lambda title: found[title][name].max(), default=titles[0])
 
 
 def doubt(row: Any) -> str:

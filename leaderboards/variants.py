@@ -68,7 +68,7 @@ def variants(rows: Iterable[Commanded]) -> dict[str, str]:
     return found
 
 
-def apart(row: Row | Any) -> str:
+def variant_text(row: Row | Any) -> str:
     """What sets a row, or a line of a table, apart from others of its method and network."""
     return ", ".join(filter(None, (row.variant, trained_at(row))))
 

@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 from helpers.first import first_rows
 from helpers.rows import RECORDS, margin, result, store, summary
-from pydantic import ValidationError
 from rich.console import Console
 from scipy.special import ndtri
 
@@ -26,7 +25,6 @@ from leaderboards.render.cells import blocks
 from leaderboards.render.interactive import interactive_table
 from leaderboards.render.terminal import leaderboard_tables, result_table
 from leaderboards.whose import tell_whose
-from suite.boards.board import Board
 from suite.errors import UserError
 from suite.spec.run_spec import RunSpec
 from suite.statistics.intervals import averaged_share, mean_interval
@@ -149,17 +147,6 @@ def test_a_summary_says_what_is_certified_and_whether_that_is_deployed() -> None
     assert line(row, "certified accuracy at r = 0.6").startswith("20.0 %")  # no number of draws limits it
     assert "largest radius" not in text(row)
     assert "proven from its" in line(row, "the certificate says")
-
-
-@pytest.mark.parametrize("dataset", ["digits", "cifar10", "cifar100", "imagenet"])
-def test_boards_have_rising_radii(dataset: str) -> None:
-    board = load_board(dataset)
-    assert list(board.radii) == sorted(set(board.radii))
-    assert board.radii[0] > 0
-    assert load_board("a folder of one's own").radii
-    for wrong in ({"radii": (0.0, 0.5)}, {"reported": (0.0,)}, {"norm": "linf"}):
-        with pytest.raises(ValidationError):
-            Board(**{"title": "mine", "radii": (0.5,)} | wrong)
 
 
 def test_runs_that_differ_in_the_seed_alone_are_one_row(tmp_path: Path) -> None:

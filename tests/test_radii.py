@@ -42,6 +42,23 @@ def test_boards_have_the_radii_of_the_literature() -> None:
     assert {*quarters, 3.25, 3.5} <= {*load_board("imagenet").all_radii}
 
 
+@pytest.mark.parametrize("dataset", ["digits", "cifar10", "cifar100", "imagenet"])
+def test_boards_have_rising_radii(dataset: str) -> None:
+    board = load_board(dataset)
+    assert list(board.radii) == sorted(set(board.radii))
+    assert board.radii[0] > 0
+    assert load_board("a folder of one's own").radii
+
+
+@pytest.mark.parametrize(
+    "wrong", ["radii = [0.0, 0.5]", "radii = [0.5]\nreported = [0.0]", 'radii = [0.5]\nnorm = "linf"']
+)
+def test_a_board_is_of_positive_l2_radii(tmp_path: Path, wrong: str) -> None:
+    (tmp_path / "own.toml").write_text(f'title = "Own"\n{wrong}\n')
+    with pytest.raises(UserError, match=r"own\.toml"):
+        load_board("own", tmp_path)
+
+
 @pytest.mark.parametrize("radius", ['"1/0"', '"1e999"', '"x"', "-0.5", "inf", "[0.1]"])
 def test_what_is_no_radius_is_named(tmp_path: Path, radius: str) -> None:
     (tmp_path / "own.toml").write_text(f'title = "Own"\nradii = [0.5]\nreported = [{radius}]\n')

@@ -7,14 +7,14 @@ import streamlit as st
 from app import common, state
 from app.common import show_lines
 from leaderboards import groups
-from leaderboards.about import BIBTEX, GLOSSARY, PAPER, WORDS, code_address, counts
+from leaderboards.about import BIBTEX, GLOSSARY, PAPER, WHAT_CERTIFIED_MEANS, code_address, counts
 from leaderboards.render.foreign import plain
 from leaderboards.render.interactive import explained
 
 view = state.view()
 frame = common.board_table(view.board, view.convention, view.order)
 st.title("About these boards", anchor=False)
-st.markdown(WORDS)
+st.markdown(WHAT_CERTIFIED_MEANS)
 st.header("How to read a row", anchor="reading-a-row")
 for word, meaning in GLOSSARY.items():
     st.markdown(f"**{word}** {meaning}")

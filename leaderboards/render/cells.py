@@ -14,7 +14,7 @@ import pandas as pd
 from leaderboards.board import count_names, table_columns
 from leaderboards.comparable import groups
 from leaderboards.render.schema import DESCRIPTIONS
-from leaderboards.variants import apart, trained_at
+from leaderboards.variants import trained_at, variant_text
 from suite.boards.board import radius_text
 from suite.protocols.protocol import Column
 from suite.store.result import EARLIER
@@ -115,7 +115,9 @@ def name_cells(row: Any, cited: list[tuple[str, ...]]) -> dict[str, str]:
     number = "" if row["source"] == "run" else cited.index((row["variant"], row["note"], row["citation"])) + 1
     source = f"[{number}]" if number else "run"
     seeds = ",".join(map(str, row["seeds"])) or "–"
-    said = apart(row) if row["source"] == "run" else trained_at(row)  # what else is told apart stands in the sources
+    said = (
+        variant_text(row) if row["source"] == "run" else trained_at(row)
+    )  # what else is told apart stands in the sources
     method = f"{row['method']} ({said})" if said else row["method"]
     return {
         "#": rank_text(row),

@@ -18,7 +18,7 @@ from leaderboards.render.cells import RANKS, Cell, count_text, heading, metric_c
 from leaderboards.render.field import FieldTable
 from leaderboards.render.presets import in_preset, is_guarantee
 from leaderboards.render.schema import DESCRIPTIONS
-from leaderboards.variants import apart
+from leaderboards.variants import variant_text
 from suite.boards.board import radius_text
 from suite.protocols.protocol import Column, columns
 from suite.statistics.bounds import Convention
@@ -71,7 +71,7 @@ def interactive_table(
     }
     after: dict[str, list[Any]] = {
         "arch": group["arch"].tolist(),
-        "variant": [apart(row) for row in lines],
+        "variant": [variant_text(row) for row in lines],
         "seeds": [", ".join(map(str, row["seeds"])) for row in lines],
         "source": group["whose"].tolist(),
         "date": group["date"].tolist(),

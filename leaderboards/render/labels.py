@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from leaderboards.rows import Row
-from leaderboards.variants import apart
+from leaderboards.variants import variant_text
 from suite.store.result import Result
 
 
@@ -47,11 +47,11 @@ def deployment(row: Row | Result | Any) -> str:
 def distinction(row: Row | Any) -> str:
     """What sets a row apart from others of its method and architecture."""
     if row.source == "published":
-        return apart(row) or "as published"
+        return variant_text(row) or "as published"
     if not row.seeds:
         return "no seed"
     seeds = f"{len(row.seeds)} seeds" if len(row.seeds) > 1 else f"seed {row.seeds[0]}"
-    return ", ".join(filter(None, [apart(row), seeds]))
+    return ", ".join(filter(None, [variant_text(row), seeds]))
 
 
 def shorten(names: Iterable[str], *, votes: bool = False) -> tuple[str, dict[str, str]]:

@@ -16,7 +16,7 @@ from leaderboards.published import PUBLISHED
 from leaderboards.render import html
 from leaderboards.render.cells import Block, blocks, rank_text, remarks
 from leaderboards.render.field import FieldTable, field_tables
-from leaderboards.variants import apart
+from leaderboards.variants import variant_text
 from suite.boards.board import Roots, load_board
 from suite.errors import UserError
 from suite.progress import logger
@@ -87,7 +87,7 @@ def plots(group: Block, runs: Path, convention: Convention, published: Roots) ->
     """The plots of a group: for each its axes and lines, with names that Plotly shows as they are."""
     certified, attacked = [], []
     for number, (_, row) in enumerate(group.rows.head(DRAWN).iterrows()):
-        name = ", ".join(filter(None, (f"{rank_text(row)} {row.method}", row.arch, apart(row))))
+        name = ", ".join(filter(None, (f"{rank_text(row)} {row.method}", row.arch, variant_text(row))))
         try:
             curve, records = row_curve(row, runs, convention, published), row_records(row, runs, published, "attack")
         except UserError as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboards.about import WORDS
+from leaderboards.about import WHAT_CERTIFIED_MEANS
 from leaderboards.field import field
 from leaderboards.orders import orders, usual
 from leaderboards.render import html
@@ -16,7 +16,7 @@ from leaderboards.render.cells import Block, Cell, certificates, legend
 from leaderboards.render.field import field_tables
 from leaderboards.render.page import DRAWN, field_section, places, plots, script_data
 from leaderboards.render.site_page import NAME, NOWHERE, SUBMITTING, Page, Shown, count, is_date, relative
-from leaderboards.variants import apart
+from leaderboards.variants import variant_text
 from leaderboards.whose import authors
 
 FIRST = 10  # rows of a table that its board shows
@@ -44,7 +44,7 @@ def index_page(boards: Sequence[Shown], repository: str) -> Page:
     headings = ["board", "rows from records", "rows from papers, without records", "tables", "newest row"]
     how = f"{repository}/blob/HEAD/{SUBMITTING}" if repository else ""
     content = [
-        f'<p class="lead">{escape(WORDS)}</p>',
+        f'<p class="lead">{escape(WHAT_CERTIFIED_MEANS)}</p>',
         "<p>Every row from records is computed from a line for each image: from the authors’ published logs, or from "
         "runs whose records are in the repository. A row says of which classifier its certificates hold, whether that "
         "is the one it deploys, and what an attack inside the certified radii found.</p>",
@@ -55,7 +55,7 @@ def index_page(boards: Sequence[Shown], repository: str) -> Page:
         f"and checks it; {html.link('how, and what is checked', how) if how else f'{SUBMITTING} says how'}.</p>",
     ]
     date = max((board.date for board in boards), default="")
-    return Page("index.html", NAME, WORDS, content, date)
+    return Page("index.html", NAME, WHAT_CERTIFIED_MEANS, content, date)
 
 
 def board_page(board: Shown) -> Page:
@@ -63,7 +63,7 @@ def board_page(board: Shown) -> Page:
     sort = board.board.sort
     lead = f"In each table the best row comes first, by {orders(board.board)[usual(board.board)]}."
     content = [
-        f'<p class="lead">{escape(WORDS)}</p>',
+        f'<p class="lead">{escape(WHAT_CERTIFIED_MEANS)}</p>',
         f"<p>{escape(lead)} {escape(ACR_WARNING) if sort == 'acr' else ''} {escape(COMPARABLE)}</p>",
     ]
     if board.typed:
@@ -151,7 +151,7 @@ def table_section(board: Shown, block: Block, place: str, lines: Sequence[Sequen
     own = block.rows.iloc[skipped : skipped + len(lines)]
     for number, (line, (_, row)) in enumerate(zip(lines, own.iterrows(), strict=True)):
         cells = list(line)
-        cells[method] = (row["method"], apart(row))
+        cells[method] = (row["method"], variant_text(row))
         if source is not None:
             cells[source] = ("run" if row["source"] == "run" else authors(row["citation"], row["date"]), "")
         shown.append(cells)

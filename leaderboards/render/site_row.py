@@ -20,7 +20,7 @@ from leaderboards.render.page import places, plots, script_data
 from leaderboards.render.schema import DESCRIPTIONS
 from leaderboards.render.site_page import NOWHERE, Page, Shown, is_date, relative, slug
 from leaderboards.rows import Estimate, Row
-from leaderboards.variants import apart
+from leaderboards.variants import variant_text
 from suite.protocols.protocol import Column, columns
 from suite.store.read import read_run
 
@@ -53,7 +53,7 @@ def row_page(board: Shown, row: Row) -> Page:
     [block, *_] = [block for block in board.blocks if row.run_id in set(block.rows["run_id"])]
     line = block.rows[block.rows["run_id"] == row.run_id]
     drawn = {"row": plots(Block(block.title, [], [], line), NOWHERE, "standard", board.root)}
-    name = ", ".join(filter(None, (row.method, row.arch, apart(row))))
+    name = ", ".join(filter(None, (row.method, row.arch, variant_text(row))))
     rank = "" if line["rank"].isna().all() else f", rank {rank_text(line.iloc[0])} of {len(block.rows)}"
     tables = f"In the table {html.link(block.title, relative(place, board.table_place(block)))}{rank}."
     content = [
