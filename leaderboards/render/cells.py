@@ -115,9 +115,7 @@ def name_cells(row: Any, cited: list[tuple[str, ...]]) -> dict[str, str]:
     number = "" if row["source"] == "run" else cited.index((row["variant"], row["note"], row["citation"])) + 1
     source = f"[{number}]" if number else "run"
     seeds = ",".join(map(str, row["seeds"])) or "–"
-    said = (
-        variant_text(row) if row["source"] == "run" else trained_at(row)
-    )  # what else is told apart stands in the sources
+    said = variant_text(row) if row["source"] == "run" else trained_at(row)  # the sources have what else differs
     method = f"{row['method']} ({said})" if said else row["method"]
     return {
         "#": rank_text(row),
