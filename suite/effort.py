@@ -16,7 +16,7 @@ from suite.spec.model_spec import ModelSpec
 from suite.spec.run_spec import RunSpec
 from suite.spec.sections import PROTOCOLS
 from suite.store.folder import RunFolder
-from suite.training import training_steps
+from suite.training import steps_done, training_steps
 
 if TYPE_CHECKING:
     from suite.pipeline import Machine
@@ -51,16 +51,22 @@ def work(spec: RunSpec, data: Dataset, machine: Machine) -> dict[str, float]:
     """What is left to do for a run, by what it makes, in forward passes of one image; roughly, by arithmetic."""
     left = dict[str, float]()
     for model in missing_models(models_for(spec, machine.runs), machine.runs):
-        method = model.build_method()
-        images = training_steps(model.training, len(data.train)) * model.training.batch_size * method.trains
-        speed = 2.5 if model.training.precision == "bf16" else 1.0
-        left[model.name] = images * method.passes / speed
+        done = steps_done(machine.runs / "models" / model.name / "training.pt")
+        share = 1 - done / training_steps(model.training, len(data.train))
+        left[model.name] = training_passes(model, data) * share
     for name in needed(spec):
         indices = PROTOCOLS.get(name).indices(spec, len(data.test))
         file = RunFolder(machine.runs / spec.name, spec).records_file(name)
         done = file.read_bytes().count(b"\n") / max(1, len(indices)) if file.exists() else 0.0
         left[f"{spec.name} {name}"] = PROTOCOLS.get(name).passes(spec, len(data.test)) * max(0, 1 - done)
     return left
+
+
+def training_passes(model: ModelSpec, data: Dataset) -> float:
+    """The whole training of a model, in forward passes of one image."""
+    method = model.build_method()
+    images = training_steps(model.training, len(data.train)) * model.training.batch_size * method.trains
+    return images * method.passes / (2.5 if model.training.precision == "bf16" else 1.0)
 
 
 def count_passes(specs: Iterable[RunSpec], data: Dataset, machine: Machine) -> float:

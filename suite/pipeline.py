@@ -16,7 +16,7 @@ from methods.foreign import Checkpoint
 from suite import data as datasets
 from suite.data import Dataset
 from suite.data.dataset import Facts
-from suite.effort import begin, needed, pass_time, work
+from suite.effort import begin, needed, pass_time, training_passes, work
 from suite.errors import OtherArchitecture, UserError
 from suite.followers import train_together
 from suite.networks.allocator import keep_memory
@@ -241,7 +241,7 @@ def obtain(
                 history = train_together(
                     model, method, data, spec, start, data_root=machine.data_root, trust=machine.trust,
                     checkpoint=folder.unfinished, device=device, watch=watch, report=report,
-                    follows=begin(left, spec.name),
+                    follows=begin(left, spec.name, training_passes(spec, data)),
                 )  # fmt: skip
             folder.save_model(model.cpu(), history)
         folder.load_model(model)

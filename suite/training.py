@@ -250,6 +250,14 @@ def resume(
         ) from error
 
 
+def steps_done(checkpoint: Path) -> int:
+    """The step that a checkpoint is of; 0 where there is none that can be read."""
+    try:
+        return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["step"])
+    except Exception:  # a damaged file can raise anything
+        return 0
+
+
 def state_of(model: nn.Module, optimizer: torch.optim.Optimizer, method: Method[Any]) -> dict[str, Any]:
     return {
         "model": model.state_dict(),

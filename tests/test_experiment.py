@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from helpers.cli import Cli, succeed
 from helpers.processes import Command, Moment
 
@@ -188,6 +189,19 @@ def test_a_shared_model_is_counted_once(file: Path, tmp_path: Path) -> None:
     both = count_passes([heat, again], data, machine)
     baseline = 15 * (len(data.train) // 64) * 64 * 3
     assert both == count_passes([heat], data, machine) + count_passes([again], data, machine) - baseline
+
+
+def test_what_is_trained_already_is_not_counted(file: Path, tmp_path: Path) -> None:
+    """A third of the baseline's 15 epochs of 20 steps of 64 images of 3 passes; a damaged checkpoint is none."""
+    data, machine = datasets.load("digits"), Machine(runs=tmp_path)
+    specs = [spec.on(data.fingerprint) for spec in runs_of(load_experiment(str(file)).select(["baseline"]), "digits")]
+    whole = count_passes(specs, data, machine)
+    folder = tmp_path / "models" / specs[0].model.name
+    folder.mkdir(parents=True)
+    torch.save({"step": 5 * 20, "model": {"weight": torch.zeros(3)}}, folder / "training.pt")
+    assert count_passes(specs, data, machine) == pytest.approx(whole - 5 * 20 * 64 * 3)
+    (folder / "training.pt").write_bytes(b"no checkpoint")
+    assert count_passes(specs, data, machine) == whole
 
 
 def test_one_failing_run_does_not_keep_the_others(file: Path, tmp_path: Path) -> None:
