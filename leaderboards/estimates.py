@@ -65,14 +65,19 @@ def mean_and_spread(values: Iterable[float | None]) -> tuple[float | None, float
     return mean, math.sqrt(squares / (len(known) - 1))
 
 
+def radii_of(results: Sequence[Result]) -> NDArray[np.float64] | None:
+    """The radii of S runs on the same N images (S, N), as `Row.radii`; None where not all have them."""
+    known = [result.radius for result in results if result.radius is not None]
+    return np.stack(known) if len(known) == len(results) else None
+
+
 def certificate_intervals(
     results: Sequence[Result], radii: Sequence[float]
 ) -> tuple[dict[str, Interval], dict[str, dict[str, Interval]]]:
     """95 % intervals of what is counted from certificates: by column, and by column and radius."""
     names = [str(r) for r in radii]
-    if all(result.image_radii for result in results):
-        radius = np.array([result.image_radii for result in results], float)  # (S, N)
-        curves = {}
+    if (radius := radii_of(results)) is not None:
+        curves, unanswered = {}, np.isnan(radius)
         for curve in CURVES.values():
             if len(results) == 1:
                 found, total = counts(radius[0], curve, radii)
@@ -80,8 +85,11 @@ def certificate_intervals(
             else:
                 _, low, high = averaged_share(*hits_and_counted(radius, curve, radii))
             curves[curve] = dict(zip(names, map(pair, low, high), strict=True))
-        _, low, high = averaged_share(np.isnan(radius), np.ones_like(radius))
-        means = {"abstained": pair(low, high), "acr": mean_interval(gains(radius).mean(0))}
+        if len(results) == 1:
+            share = wilson(float(unanswered.mean()), unanswered.size)
+        else:
+            share = pair(*averaged_share(unanswered, np.ones_like(radius))[1:])
+        means = {"abstained": share, "acr": mean_interval(gains(radius).mean(0))}
         if sigma := results[0].kind == "vote" and results[0].sigma:
             means["p_a"] = mean_interval(p_as(radius, sigma).mean(0))
         return means, curves

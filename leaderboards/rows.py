@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from leaderboards.estimates import CURVES, Interval, bounds_of, certificate_intervals, counts, mean_and_spread
+from leaderboards.estimates import CURVES, Interval, bounds_of, certificate_intervals, counts, mean_and_spread, radii_of
 from suite.protocols.protocol import Column, columns
 from suite.spec.sections import PROTOCOLS
 from suite.statistics.bounds import largest_radius
@@ -160,9 +160,7 @@ def board_row(results: tuple[Result, ...], radii: tuple[float, ...], known: tupl
         metrics=metrics,
         curves=curves,
         proposed=getattr(results[0], "method_citation", ""),
-        radii=np.array([result.image_radii for result in results], float)
-        if all(result.image_radii for result in results)
-        else None,
+        radii=radii_of(results),
     )
 
 
@@ -207,8 +205,8 @@ def curve_values(results: Sequence[Result], column: Column, radii: Sequence[floa
     """
     found: dict[str, list[float | None]] = {str(r): [] for r in radii}
     for result in results:
-        if result.image_radii and column.key in CURVES.values():
-            hits, total = counts(np.array(result.image_radii, float), column.key, radii)
+        if result.radius is not None and column.key in CURVES.values():
+            hits, total = counts(result.radius, column.key, radii)
             known = [bool(total) and is_decided(result, r) for r in radii]
             values = [float(hit / total) if is_known else None for hit, is_known in zip(hits, known, strict=True)]
         else:
@@ -221,10 +219,11 @@ def curve_values(results: Sequence[Result], column: Column, radii: Sequence[floa
 
 def by_radius(result: Result, column: Column) -> Mapping[str, float | None]:
     """What a result has of a column by radius, as text; empty where it has nothing."""
-    found: Any = result
-    for name in column.path.split("."):
-        found = (found.get(name) if isinstance(found, Mapping) else getattr(found, name, None)) or {}
-    return dict(found)
+    first, *inner = column.path.split(".")
+    found: Mapping[str, Any] = getattr(result, first, None) or {}
+    for name in inner:
+        found = found.get(name) or {}
+    return found
 
 
 def is_decided(row: Decided, r: float) -> bool:

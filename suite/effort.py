@@ -51,8 +51,8 @@ def work(spec: RunSpec, data: Dataset, machine: Machine) -> dict[str, float]:
     """What is left to do for a run, by what it makes, in forward passes of one image; roughly, by arithmetic."""
     left = dict[str, float]()
     for model in missing_models(models_for(spec, machine.runs), machine.runs):
-        done = steps_done(machine.runs / "models" / model.name / "training.pt")
-        share = 1 - done / training_steps(model.training, len(data.train))
+        trained = steps_done(machine.runs / "models" / model.name / "training.pt")
+        share = 1 - trained / training_steps(model.training, len(data.train))
         left[model.name] = training_passes(model, data) * share
     for name in needed(spec):
         indices = PROTOCOLS.get(name).indices(spec, len(data.test))

@@ -51,9 +51,11 @@ class Registry(Generic[T]):
 
         An error in a built-in module is raised as it is.
         """
+        return self._get(name, self.paths())
+
+    def _get(self, name: str, paths: dict[str, str]) -> T:
         if name in self._registered:
             return self._registered[name]
-        paths = self.paths()
         if name not in paths:
             raise unknown(self.kind, name, paths)
         try:
@@ -70,12 +72,12 @@ class Registry(Generic[T]):
 
     def loadable(self) -> dict[str, T]:
         """Everything that loads, by name. What fails to load is left out, with one line of warning in a process."""
-        found = {}
-        for name in self.paths():
+        found, paths = {}, self.paths()
+        for name in paths:
             if name in self._left_out:
                 continue
             try:
-                found[name] = self.get(name)
+                found[name] = self._get(name, paths)
             except UserError as error:
                 self._left_out.add(name)
                 logger.warning(f"left out: {error}")

@@ -43,9 +43,12 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]
     values = np.asarray(values, float)
     if values.size < FEWEST or np.ptp(values) == 0:
         return None
-    mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(values.size)
-    c = float(((values - mean) ** 3).mean() / values.std() ** 3) / math.sqrt(values.size)
-    t = stdtrit(values.size - 1, (1 + level) / 2)
+    n, mean = values.size, float(values.mean())
+    rest = values - mean
+    variance = float(rest @ rest) / n
+    error = math.sqrt(variance / (n - 1))
+    c = float(rest**2 @ rest) / n / variance**1.5 / math.sqrt(n)
+    t = stdtrit(n - 1, (1 + level) / 2)
     low, high = (3 / c * (np.cbrt(1 + c * (y - c / 6)) - 1) if abs(c) > 1e-6 else y for y in (-t, t))
     return mean - float(high) * error, mean - float(low) * error
 

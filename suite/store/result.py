@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from suite.errors import MISFIT, UserError, first_line
@@ -87,12 +88,17 @@ class Result(BaseModel):
         default=[], description="by image: R, -1 where wrong, None where abstained"
     )
 
+    @cached_property
+    def radius(self) -> NDArray[np.float64] | None:
+        """`image_radii` (N,), NaN where abstained; None where they are not known."""
+        return np.array(self.image_radii, float) if self.image_radii else None
+
     def metric(self, path: str) -> float | None:
         """The number at a dotted place; None where there is none."""
         first, *inner = path.split(".")
         value = vars(self).get(first, (self.model_extra or {}).get(first))
         for name in inner:
-            value = value.get(name) if isinstance(value, Mapping) else None
+            value = value.get(name) if isinstance(value, dict) else None
         return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
     def __hash__(self) -> int:
