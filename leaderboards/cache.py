@@ -80,7 +80,9 @@ def fault_of(result: Result) -> str:
                 if not isinstance(value, Mapping | None):
                     return f"{path}: {first} is no table of metrics"
                 value = (value or {}).get(name)
-            values = value.values() if column.by_radius and isinstance(value, Mapping) else [value]
+            if column.by_radius and not isinstance(value, Mapping | None):
+                return f"{path}: no table of numbers by radius"
+            values = (value or {}).values() if column.by_radius else [value]
             kind = int if column.of else (int, float)
             if not all(each is None or (isinstance(each, kind) and abs(each) < MOST) for each in values):
                 return f"{path}: not a number that can be"

@@ -77,7 +77,7 @@ def certificate_intervals(
     """95 % intervals of what is counted from certificates: by column, and by column and radius."""
     names = [str(r) for r in radii]
     if (radius := radii_of(results)) is not None:
-        curves, unanswered = {}, np.isnan(radius)
+        curves = {}
         for curve in CURVES.values():
             if len(results) == 1:
                 found, total = counts(radius[0], curve, radii)
@@ -85,11 +85,8 @@ def certificate_intervals(
             else:
                 _, low, high = averaged_share(*hits_and_counted(radius, curve, radii))
             curves[curve] = dict(zip(names, map(pair, low, high), strict=True))
-        if len(results) == 1:
-            share = wilson(float(unanswered.mean()), unanswered.size)
-        else:
-            share = pair(*averaged_share(unanswered, np.ones_like(radius))[1:])
-        means = {"abstained": share, "acr": mean_interval(gains(radius).mean(0))}
+        _, low, high = averaged_share(np.isnan(radius), np.ones_like(radius))
+        means = {"abstained": pair(low, high), "acr": mean_interval(gains(radius).mean(0))}
         if sigma := results[0].kind == "vote" and results[0].sigma:
             means["p_a"] = mean_interval(p_as(radius, sigma).mean(0))
         return means, curves

@@ -25,10 +25,11 @@ def z_scores(rows: Sequence[Row], sort: str, curve: str) -> NDArray[np.float64]:
     metric = {"clean": "clean_accuracy"}.get(sort, sort)
     estimates = [row.metrics[metric] if metric in row.metrics else row.curves[curve][sort] for row in rows]
     values = np.array([np.nan if e.value is None else e.value for e in estimates])
-    errors = np.array([np.nan if e.interval is None else (e.interval[1] - e.interval[0]) / 2 for e in estimates])
+    widths = np.array([np.nan if e.interval is None else e.interval[1] - e.interval[0] for e in estimates])
+    errors = widths / 2 / ndtri(0.975)
     radii = {i: row.radii for i, row in enumerate(rows) if row.radii is not None and not np.isnan(values[i])}
     if sort == "clean" or (sort not in MEANS and curve != CURVES["standard"]) or len(radii) < 2:
-        return z_of_estimates(values, errors / ndtri(0.975))
+        return z_of_estimates(values, errors)
     if sort == "acr":
         paired = z_of_means([gains(own).mean(axis=0) for own in radii.values()])
     elif sort == "p_a":
@@ -37,6 +38,6 @@ def z_scores(rows: Sequence[Row], sort: str, curve: str) -> NDArray[np.float64]:
         paired = z_of_shares([hits_and_counted(own, curve, [float(sort)])[0][0].mean(axis=0) for own in radii.values()])
     if len(radii) == len(rows):
         return paired
-    z = z_of_estimates(values, errors / ndtri(0.975))
+    z = z_of_estimates(values, errors)
     z[np.ix_(list(radii), list(radii))] = paired
     return z

@@ -15,7 +15,7 @@ from suite.spec.identity import needs_of
 from suite.spec.model_spec import ModelSpec
 from suite.spec.run_spec import RunSpec
 from suite.spec.sections import PROTOCOLS
-from suite.store.folder import RunFolder
+from suite.store.folder import Folder, RunFolder
 from suite.training import steps_done, training_steps
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def work(spec: RunSpec, data: Dataset, machine: Machine) -> dict[str, float]:
     """What is left to do for a run, by what it makes, in forward passes of one image; roughly, by arithmetic."""
     left = dict[str, float]()
     for model in missing_models(models_for(spec, machine.runs), machine.runs):
-        trained = steps_done(machine.runs / "models" / model.name / "training.pt")
+        trained = steps_done(Folder(machine.runs / "models" / model.name, model).unfinished)
         share = 1 - trained / training_steps(model.training, len(data.train))
         left[model.name] = training_passes(model, data) * share
     for name in needed(spec):
@@ -77,13 +77,11 @@ def count_passes(specs: Iterable[RunSpec], data: Dataset, machine: Machine) -> f
     return sum(items.values())
 
 
-def begin(left: dict[str, float] | None, name: str, whole: float | None = None) -> float:
-    """Take what is about to be made from what is `left` to do, and give the others' work as a multiple of all of it.
-
-    All of it is `whole`, by default what is left of it.
-    """
+def begin(left: dict[str, float] | None, name: str, whole: float) -> float:
+    """Take what is about to be made from what is `left` to do, and give the others' work as a multiple of `whole`, all
+    that it takes itself."""
     own = left.pop(name, 0.0) if left else 0.0
-    return sum(left.values()) / (whole or own) if left and own else 0.0
+    return sum(left.values()) / whole if left and own else 0.0
 
 
 def pass_time(spec: RunSpec, data: Dataset, machine: Machine) -> float:

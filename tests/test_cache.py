@@ -85,6 +85,7 @@ def test_runs_that_come_and_go_are_noticed(store: tuple[Path, list[str]]) -> Non
         ({"acr": "high"}, "acr: Input should be a valid number"),
         ({"sigma": float("inf")}, "sigma: Input should be a finite number"),
         ({"certified_accuracy": [1]}, "certified_accuracy"),
+        ({"lbound": {"certified_accuracy": 0.5}}, "lbound.certified_accuracy: no table of numbers by radius"),
         ({"sigma": None}, "sigma: a result with certificates needs it"),  # of a vote
         ({"kind": "promise"}, "kind: Input should be 'vote' or 'margin'"),
     ],

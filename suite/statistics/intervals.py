@@ -45,9 +45,9 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]
         return None
     n, mean = values.size, float(values.mean())
     rest = values - mean
-    variance = float(rest @ rest) / n
-    error = math.sqrt(variance / (n - 1))
-    c = float(rest**2 @ rest) / n / variance**1.5 / math.sqrt(n)
+    deviation = math.sqrt(rest @ rest / n)
+    error = deviation / math.sqrt(n - 1)
+    c = float(((rest / deviation) ** 3).mean()) / math.sqrt(n)
     t = stdtrit(n - 1, (1 + level) / 2)
     low, high = (3 / c * (np.cbrt(1 + c * (y - c / 6)) - 1) if abs(c) > 1e-6 else y for y in (-t, t))
     return mean - float(high) * error, mean - float(low) * error
