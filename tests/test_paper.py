@@ -9,6 +9,7 @@ import pytest
 
 from leaderboards.paper.items import ITEMS, VOTED, comparable_results, compare_with_paper, published, row_line
 from leaderboards.paper.report import COMPARED
+from leaderboards.paper.standing import most_telling
 from methods import METHODS
 from suite.store.result import Result
 
@@ -69,6 +70,28 @@ def test_rows_that_deploy_something_else_do_not_stand_beside_the_paper() -> None
     deployed = {row.method: row.deployed for row in usual}
     assert deployed == {name: METHODS.get(name).deployed for name in deployed}
     assert set(VOTED) == {name for name in COMPARED if METHODS.get(name).deployed == "vote"}
+
+
+def test_what_says_most_of_the_papers_statements_stands_first() -> None:
+    """Of two networks that do not compare, the one with more methods; of each method its own recipe before others."""
+
+    def row(run_id: str, method: str, precision: str, command: str) -> Result:
+        return ROW.model_copy(
+            update={"run_id": run_id, "method": method, "precision": precision, "command": command, "recipe": run_id}
+        )
+
+    short = "suite run --method heat --dataset cifar10"
+    rows = [
+        row("large", "heat", "bf16", short),
+        row("large baseline", "baseline", "bf16", short),
+        row("many steps", "heat", "fp32", f"{short} --epochs 8"),
+        row("own", "heat", "fp32", short),
+        row("smoothadv", "smoothadv", "fp32", short),
+        row("smoothed", "randomized-smoothing", "fp32", short),
+    ]
+    expected = ["smoothed", "smoothadv", "own", "many steps", "large baseline", "large"]
+    for given in (rows, rows[::-1]):
+        assert [row.run_id for row in most_telling(given)] == expected
 
 
 def test_every_published_item_has_its_place() -> None:

@@ -13,7 +13,7 @@ from leaderboards import board_results
 from leaderboards.about import PAPER
 from leaderboards.paper.items import ITEMS, comparable_results, compare_with_paper, published, row_line
 from leaderboards.paper.report import SEVERAL
-from leaderboards.paper.standing import item_verdicts
+from leaderboards.paper.standing import item_verdicts, most_telling
 from leaderboards.render.foreign import legible, plain
 from leaderboards.render.interactive import Heading
 from leaderboards.render.labels import labels, shorten
@@ -60,7 +60,7 @@ def show_item(name: str) -> None:
     st.text(f"{item.dataset}, σ = {item.sigma:g}, top-{item.top}")
     st.text(f"The paper's values: {given['citation'].iloc[0]}" if len(given) else
             "The suite has no published values of this item; what was measured stands alone.")  # fmt: skip
-    own = comparable_results(item, board_results(item.dataset, places().runs))
+    own = most_telling(comparable_results(item, board_results(item.dataset, places().runs)))
     if not own:
         asked = f"suite run --method heat --dataset {item.dataset} --sigma {item.sigma:g} --protocols all"
         st.info(f"No run is at the paper's σ with these metrics. This one would be: `{asked}`")

@@ -3,7 +3,7 @@ statements the runs bear out. The paper is "Adversarial Boot Camp" (Campbell, Fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -54,24 +54,36 @@ def report(runs: Path, dataset: str, published: Roots = PUBLISHED, only: Sequenc
     `only` names the runs it is on; else all finished ones of the store and those kept in `published`. Runs that deploy
     something else than their method's own are left out and named. Raises UserError where no two can be compared.
     """
-    groups: dict[tuple[Any, ...], list[Result]] = {}
-    for row in results(runs, published):
-        if (
-            row.dataset == dataset
-            and row.kind == "vote"
-            and row.method in COMPARED
-            and (only is None or row.run_id in only)
-        ):
-            groups.setdefault(tuple(getattr(row, name) for name in COMPARABLE), []).append(row)
-    parts = [list(part(rows, runs, published)) for _, rows in sorted(groups.items(), key=lambda group: str(group[0]))]
+    votes = [
+        row
+        for row in results(runs, published)
+        if row.dataset == dataset
+        and row.kind == "vote"
+        and row.method in COMPARED
+        and (only is None or row.run_id in only)
+    ]
+    parts = [list(part(rows, runs, published)) for rows in comparable(votes)]
     parts = [sections for sections in parts if sections]
     if not parts:
-        others = left_out([row for rows in groups.values() for row in rows])
+        others = left_out(votes)
         raise UserError(
             f"no two finished runs on '{dataset}' in {runs} can be compared: a report needs two methods at one σ"
             + (f". {others}" if others else "")
         )
     return [section for sections in parts for section in sections]
+
+
+def comparable(rows: Iterable[Result]) -> list[list[Result]]:
+    """The rows by what compares: by σ, and at each those of the most methods first, then the most rows."""
+    groups: dict[tuple[Any, ...], list[Result]] = {}
+    for row in rows:
+        groups.setdefault(tuple(getattr(row, name) for name in COMPARABLE), []).append(row)
+
+    def order(group: tuple[tuple[Any, ...], list[Result]]) -> tuple[float, int, int, str]:
+        key, own = group
+        return own[0].sigma or 0.0, -len({row.method for row in own}), -len(own), str(key)
+
+    return [own for _, own in sorted(groups.items(), key=order)]
 
 
 def part(rows: list[Result], runs: Path, published: Roots) -> Iterator[Section]:
