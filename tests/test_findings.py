@@ -256,6 +256,22 @@ def test_the_table_of_the_larger_networks_is_that_of_the_kept_rows(tmp_path: Pat
         assert line == {column: own[column] for column in line}
 
 
+def test_the_audits_of_larger_networks_in_sentences_are_those_kept(tmp_path: Path) -> None:
+    text = " ".join((DOCS / FINDINGS).read_text().split())
+    of = {
+        row.method: row.audit for row in board("cifar10", tmp_path) if row.arch in LARGER and "audit" in row.protocols
+    }
+    for row in board("cifar10", tmp_path):
+        if row.arch in LARGER and row.source == "run":
+            assert (row.audit["certify"]["violations"] > 0) == (not row.holds), row.run_id
+    for method in ("heat", "madry", "madry-heat"):
+        assert (of[method]["lbound"]["violations"], of[method]["lbound"]["attacked"]) == (0, 50)
+    assert f"not for the `baseline` ({of['baseline']['lbound']['violations']} of 50)" in text
+    [large] = [row.audit for row in board("cifar10", tmp_path) if (row.arch, row.method) == ("resnet34", "baseline")]
+    radii, bounds = (f"{large[name]['violations']} of {large[name]['attacked']}" for name in ("certify", "lbound"))
+    assert f"were audited: {radii} are broken, and {bounds} of its L-bounds." in text
+
+
 def test_what_a_larger_network_changes_is_what_the_kept_rows_say(tmp_path: Path) -> None:
     kept = larger(tmp_path)
     smaller = {
