@@ -7,7 +7,7 @@ apart by what is in them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -59,6 +59,19 @@ def places(
         for rank, line in enumerate(ordered, start=1):
             found[line][number] = Place(rank, *ends.get(line, (None, None)))
     return found
+
+
+def group_comparable(rows: Iterable[Result]) -> list[list[Result]]:
+    """The rows by what compares: by σ, and at each those of the most methods first, then the most rows."""
+    groups: dict[tuple[Any, ...], list[Result]] = {}
+    for row in rows:
+        groups.setdefault(tuple(getattr(row, name) for name in COMPARABLE), []).append(row)
+
+    def order(group: tuple[tuple[Any, ...], list[Result]]) -> tuple[float, int, int, str]:
+        key, own = group
+        return own[0].sigma or 0.0, -len({row.method for row in own}), -len(own), str(key)
+
+    return [own for _, own in sorted(groups.items(), key=order)]
 
 
 def tell_apart(results: Sequence[Result]) -> list[Result]:

@@ -3,15 +3,14 @@ statements the runs bear out. The paper is "Adversarial Boot Camp" (Campbell, Fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from leaderboards.comparable import title
+from leaderboards.comparable import group_comparable, title
 from leaderboards.paper.audits import audits
 from leaderboards.paper.items import (
     ITEMS,
@@ -30,7 +29,7 @@ from leaderboards.render.document import Section
 from leaderboards.render.labels import digests
 from leaderboards.render.plots import paper_plot
 from leaderboards.render.schema import DESCRIPTIONS
-from leaderboards.rows import COMPARABLE, is_decided
+from leaderboards.rows import is_decided
 from leaderboards.variants import settings_of, variants
 from suite.boards.board import Roots
 from suite.errors import MISFIT, UserError
@@ -62,7 +61,7 @@ def report(runs: Path, dataset: str, published: Roots = PUBLISHED, only: Sequenc
         and row.method in COMPARED
         and (only is None or row.run_id in only)
     ]
-    parts = [list(part(rows, runs, published)) for rows in comparable(votes)]
+    parts = [list(part(rows, runs, published)) for rows in group_comparable(votes)]
     parts = [sections for sections in parts if sections]
     if not parts:
         others = left_out(votes)
@@ -71,19 +70,6 @@ def report(runs: Path, dataset: str, published: Roots = PUBLISHED, only: Sequenc
             + (f". {others}" if others else "")
         )
     return [section for sections in parts for section in sections]
-
-
-def comparable(rows: Iterable[Result]) -> list[list[Result]]:
-    """The rows by what compares: by σ, and at each those of the most methods first, then the most rows."""
-    groups: dict[tuple[Any, ...], list[Result]] = {}
-    for row in rows:
-        groups.setdefault(tuple(getattr(row, name) for name in COMPARABLE), []).append(row)
-
-    def order(group: tuple[tuple[Any, ...], list[Result]]) -> tuple[float, int, int, str]:
-        key, own = group
-        return own[0].sigma or 0.0, -len({row.method for row in own}), -len(own), str(key)
-
-    return [own for _, own in sorted(groups.items(), key=order)]
 
 
 def part(rows: list[Result], runs: Path, published: Roots) -> Iterator[Section]:
@@ -109,11 +95,11 @@ def part(rows: list[Result], runs: Path, published: Roots) -> Iterator[Section]:
     yield Section(f"Adversarial Boot Camp beside {title(first)}", 1, paragraphs)
     yield settings(named, runs, published)
     found = verdicts({
-        own[0].method: {
+        method: {
             protocol: [records(row, protocol) for row in own if protocol in row.protocols]
             for protocol in own[0].protocols
         }
-        for own in reversed(named.values())
+        for method, own in own_recipes(named).items()
     })  # fmt: skip
     found = [v for v in found if v.statement.radius is None or all(is_decided(r, v.statement.radius) for r in rows)]
     yield from conclusions(found)
@@ -158,6 +144,11 @@ def name_recipes(rows: list[Result]) -> dict[str, list[Result]]:
         f"{name} ({digests(own[0].run_id)})" if names.count(name) > 1 else name: own
         for name, own in zip(names, recipes, strict=True)
     }
+
+
+def own_recipes(named: Named) -> dict[str, list[Result]]:
+    """Of `name_recipes` each method's own recipe: its first."""
+    return {own[0].method: own for own in reversed([*named.values()])}
 
 
 def introduction(row: Result) -> Iterator[str]:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from leaderboards.comparable import title
+from leaderboards.comparable import group_comparable, title
 from leaderboards.paper.items import Records
-from leaderboards.paper.report import comparable, difference_text, name_recipes, statement_text
+from leaderboards.paper.report import difference_text, name_recipes, own_recipes, statement_text
 from leaderboards.paper.statements import STATEMENTS, judge
 from leaderboards.rows import is_decided
 from suite.store.result import Result
@@ -17,22 +17,22 @@ COLUMNS = ["the paper states", "difference, 95 %", "verdict", "rows"]
 
 
 def most_telling(rows: Iterable[Result]) -> list[Result]:
-    """The rows, those first that say most of the paper's statements: comparable ones of the most methods, and of each
-    method its own recipe before others."""
+    """The rows in the order that they stand beside an item: comparable ones of the most methods first, and in them each
+    method's own recipe before others."""
     found = []
-    for group in comparable(rows):
-        recipes = list(name_recipes(group).values())
-        own = {recipe[0].method: recipe for recipe in reversed(recipes)}
-        others = [recipe for recipe in recipes if recipe is not own[recipe[0].method]]
-        found += [row for recipe in [*reversed(own.values()), *others] for row in recipe]
+    for group in group_comparable(rows):
+        named = name_recipes(group)
+        own = own_recipes(named)
+        recipes = sorted(named.values(), key=lambda recipe: recipe is not own[recipe[0].method])
+        found += [row for recipe in recipes for row in recipe]
     return found
 
 
 def item_verdicts(name: str, rows: Sequence[Result], records: Records) -> pd.DataFrame:
     """Each statement of the paper on an item, for each group of comparable rows that has both methods: COLUMNS."""
     lines = []
-    for group in comparable(rows):
-        methods = {own[0].method: own for own in reversed(name_recipes(group).values())}
+    for group in group_comparable(rows):
+        methods = own_recipes(name_recipes(group))
         for statement in STATEMENTS:
             sides = (methods.get(statement.more), methods.get(statement.less))
             if statement.item != name.partition(",")[0] or not all(sides):
