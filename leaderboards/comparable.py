@@ -144,6 +144,11 @@ def is_at_a_radius(column: str) -> bool:
     return column.rpartition(" ")[2].startswith("r=")
 
 
+def most_draws(row: Any) -> str:
+    """How many draws a vote is certified with, at most where sampling is adaptive."""
+    return f"n {'=' if row.sampling == 'fixed' else '≤'} {row.n}"
+
+
 def title(row: Any) -> str:
     """What the rows of a group have in common; `row` is any of them: a `Row`, a line of a table, or a result."""
     margin = row.kind == "margin"
@@ -153,7 +158,7 @@ def title(row: Any) -> str:
     if pd.notna(row.every) and row.every > 1:
         parts.append(f"every {row.every}th")
     if pd.notna(row.n):
-        parts.append(f"n {'=' if row.sampling == 'fixed' else '≤'} {row.n}")
+        parts.append(most_draws(row))
     if row.sampling == EARLIER:
         parts.append(EARLIER)
     if pd.notna(row.alpha) and not margin:

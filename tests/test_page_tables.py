@@ -156,9 +156,12 @@ def test_rows_are_called_apart() -> None:
     assert list(labels(SimpleNamespace(**other) for other in alike).values()) == called
     elsewhere = row | {"run_id": "d", "source": "published", "trained_sigma": 0.5}
     assert labels([SimpleNamespace(**elsewhere)]) == {"d": "heat, cnn, trained at σ = 0.5"}
-    full = row | {"run_id": "c", "data": "Digits", "sigma": 0.25, "n": 100, "images": 30}
+    full = row | {"run_id": "c", "data": "Digits", "sigma": 0.25, "n": 100, "images": 30, "sampling": "fixed"}
+    full |= {"precision": "fp32"}
     named = labels([SimpleNamespace(**full)], full=True)
     assert named == {"c": "heat, cnn, Digits, σ = 0.25, n = 100, 30 images, seed 0"}
+    named = labels([SimpleNamespace(**full | {"sampling": "adaptive", "precision": "bf16"})], full=True)
+    assert named == {"c": "heat, cnn, Digits, σ = 0.25, n ≤ 100, 30 images, bf16, seed 0"}
     named = labels([SimpleNamespace(**full | {"kind": "margin", "sigma": None, "n": None})], full=True)
     assert named == {"c": "heat, cnn, Digits, margin, 30 images, seed 0"}
 
@@ -228,7 +231,7 @@ def test_headings_units_and_help_are_those_of_the_terminal(tmp_path: Path) -> No
 def test_a_row_shows_its_audit_and_the_command_that_makes_it_again(tmp_path: Path) -> None:
     """Of the rows that come with the suite; a published one has no audit."""
     frame = table("cifar10", tmp_path)
-    heat = select_rows(frame, method=["heat"], sigma=[0.1], source=["run"], variant=[""])
+    heat = select_rows(frame, method=["heat"], arch=["airbench-w32"], sigma=[0.1], source=["run"], variant=[""])
     own = shown_rows(heat).iloc[0]
     assert own["audit"] == "8/47"
     assert own["holds"] == ["✗ pass", "broken 8 of 47"]

@@ -70,6 +70,8 @@ def test_a_run_is_shown_by_how_its_id_begins(store: Path, command: Command) -> N
     board = {row.run_id: row.command for row in rows("cifar10", store)}
     code, out, _ = command("show", kept.name[:-8], "--runs", str(store))  # of those that come with the suite
     assert (code, f"command: {board[kept.name]}" in out) == (0, True)
+    machine = json.loads((kept / "environment.json").read_text())
+    assert f"made on: {machine['device_name']}, threads: " in out
     code, _, err = command("show", "nothing", "--runs", str(store))
     assert (code, "there is no run 'nothing'" in err) == (2, True)
 

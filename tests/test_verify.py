@@ -132,6 +132,8 @@ def test_the_command_checks_all_and_says_what_it_did_not(suite: Cli, store: Path
     assert (code, "image 0: radius 9, but" in out) == (1, True)
     assert "name runs to verify, or --all" in suite.mistake("verify")
     assert "there is no run 'nix'" in suite.mistake("verify", "nix", "--runs", store)
+    code, out, _ = suite("verify", "lipschitz-cifar10-lipschitz-medium", "--runs", store)  # it comes with the suite
+    assert (code, "as it says" in out) == (0, True)
 
 
 def test_the_doctor_finds_what_is_odd_and_says_what_to_do(suite: Cli, store: Path, tmp_path: Path) -> None:

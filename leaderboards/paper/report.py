@@ -32,10 +32,9 @@ from leaderboards.render.schema import DESCRIPTIONS
 from leaderboards.rows import is_decided
 from leaderboards.variants import settings_of, variants
 from suite.boards.board import Roots
-from suite.errors import MISFIT, UserError
+from suite.errors import UserError
 from suite.spec.run_spec import RunSpec
-from suite.store.files import read_json
-from suite.store.read import read_spec
+from suite.store.read import machine_of, read_spec
 from suite.store.records import read_records
 from suite.store.result import EARLIER, Result, metrics_of
 
@@ -109,15 +108,6 @@ def part(rows: list[Result], runs: Path, published: Roots) -> Iterator[Section]:
             yield section
             yield from item_statements(name, found)
     yield from audits(named)
-
-
-def machine_of(folder: Path) -> str:
-    """What a run ran on, as its environment.json says."""
-    try:
-        machine = read_json(folder / "environment.json")
-        return f"{machine['device_name']}, threads: {machine['threads']}, torch {machine['versions']['torch']}"
-    except (UserError, OSError, *MISFIT):
-        return f"unknown: {folder.name} has no whole environment.json"
 
 
 def left_out(rows: list[Result]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from leaderboards.comparable import most_draws
 from leaderboards.rows import Row
 from leaderboards.variants import variant_text
 from suite.store.result import Result
@@ -17,16 +18,16 @@ from suite.store.result import Result
 def labels(rows: Iterable[Row | Any], *, full: bool = False) -> dict[str, str]:
     """What to call each row, or line of a table, by its run_id; no two alike.
 
-    Method, architecture and what sets it apart: its variant, a run's seeds. `full` adds the data, σ and n
-    (of a margin that it is one) and the number of images, for rows of different tables. Names that are still alike get
-    the end of the run_id.
+    Method, architecture and what sets it apart: its variant, a run's seeds. `full` adds the data, σ and n (of a margin
+    that it is one), the number of images and bf16, for rows of different tables. Names that are still alike get the end
+    of the run_id.
     """
     found: dict[str, str] = {}
     for row in rows:
         parts = [str(row.method), str(row.arch)]
         if full:
-            noise = ["margin"] if row.kind == "margin" else [f"σ = {row.sigma:g}", f"n = {row.n}"]
-            parts += [str(row.data), *noise, f"{row.images} images"]
+            noise = ["margin"] if row.kind == "margin" else [f"σ = {row.sigma:g}", most_draws(row)]
+            parts += [str(row.data), *noise, f"{row.images} images", *(["bf16"] if row.precision == "bf16" else [])]
         found[row.run_id] = ", ".join([*parts, distinction(row)])
     often = Counter(found.values())
     return {run_id: f"{name} ({digests(run_id)})" if often[name] > 1 else name for run_id, name in found.items()}

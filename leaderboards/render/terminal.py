@@ -45,7 +45,8 @@ def certificate_lines(result: Result) -> Iterator[tuple[str, str | Text]]:
     """How certificates were made, what share of images they hold for at each radius, and what they say."""
     images, n, alpha, sigma = result.images or 0, result.n or 0, result.alpha or 0.0, result.sigma or 0.0
     votes = result.kind == "vote"
-    terms = f"vote, n = {n:,}, α = {alpha:g}, σ = {sigma:g}" if votes else "margin of one pass, no noise"
+    draws = f"n {'=' if result.sampling == 'fixed' else '≤'} {n:,}"
+    terms = f"vote, {draws}, α = {alpha:g}, σ = {sigma:g}" if votes else "margin of one pass, no noise"
     yield "certified", f"{images:,} images, {terms}"
     yield "holds for what is deployed", yes_no(result.holds)
     largest = largest_radius(n, alpha, sigma) if votes else math.inf

@@ -37,15 +37,17 @@ def verify(
 ) -> None:
     """Check runs: radii from their counts, the row from records and settings, labels from the data or other rows."""
     from leaderboards.published import all_roots
-    from leaderboards.published.kept import kept_folders
-    from suite.store.read import find_run, run_folders
+    from leaderboards.published.kept import find_shown_run, kept_folders
+    from suite.store.read import run_folders
     from suite.store.verify import Earlier
     from suite.store.verify import verify as faults_of
 
     if bool(run) == every:
         raise UserError("name runs to verify, or --all")
     places = list(reversed(kept_folders(all_roots())))
-    folders = [find_run(name, runs) for name in run or ()] or list(run_folders(*places, runs).values())
+    folders = [find_shown_run(name, runs, all_roots()) for name in run or ()] or list(
+        run_folders(*places, runs).values()
+    )
     wrong = 0
     kept = list(run_folders(*places).values())
     for folder in folders:

@@ -48,7 +48,7 @@ def show(run: RunId, runs: Runs = RUNS, format: Output = Format.table) -> None:
     from suite.spec.shell_line import command
     from suite.store.files import read_json
     from suite.store.inventory import state_of
-    from suite.store.read import read_spec
+    from suite.store.read import machine_of, read_spec
     from suite.store.result import Result
 
     folder = find_shown_run(run, runs, all_roots())
@@ -68,6 +68,7 @@ def show(run: RunId, runs: Runs = RUNS, format: Output = Format.table) -> None:
     out.print(f"{folder.name}: {about['state']}, {megabytes(sum(files.values()))} in {folder}", **PLAIN)
     for name, size in files.items():
         out.print(f"  {name:40} {megabytes(size):>10}", **PLAIN)
+    out.print(f"made on: {machine_of(folder)}", **PLAIN)
     out.print(f"command: {about['command']}", **PLAIN)
 
 

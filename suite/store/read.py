@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from methods import METHODS
-from suite.errors import UserError
+from suite.errors import MISFIT, UserError
 from suite.spec.run_spec import RunSpec
 from suite.spec.sections import Training
 from suite.store.files import read_json
@@ -65,6 +65,15 @@ def find_run(name: str, runs: Path) -> Path:
         near = sorted(folders) or difflib.get_close_matches(name, run_folders(runs), n=3, cutoff=0.4)
         raise UserError(f"{said} in {runs}" + (f": {', '.join(near)}" if near else ""))
     return found[0]
+
+
+def machine_of(folder: Path) -> str:
+    """What a run ran on, as its environment.json says."""
+    try:
+        machine = read_json(folder / "environment.json")
+        return f"{machine['device_name']}, threads: {machine['threads']}, torch {machine['versions']['torch']}"
+    except (UserError, OSError, *MISFIT):
+        return f"unknown: {folder.name} has no whole environment.json"
 
 
 def describe_start(start: Any) -> str:
