@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import optuna
@@ -13,7 +14,7 @@ import pytest
 import torch
 from helpers.cli import TINY, Cli
 from helpers.studying import COMMAND, GIVEN, search
-from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial, TrialState
 
 from suite import certify
@@ -43,6 +44,22 @@ def closed_form(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # on which images, and for what
+
+
+def test_a_search_of_sigma_says_which_radii_count_for_the_larger_ones_alone() -> None:
+    """When all n votes agree the bound on p_A is α^(1/n), and the radius σΦ⁻¹ of it: 2.46σ for 1,000 at α = 0.001."""
+    study = StudyDefinition(
+        method="heat", dataset="cifar10", settings={"profile": "quick"}, search={"sigma": "0.15:0.4"}
+    )
+    said = study.explain_reach(FloatDistribution(0.15, 0.4))
+    reach = NormalDist().inv_cdf(0.001 ** (1 / 1_000))
+    assert said.startswith(
+        f"1,000 draws certify no radius above {reach:.2f}σ, so radii count from a σ on: 0.5 from 0.20 on,"
+    )
+    assert f"0.75 from {0.75 / reach:.2f} on" in said
+    assert study.explain_reach(FloatDistribution(0.45, 0.5)) == ""  # 1.0, the board's largest, is within 2.46 · 0.45
+    assert study.explain_reach(CategoricalDistribution((0.5, 0.45))) == ""
+    assert f" 0.25 from {0.25 / reach:.2f} on" in study.explain_reach(CategoricalDistribution((0.5, 0.1)))
 
 
 def test_the_validation_split_is_of_the_training_images_alone() -> None:

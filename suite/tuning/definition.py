@@ -10,16 +10,18 @@ from random import Random
 from typing import Any, Self, TypedDict
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from methods import METHODS
 from suite.boards.board import load_board
 from suite.errors import UserError, unknown
+from suite.progress import logger
 from suite.ranges import one_line
 from suite.spec.profiles import default_profile
 from suite.spec.run_spec import RunSpec
+from suite.statistics.bounds import largest_radius
 from suite.tuning.objectives import Objective, find_objective
 from suite.tuning.space import Params, build_space, find_recipe, list_combinations, parse_search
 from suite.tuning.storage import Storage
@@ -128,6 +130,17 @@ class StudyDefinition(BaseModel):
         recipe = find_recipe(self.run_settings, space)
         return [recipe] if len(recipe) == len(space) else []
 
+    def explain_reach(self, sigma: FloatDistribution | CategoricalDistribution) -> str:
+        """Which radii of the objectives count for the larger of the σ searched alone, because no number of agreeing
+        votes certifies them at the smallest; empty where all count."""
+        values: Any = sigma.choices if isinstance(sigma, CategoricalDistribution) else [sigma.low]
+        factor = largest_radius(self.n, self.trial_spec({}).certify.alpha, 1.0)
+        radii = sorted({radius for each in self.build_objectives() for radius in each.radii or ()})
+        late = [f"{r:g} from {r / factor:.2f} on" for r in radii if r > factor * min(values)]
+        if not late:
+            return ""
+        return f"{self.n:,} draws certify no radius above {factor:.2f}σ, so radii count from a σ on: {', '.join(late)} (--n)"
+
     def trial_spec(self, params: Params) -> RunSpec:
         """The run of a trial: the study's settings, these values, and certificates as cheap as the objectives allow."""
         wanted = self.build_objectives()
@@ -161,6 +174,9 @@ def begin(given: StudyOptions, name: str | None, storage: Storage) -> optuna.Stu
     if [direction.name.lower() for direction in study.directions] != directions:
         raise UserError(f"the study '{name}' in {storage.url} has other directions; choose another --study")
     if not known.get(name):  # new, or killed before it was whole
+        sigma = space.get("sigma")
+        if isinstance(sigma, FloatDistribution | CategoricalDistribution) and (said := definition.explain_reach(sigma)):
+            logger.info(said)
         for values in queue:
             study.enqueue_trial(values, skip_if_exists=True)
         study.set_metric_names(list(definition.objectives))
