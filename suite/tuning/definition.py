@@ -139,7 +139,8 @@ class StudyDefinition(BaseModel):
         late = [f"{r:g} from {r / factor:.2f} on" for r in radii if r > factor * min(values)]
         if not late:
             return ""
-        return f"{self.n:,} draws certify no radius above {factor:.2f}σ, so radii count from a σ on: {', '.join(late)} (--n)"
+        limit = f"{self.n:,} draws certify no radius above {factor:.2f}σ"
+        return f"{limit}, so radii count from a σ on: {', '.join(late)} (--n)"
 
     def trial_spec(self, params: Params) -> RunSpec:
         """The run of a trial: the study's settings, these values, and certificates as cheap as the objectives allow."""
