@@ -144,9 +144,9 @@ def is_at_a_radius(column: str) -> bool:
     return column.rpartition(" ")[2].startswith("r=")
 
 
-def most_draws(row: Any) -> str:
-    """How many draws a vote is certified with, at most where sampling is adaptive."""
-    return f"n {'=' if row.sampling == 'fixed' else '≤'} {row.n}"
+def draws_sign(row: Any) -> str:
+    """The sign before a row's n: adaptive sampling takes as many draws at most."""
+    return "=" if row.sampling == "fixed" else "≤"
 
 
 def title(row: Any) -> str:
@@ -158,7 +158,7 @@ def title(row: Any) -> str:
     if pd.notna(row.every) and row.every > 1:
         parts.append(f"every {row.every}th")
     if pd.notna(row.n):
-        parts.append(most_draws(row))
+        parts.append(f"n {draws_sign(row)} {row.n}")
     if row.sampling == EARLIER:
         parts.append(EARLIER)
     if pd.notna(row.alpha) and not margin:

@@ -11,6 +11,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers.findings import (
+    FINDINGS,
+    ON_ONE_NETWORK,
+    at_the_papers_sigma,
+    called,
+    check_papers_columns,
+    kept_records,
+    line_of,
+    rows_of,
+    signed,
+)
 from helpers.heat_equation import STEPS, errors
 from helpers.pages import COLUMNS, DOCS, ROOT, blocks, fields_of, shown, tables
 
@@ -19,31 +30,24 @@ from leaderboards import table
 from leaderboards.board import rows
 from leaderboards.curves import row_records
 from leaderboards.field import FieldLine, extra_data, field
-from leaderboards.paper.report import budget, name_recipes
+from leaderboards.paper.report import budget
 from leaderboards.paper.statements import STATEMENTS, judge
 from leaderboards.published import PUBLISHED, entries, published_rows
 from leaderboards.published.entry import Entry
 from leaderboards.published.figures import SHARES
 from leaderboards.published.kept import KEPT, records_file
-from leaderboards.rows import Row
 from leaderboards.verdict import compared
 from suite.boards.board import Board, load_board, numbers
 from suite.experiments.experiment import count_passes, load_experiment, runs_of
 from suite.illustrate import ISLAND, POINT, SIGMA, TIMESTEPS, adversarial_distance, heat_steps
 from suite.pipeline import Machine
 from suite.spec.run_spec import PROTOCOLS, RunSpec
-from suite.statistics.bounds import Convention, certified_accuracy
 from suite.store.read import read_spec
 from suite.store.records import read_records
 from suite.store.result import Result
 from suite.training import training_steps
 
-FINDINGS, REPRODUCING = "findings/findings.md", "how-to/reproducing-the-paper.md"
-
-
-def rows_of(page: str, column: str, under: str = "") -> list[dict[str, str]]:
-    [rows] = [rows for heading, rows in tables(DOCS / page) if column in rows[0] and under in heading]
-    return rows
+REPRODUCING = "how-to/reproducing-the-paper.md"
 
 
 def test_the_readmes_table_is_the_boards() -> None:
@@ -171,60 +175,12 @@ def test_the_two_conventions_are_those_of_the_published_logs() -> None:
                     assert row[f"{column}, r = {radius}"] == f"{100 * getattr(published, key)[radius]:.1f}"
 
 
-ON_ONE_NETWORK = ("airbench-w32", "lipschitz-small")
-LARGER = ("airbench", "lipschitz-medium")
-
-
-def at_the_papers_sigma(store: Path) -> dict[str, Result]:
-    """Of each method of the paper the row at σ = 0.1, on one network; of several recipes the method's own."""
-    kept = [row for row in board("cifar10", store) if row.arch in ON_ONE_NETWORK and row.sigma == 0.1]
-    found: dict[str, Result] = {}
-    for own in name_recipes(kept).values():
-        found.setdefault(own[0].method, own[0])
-    return found
-
-
-def check_papers_columns(line: dict[str, str], row: Result) -> None:
-    assert (line["abst. %"], line["ACR"]) == (f"{100 * row.abstained:.1f}", f"{row.acr:.4f}")
-    assert line["clean"] == f"{100 * (row.metric('clean_accuracy') or 0):.1f}"
-    for column, key in (("Cohen et al.'s", "certified_accuracy"), ("paper's", "certified_accuracy_paper")):
-        for radius in ("0.1", "0.2", "0.25"):
-            if f"{column}, r = {radius}" in line:
-                assert line[f"{column}, r = {radius}"] == f"{100 * getattr(row, key)[radius]:.1f}"
-
-
 def test_the_rows_at_the_papers_sigma_are_those_kept(tmp_path: Path) -> None:
     kept = at_the_papers_sigma(tmp_path)
     lines = rows_of(FINDINGS, "abst. %", under="Certified accuracy")
     assert [line["row"].strip("`") for line in lines] == [*kept]
     for line in lines:
         check_papers_columns(line, kept[line["row"].strip("`")])
-
-
-def called(method: str, run: str) -> str:
-    start = read_spec(PUBLISHED / KEPT / run).start
-    return f"`{method}`" + (f", started from `{start.method}`" if method == "average" and start else "")
-
-
-def line_of(row: Row) -> dict[str, str]:
-    """The line of the table of all methods that a row of the board has."""
-    vote, audit = row.kind == "vote", row.metrics["audit"]
-    certified = row.curves["certified_accuracy"]
-    return {
-        "row": called(row.method, row.run_id),
-        "epochs": budget(read_spec(PUBLISHED / KEPT / row.run_id)),
-        "certified": row.kind,
-        "deployed": str(row.deployed),
-        "holds": "yes" if row.holds else "no",
-        "seeds": str(len(row.seeds)),
-        "clean": f"{100 * (row.metrics['clean_accuracy'].value or 0):.1f}",
-        **{f"r = {r}": f"{100 * (certified[r].value or 0):.1f}" for r in ("0.1", "0.25", "0.5", "0.75")},
-        "ACR": f"{row.metrics['acr'].value:.3f}",
-        "± over seeds": f"{row.metrics['acr'].spread:.3f}" if row.metrics["acr"].spread is not None else "–",
-        "passes a certificate": f"{round(row.metrics['draws'].value or 0):,}" if vote else "1",
-        "passes an answer": str(row.n0) if row.deployed == "vote" else "1",
-        "broken": f"{audit.value:.0f} of {audit.of:.0f}" if audit.of else "–",
-    }
 
 
 def test_the_table_of_all_methods_is_that_of_the_kept_rows(tmp_path: Path) -> None:
@@ -235,138 +191,6 @@ def test_the_table_of_all_methods_is_that_of_the_kept_rows(tmp_path: Path) -> No
     nearest = {row.method: f"{row.metric('audit.certify.smallest_ratio'):.2f}" for row in audited}
     said = "at {lipschitz} radii of `lipschitz`, and at {lipschitz-heat} of `lipschitz-heat`".format(**nearest)
     assert said in " ".join((DOCS / FINDINGS).read_text().split())
-
-
-def larger(store: Path) -> dict[str, Row]:
-    """The rows of the larger networks, as their table calls them, by ACR."""
-    found = [row for row in rows("cifar10", store) if row.arch in LARGER]
-    found.sort(key=lambda row: -(row.metrics["acr"].value or 0))
-    steps = {row.run_id: read_spec(PUBLISHED / KEPT / row.run_id).parameters.get("timesteps", 1) for row in found}
-    return {
-        f"`{row.method}`" + (f", {steps[row.run_id]} timesteps" if steps[row.run_id] > 1 else ""): row for row in found
-    }
-
-
-def test_the_table_of_the_larger_networks_is_that_of_the_kept_rows(tmp_path: Path) -> None:
-    kept = larger(tmp_path)
-    lines = rows_of(FINDINGS, "passes a certificate", under="larger")
-    assert [line["row"] for line in lines] == [*kept]
-    for line in lines:
-        own = line_of(kept[line["row"]]) | {"row": line["row"]}
-        assert line == {column: own[column] for column in line}
-
-
-def audited(row: Result) -> pd.DataFrame:
-    """The audit's records of a row's certificates by image; `broken` says which did not hold."""
-    found = kept_records(row, "audit").set_index("idx")
-    found = found[found["radius"] > 0]
-    return found.assign(broken=pd.to_numeric(found["distance"]) < found["radius"])
-
-
-def test_the_audits_of_larger_networks_in_sentences_are_those_kept(tmp_path: Path) -> None:
-    text = " ".join((DOCS / FINDINGS).read_text().split())
-    everything = board("cifar10", tmp_path)
-    kept = [row for row in everything if row.arch in LARGER]
-    holds = {row.run_id: row.holds for row in rows("cifar10", tmp_path) if row.arch in LARGER}
-    assert {row.run_id: not row.audit["certify"]["violations"] for row in kept} == holds
-    bounds = {
-        method: [row.audit["lbound"] for row in kept if row.method == method]
-        for method in ("baseline", "heat", "madry", "madry-heat")
-    }
-    found = {method: {(own["violations"], own["attacked"]) for own in several} for method, several in bounds.items()}
-    assert found == {"baseline": {(27, 50)}, "heat": {(0, 50)}, "madry": {(0, 50)}, "madry-heat": {(0, 50)}}
-    assert "(none of 50 each is violated), and not for the `baseline` (27 of 50)" in text
-
-    counts = np.zeros((2, 2), dtype=int)
-    for method in bounds:
-        [large] = [row for row in kept if row.method == method and "timesteps=3" not in row.command]
-        [small] = [
-            row for row in everything
-            if (row.method, row.arch, row.sigma, row.deployed) == (method, "airbench-w32", 0.25, "pass")
-            and row.metric("audit.certify.attacked")
-        ]  # fmt: skip
-        attacked = [set(kept_records(row, "audit")["idx"]) for row in (large, small)]
-        for line, row in zip(counts, (large, small), strict=True):
-            own = audited(row)
-            line += own.loc[own.index.isin(attacked[0] & attacked[1]), "broken"].agg(["sum", "size"]).to_numpy()
-    said = "{} of {} certificates of `baseline`, `madry`, `heat` and `madry-heat` are broken, and {} of {} on the small"
-    assert said.format(*counts.ravel()) in text
-
-    [large] = [row for row in everything if (row.arch, row.method) == ("resnet34", "baseline")]
-    own = (f"{large.audit[name]['violations']} of {large.audit[name]['attacked']}" for name in ("certify", "lbound"))
-    assert "were audited: {} are broken, and {} of its L-bounds.".format(*own) in text
-    claims = (DOCS / "findings" / "claim-by-claim.md").read_text()
-    assert "of larger ones 27 of 50 [at 0.25](findings.md#on-a-larger-network)" in claims
-    assert f"and {large.audit['lbound']['violations']} of 50 at 0.1 ([ResNet-34]" in claims
-
-
-def test_what_a_larger_network_changes_is_what_the_kept_rows_say(tmp_path: Path) -> None:
-    kept = larger(tmp_path)
-    small = {
-        (row.method, row.deployed): row
-        for row in rows("cifar10", tmp_path)
-        if row.arch in ON_ONE_NETWORK and row.sigma in (None, 0.25) and not row.variant
-    }
-    for line in rows_of(FINDINGS, "A", under="larger"):
-        a = kept[line["A"]]
-        b = kept.get(line["B"]) or small[a.method, a.deployed]
-        convention: Convention = "paper" if line["convention"] == "paper's" else "standard"
-        verdict = compared(a, b, lambda row: row_records(row, tmp_path), convention).verdict
-        known = {f"r = {at.radius:g}": at for at in verdict}
-        for column in line.keys() - {"A", "B", "convention"}:
-            at = known[column]
-            d, low, high = (signed(100 * number, 1) for number in (at.difference, at.low, at.high))
-            assert line[column] == f"{d} ({low} to {high}) " + (f"**{at.ahead}**" if at.ahead else "–")
-
-
-def ahead(a: Row, b: Row, store: Path, convention: Convention = "standard") -> tuple[list[float], list[float]]:
-    """The radii at which A is ahead, and B."""
-    verdict = compared(a, b, lambda row: row_records(row, store), convention).verdict
-    return tuple([at.radius for at in verdict if at.ahead == letter] for letter in "AB")  # type: ignore[return-value]
-
-
-def test_who_is_ahead_on_a_larger_network_is_as_the_pages_say(tmp_path: Path) -> None:
-    """The bullets below the tables, and the verdicts of the fourth claim in brackets."""
-    kept = larger(tmp_path)
-    heat, smoothed, adversarial = (kept[f"`{name}`"] for name in ("heat", "randomized-smoothing", "smoothadv"))
-    assert ahead(heat, smoothed, tmp_path) == ([], [0.05, 0.1, 0.15, 0.2, 0.25])
-    assert ahead(heat, smoothed, tmp_path, "paper") == ([], [])
-    assert ahead(heat, adversarial, tmp_path) == ([0.05], [0.5, 0.75])
-    assert ahead(heat, adversarial, tmp_path, "paper") == ([0.05, 0.1, 0.15, 0.2, 0.25], [0.75])
-    steps = kept["`heat`, 3 timesteps"]
-    assert ahead(steps, heat, tmp_path) == ([0.75], [])
-    assert ahead(steps, smoothed, tmp_path) == ([], [0.05])
-    small = {row.method: row for row in rows("cifar10", tmp_path) if row.arch == "lipschitz-small"}
-    assert ahead(kept["`lipschitz`"], small["lipschitz"], tmp_path) == ([pytest.approx(36 / 255), 0.15], [])
-    assert ahead(kept["`lipschitz-heat`"], small["lipschitz-heat"], tmp_path) == ([], [])
-
-
-def test_the_rows_of_the_papers_network_are_those_kept(tmp_path: Path) -> None:
-    kept = {
-        f"`{row.method}`": row for row in board("cifar10", tmp_path) if (row.arch, row.source) == ("resnet34", "run")
-    }
-    lines = rows_of(FINDINGS, "row of ResNet-34")
-    assert {line["row of ResNet-34"] for line in lines} == {*kept}
-    for line in lines:
-        check_papers_columns(line, kept[line["row of ResNet-34"]])
-    own = {row.method: row for row in rows("cifar10", tmp_path) if (row.arch, row.source) == ("resnet34", "run")}
-    verdict = compared(own["heat"], own["baseline"], lambda row: row_records(row, tmp_path)).verdict
-    known = {at.radius: [f"{100 * number:.0f}" for number in (at.difference, at.low, at.high)] for at in verdict}
-    said = (
-        "{0} points more at r = 0.1, and {3} at 0.25, in Cohen et al.'s convention "
-        "(intervals +{1} to +{2} and +{4} to +{5})"
-    )
-    text = " ".join((DOCS / FINDINGS).read_text().split())
-    assert said.format(*known[0.1], *known[0.25]) in text
-    large = {row.method: row for row in kept.values()}
-    lost = [answered(rest["baseline"]) - answered(rest["heat"]) for rest in (large, at_the_papers_sigma(tmp_path))]
-    assert "it loses {:.0f} points, where our recipe on the small network loses {:.0f}".format(*lost) in text
-
-
-def answered(row: Result) -> float:
-    """Certified accuracy at r = 0 in the paper's convention, %."""
-    found = kept_records(row, "certify")
-    return 100 * certified_accuracy(found["radius"], found["correct"], found["predict"] == -1, 0.0, "paper")
 
 
 def test_methods_that_train_for_the_vote_stand_beside_the_published_logs(tmp_path: Path) -> None:
@@ -443,14 +267,6 @@ def test_the_table_of_passes_beside_their_averages_is_that_of_the_kept_rows(tmp_
     assert {(line["pass of"], line["σ"]) for line in lines} == {*kept}
     for line in lines:
         assert line == kept[line["pass of"], line["σ"]]
-
-
-def signed(number: float, digits: int) -> str:
-    return f"{number:+.{digits}f}".replace("-", "−")
-
-
-def kept_records(row: Result, protocol: str) -> pd.DataFrame:
-    return read_records(records_file(PUBLISHED / KEPT / row.run_id, protocol))
 
 
 def test_the_audits_at_the_papers_sigma_are_those_kept(tmp_path: Path) -> None:

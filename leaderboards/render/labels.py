@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboards.comparable import most_draws
+from leaderboards.comparable import draws_sign
 from leaderboards.rows import Row
 from leaderboards.variants import variant_text
 from suite.store.result import Result
@@ -26,7 +26,7 @@ def labels(rows: Iterable[Row | Any], *, full: bool = False) -> dict[str, str]:
     for row in rows:
         parts = [str(row.method), str(row.arch)]
         if full:
-            noise = ["margin"] if row.kind == "margin" else [f"σ = {row.sigma:g}", most_draws(row)]
+            noise = ["margin"] if row.kind == "margin" else [f"σ = {row.sigma:g}", f"n {draws_sign(row)} {row.n}"]
             parts += [str(row.data), *noise, f"{row.images} images", *(["bf16"] if row.precision == "bf16" else [])]
         found[row.run_id] = ", ".join([*parts, distinction(row)])
     often = Counter(found.values())

@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from leaderboards.comparable import draws_sign
 from leaderboards.estimates import bounds_of
 from leaderboards.field import FieldLine
 from leaderboards.render.cells import blocks, certificates, legend, notes, number, percent, references, yes_no
@@ -45,8 +46,9 @@ def certificate_lines(result: Result) -> Iterator[tuple[str, str | Text]]:
     """How certificates were made, what share of images they hold for at each radius, and what they say."""
     images, n, alpha, sigma = result.images or 0, result.n or 0, result.alpha or 0.0, result.sigma or 0.0
     votes = result.kind == "vote"
-    draws = f"n {'=' if result.sampling == 'fixed' else '≤'} {n:,}"
-    terms = f"vote, {draws}, α = {alpha:g}, σ = {sigma:g}" if votes else "margin of one pass, no noise"
+    terms = (
+        f"vote, n {draws_sign(result)} {n:,}, α = {alpha:g}, σ = {sigma:g}" if votes else "margin of one pass, no noise"
+    )
     yield "certified", f"{images:,} images, {terms}"
     yield "holds for what is deployed", yes_no(result.holds)
     largest = largest_radius(n, alpha, sigma) if votes else math.inf

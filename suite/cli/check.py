@@ -44,10 +44,10 @@ def verify(
 
     if bool(run) == every:
         raise UserError("name runs to verify, or --all")
-    places = list(reversed(kept_folders(all_roots())))
-    folders = [find_shown_run(name, runs, all_roots()) for name in run or ()] or list(
-        run_folders(*places, runs).values()
-    )
+    roots = all_roots()
+    places = list(reversed(kept_folders(roots)))
+    named = [find_shown_run(name, runs, roots) for name in run or ()]
+    folders = named or list(run_folders(*places, runs).values())
     wrong = 0
     kept = list(run_folders(*places).values())
     for folder in folders:

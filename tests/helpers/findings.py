@@ -1,0 +1,77 @@
+"""The rows that the page of findings is about, and its tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from helpers.pages import DOCS, tables
+from leaderboards import board_results as board
+from leaderboards.paper.report import budget, name_recipes
+from leaderboards.published import PUBLISHED
+from leaderboards.published.kept import KEPT, records_file
+from leaderboards.rows import Row
+from suite.store.read import read_spec
+from suite.store.records import read_records
+from suite.store.result import Result
+
+FINDINGS = "findings/findings.md"
+ON_ONE_NETWORK = ("airbench-w32", "lipschitz-small")
+
+
+def rows_of(page: str, column: str, under: str = "") -> list[dict[str, str]]:
+    [rows] = [rows for heading, rows in tables(DOCS / page) if column in rows[0] and under in heading]
+    return rows
+
+
+def at_the_papers_sigma(store: Path) -> dict[str, Result]:
+    """Of each method of the paper the row at σ = 0.1, on one network; of several recipes the method's own."""
+    kept = [row for row in board("cifar10", store) if row.arch in ON_ONE_NETWORK and row.sigma == 0.1]
+    found: dict[str, Result] = {}
+    for own in name_recipes(kept).values():
+        found.setdefault(own[0].method, own[0])
+    return found
+
+
+def check_papers_columns(line: dict[str, str], row: Result) -> None:
+    assert (line["abst. %"], line["ACR"]) == (f"{100 * row.abstained:.1f}", f"{row.acr:.4f}")
+    assert line["clean"] == f"{100 * (row.metric('clean_accuracy') or 0):.1f}"
+    for column, key in (("Cohen et al.'s", "certified_accuracy"), ("paper's", "certified_accuracy_paper")):
+        for radius in ("0.1", "0.2", "0.25"):
+            if f"{column}, r = {radius}" in line:
+                assert line[f"{column}, r = {radius}"] == f"{100 * getattr(row, key)[radius]:.1f}"
+
+
+def called(method: str, run: str) -> str:
+    start = read_spec(PUBLISHED / KEPT / run).start
+    return f"`{method}`" + (f", started from `{start.method}`" if method == "average" and start else "")
+
+
+def line_of(row: Row) -> dict[str, str]:
+    """The line of the table of all methods that a row of the board has."""
+    vote, audit = row.kind == "vote", row.metrics["audit"]
+    certified = row.curves["certified_accuracy"]
+    return {
+        "row": called(row.method, row.run_id),
+        "epochs": budget(read_spec(PUBLISHED / KEPT / row.run_id)),
+        "certified": row.kind,
+        "deployed": str(row.deployed),
+        "holds": "yes" if row.holds else "no",
+        "seeds": str(len(row.seeds)),
+        "clean": f"{100 * (row.metrics['clean_accuracy'].value or 0):.1f}",
+        **{f"r = {r}": f"{100 * (certified[r].value or 0):.1f}" for r in ("0.1", "0.25", "0.5", "0.75")},
+        "ACR": f"{row.metrics['acr'].value:.3f}",
+        "± over seeds": f"{row.metrics['acr'].spread:.3f}" if row.metrics["acr"].spread is not None else "–",
+        "passes a certificate": f"{round(row.metrics['draws'].value or 0):,}" if vote else "1",
+        "passes an answer": str(row.n0) if row.deployed == "vote" else "1",
+        "broken": f"{audit.value:.0f} of {audit.of:.0f}" if audit.of else "–",
+    }
+
+
+def signed(number: float, digits: int) -> str:
+    return f"{number:+.{digits}f}".replace("-", "−")
+
+
+def kept_records(row: Result, protocol: str) -> pd.DataFrame:
+    return read_records(records_file(PUBLISHED / KEPT / row.run_id, protocol))
