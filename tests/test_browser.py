@@ -216,6 +216,16 @@ def test_from_a_run_to_its_images_and_its_row(reader: Reader, store: Path) -> No
     assert reader.query()["row"] == [name]
 
 
+def test_the_legend_is_laid_out_in_a_font_that_a_saved_image_has(reader: Reader) -> None:
+    reader.open("paper?item=Figure+1a")
+    reader.legend()
+    of_the_page = reader.tab.evaluate("[...document.fonts].map(font => font.family.replaceAll('\"', ''))")
+    text = reader.tab.locator(".infolayer .legendtext").first
+    used = text.evaluate("text => getComputedStyle(text).fontFamily")
+    assert of_the_page
+    assert not [family for family in of_the_page if family in used]
+
+
 def test_the_paper_and_a_study(reader: Reader) -> None:
     reader.open("paper?item=Figure+1a")
     assert "borne out" in reader.table()["verdict"].tolist()

@@ -213,8 +213,11 @@ def finish(figure: go.Figure, x: str, y: str, range_y: list[int] | None = None) 
 
 
 def fit_page(figure: go.Figure) -> go.Figure:
-    """A plot as wide as the page, in the suite's template, without a title of its own."""
-    return figure.update_layout(template=TEMPLATE, width=None, title=None)
+    """A plot as wide as the page, in the suite's template, without a title of its own.
+
+    A page's fonts are not in an image that is saved of it: the legend is laid out in one that both have.
+    """
+    return figure.update_layout(template=TEMPLATE, width=None, title=None, legend={"font": {"family": "sans-serif"}})
 
 
 def plot_csv(figure: go.Figure) -> pd.DataFrame:
