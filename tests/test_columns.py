@@ -29,7 +29,7 @@ from leaderboards import table
 from leaderboards.render.export import document, to_latex
 from leaderboards.render.terminal import leaderboard_tables
 frame = table("cifar10", Path(sys.argv[1]))
-assert len(frame) == 154
+assert len(frame) == 158
 to_latex(frame, False), list(leaderboard_tables(frame, False)), document("cifar10", Path(sys.argv[1]))
 rooms = {name.split(".")[1] for name in sys.modules if name.startswith("suite.")}
 print("torch" in sys.modules, sorted(rooms & {"cli", "pipeline", "experiments", "tuning", "api", "training"}))

@@ -8,7 +8,8 @@ import pandas as pd
 
 from helpers.pages import DOCS, tables
 from leaderboards import board_results as board
-from leaderboards.paper.report import budget, name_recipes
+from leaderboards.board import rows as board_rows
+from leaderboards.paper.report import COMPARED, budget
 from leaderboards.published import PUBLISHED
 from leaderboards.published.kept import KEPT, records_file
 from leaderboards.rows import Row
@@ -26,21 +27,22 @@ def rows_of(page: str, column: str, under: str = "") -> list[dict[str, str]]:
 
 
 def at_the_papers_sigma(store: Path) -> dict[str, Result]:
-    """Of each method of the paper the row at σ = 0.1, on one network; of several recipes the method's own."""
-    kept = [row for row in board("cifar10", store) if row.arch in ON_ONE_NETWORK and row.sigma == 0.1]
-    found: dict[str, Result] = {}
-    for own in name_recipes(kept).values():
-        found.setdefault(own[0].method, own[0])
-    return found
+    """The first seed of each method's own recipe at σ = 0.1, on one network: the paper's methods first."""
+    own = [row for row in board_rows("cifar10", store) if row.arch in ON_ONE_NETWORK and row.sigma == 0.1]
+    own = [row for row in own if not row.variant]
+    results = {result.run_id: result for result in board("cifar10", store)}
+    order = [*COMPARED, *sorted({row.method for row in own} - {*COMPARED})]
+    return {row.method: results[row.run_id] for row in sorted(own, key=lambda row: order.index(row.method))}
 
 
-def check_papers_columns(line: dict[str, str], row: Result) -> None:
-    assert (line["abst. %"], line["ACR"]) == (f"{100 * row.abstained:.1f}", f"{row.acr:.4f}")
-    assert line["clean"] == f"{100 * (row.metric('clean_accuracy') or 0):.1f}"
-    for column, key in (("Cohen et al.'s", "certified_accuracy"), ("paper's", "certified_accuracy_paper")):
-        for radius in ("0.1", "0.2", "0.25"):
-            if f"{column}, r = {radius}" in line:
-                assert line[f"{column}, r = {radius}"] == f"{100 * getattr(row, key)[radius]:.1f}"
+def papers_columns(row: Row) -> dict[str, str]:
+    """The clean accuracy, ACR and both conventions of a row, means over its seeds."""
+    clean, abstained, acr = (row.metrics[name].value or 0 for name in ("clean_accuracy", "abstained", "acr"))
+    found = {"seeds": str(len(row.seeds)), "clean": f"{100 * clean:.1f}", "abst. %": f"{100 * abstained:.1f}"}
+    for convention, key in (("paper's", "certified_accuracy_paper"), ("Cohen et al.'s", "certified_accuracy")):
+        curve = row.curves[key]
+        found |= {f"{convention}, r = {r}": f"{100 * (curve[r].value or 0):.1f}" for r in ("0.1", "0.2", "0.25")}
+    return found | {"ACR": f"{acr:.4f}"}
 
 
 def called(method: str, run: str) -> str:
