@@ -214,9 +214,12 @@ def test_the_papers_items(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = having(app, "source")
     assert shown[shown["source"].str.startswith("the paper")].set_index("row").loc["heat", "0.1"] == 82.0
     own = shown[shown["source"] == "measured"].set_index("row")
-    assert len(own) == 6  # runs that come with the suite, of heat by three recipes
-    assert 0 < own.loc["heat", "0.1"] < 100
-    assert any("about the one whose command changes the fewest" in text.value for text in app.text)
+    assert len(own) == 6  # runs that come with the suite, of two methods two seeds
+    assert 0 < own.loc["heat, seed 0", "0.1"] < 100
+    several = [file.parent.name for file in (PUBLISHED / KEPT).glob("heat-cifar10-airbench-w32-sigma0.1-*/result.json")]
+    for asked, said_so in ({}, False), ({"beside": several}, True):
+        app = Pages(runs, monkeypatch)("paper", item="Figure 1a", **asked)
+        assert any("about the one whose command changes the fewest" in text.value for text in app.text) == said_so
     assert "suite run --method heat --dataset imagenet --sigma 0.25" in said(
         Pages(runs, monkeypatch)("paper", item="Table 4")
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.findings import clean_on_certified
 from helpers.pages import DOCS, tables
 
 from leaderboards.board import rows
@@ -103,7 +104,7 @@ def test_verdicts_on_the_radii_follow_from_the_differences() -> None:
     assert found[0.25, smoothed, "Cohen et al.'s"] == ([], ["0.05", "0.1", "0.15", "0.2"])
     assert found[0.1, adversarial, "paper's"] == (["0.05", "0.1"], [])
     assert found[0.25, adversarial, "paper's"] == (["0.05", "0.1", "0.15", "0.2", "0.25"], ["0.5", "0.75"])
-    assert found[0.1, adversarial, "Cohen et al.'s"] == (["0.05"], ["0.25"])
+    assert found[0.1, adversarial, "Cohen et al.'s"] == (["0.05", "0.1"], [])
     assert found[0.25, adversarial, "Cohen et al.'s"] == ([], ["0.5", "0.75"])
 
 
@@ -131,16 +132,6 @@ def test_audits_are_those_of_the_kept_rows(kept: dict[str, Row], tmp_path: Path)
         low, high = (100 * bound for bound in proportion_interval(broken, attacked))
         assert line["certificates broken"] == f"{broken} of {attacked}"
         assert line["share, 95 %"] == f"{100 * broken / attacked:.0f} % ({low:.0f} to {high:.0f})"
-
-
-def clean_on_certified(row: Row) -> float:
-    """The accuracy of a row's passes on the images that it certified, averaged over seeds."""
-    shares = []
-    for run in row.runs:
-        folder = PUBLISHED / KEPT / run
-        answers, certified = (read_records(records_file(folder, name)) for name in ("accuracy", "certify"))
-        shares.append(answers.set_index("idx").loc[certified["idx"], "correct"].mean())
-    return float(np.mean(shares))
 
 
 def test_numbers_within_sentences_are_those_of_the_kept_rows(kept: dict[str, Row], tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from leaderboards.rows import COMPARABLE
 from methods import METHODS, Settings
 from suite import certify
 from suite.cli import main as cli
+from suite.experiments import experiment  # noqa: F401  -- bound to the pipeline's `run` before a test replaces that
 from suite.pipeline import Machine, run
 from suite.protocols.protocol import columns as protocol_columns
 from suite.spec.run_spec import PROTOCOLS, RunSpec

@@ -16,10 +16,12 @@ from helpers.findings import (
     ON_ONE_NETWORK,
     at_the_papers_sigma,
     called,
+    clean_on_certified,
     kept_records,
     line_of,
     papers_columns,
     rows_of,
+    seeds_at_the_papers_sigma,
     signed,
 )
 from helpers.heat_equation import STEPS, errors
@@ -233,6 +235,22 @@ def test_the_distribution_of_p_a_is_that_of_the_published_logs() -> None:
             assert line[f"p_A ≥ {p}"] == f"{100 * above / entry.images:.1f}", (line, p)
 
 
+def test_numbers_at_the_papers_sigma_within_sentences_are_those_kept(tmp_path: Path) -> None:
+    text = " ".join((DOCS / FINDINGS).read_text().split())
+    kept = seeds_at_the_papers_sigma(tmp_path)
+    [heat] = [row for row in rows("cifar10", tmp_path) if row.run_id == kept["heat"][0].run_id]
+    assert f"the pass of `heat` has {100 * clean_on_certified(heat):.1f} % on them" in text
+    pairs = list(zip(kept["heat"], kept["randomized-smoothing"], strict=True))
+    bounds = [signed((a.metric("lbound.mean") or 0) - (b.metric("lbound.mean") or 0), 3) for a, b in pairs]
+    assert "of `randomized-smoothing` ({} and {} for the two seeds)".format(*bounds) in text
+    points = [signed(100 * (a.certified_accuracy["0.25"] - b.certified_accuracy["0.25"]), 1) for a, b in pairs]
+    assert "at r = 0.25 the two seeds have {} and {} points".format(*points) in text
+    paper, others = ([row.metric("timing.ratio.full") or 0 for method, (row, *_) in kept.items() if
+                      (method in COMPARED) == known] for known in (True, False))  # fmt: skip
+    assert f"as long as {min(paper):.0f} to {max(paper):.0f} single passes" in text
+    assert f"it is {min(others):.0f} to {max(others):.0f}, and" in text
+
+
 def averaging_line(result: Result) -> dict[str, str]:
     """The line of the table of passes that a result with an L-bound and an audit has."""
     same = "–"
@@ -294,18 +312,27 @@ def test_how_much_nearer_to_the_average_an_epoch_brings_a_pass_is_that_of_the_ke
     assert f"further away by {mean} ({high} to {low}) at 0.1" in text
 
 
+def audit_line(seeds: list[Result]) -> dict[str, str]:
+    """What the searches of a row's seeds found together."""
+    found = {"row": f"`{seeds[0].method}`", "deployed": str(seeds[0].deployed)}
+    for broken, nearest, name in (
+        ("certificates broken", "nearest, of the radius", "certify"),
+        ("L-bounds broken", "nearest, of the L-bound", "lbound"),
+    ):
+        of_it = [row.audit[name] for row in seeds if row.audit[name]["attacked"]]
+        counts = [sum(own[key] for own in of_it) for key in ("violations", "attacked")]
+        found[broken] = "{} of {}".format(*counts) if of_it else "–"
+        found[nearest] = f"{min(own['smallest_ratio'] for own in of_it):.2f}" if of_it else "–"
+    return found
+
+
 def test_the_audits_at_the_papers_sigma_are_those_kept(tmp_path: Path) -> None:
-    kept = at_the_papers_sigma(tmp_path)
-    lines = rows_of(FINDINGS, "certificates broken")
-    assert [line["row"].strip("`") for line in lines] == [*kept]
-    for line in lines:
-        found = kept[line["row"].strip("`")].audit
-        for column, name in (("certificates broken", "certify"), ("L-bounds broken", "lbound")):
-            own = found[name]
-            assert line[column] == (f"{own['violations']} of {own['attacked']}" if own["attacked"] else "–")
-        for column, name in (("nearest, of the radius", "certify"), ("nearest, of the L-bound", "lbound")):
-            nearest = found[name]["smallest_ratio"]
-            assert line[column] == ("–" if nearest is None else f"{nearest:.2f}")
+    kept = seeds_at_the_papers_sigma(tmp_path)
+    assert rows_of(FINDINGS, "certificates broken") == [audit_line(seeds) for seeds in kept.values()]
+    each = [row.audit["certify"]["violations"] for row in kept["heat"]]
+    assert "here for {} and {} of the 47 that were attacked of its two seeds".format(*each) in " ".join(
+        (DOCS / FINDINGS).read_text().split()
+    )
 
 
 def test_the_recipes_of_heat_are_those_kept(tmp_path: Path) -> None:
@@ -332,26 +359,42 @@ def test_the_recipes_of_heat_are_those_kept(tmp_path: Path) -> None:
                 assert cell == f"{d} ({low} to {high})"
 
 
+def distances_line(seeds: list[Result]) -> dict[str, str]:
+    """The mean distances of a row, over the seeds that have them."""
+
+    def mean(metric: str) -> str:
+        found = [value for row in seeds if (value := row.metric(metric)) is not None]
+        return f"{np.mean(found):.3f}"
+
+    return {
+        "row": f"`{seeds[0].method}`",
+        "L-bound, mean": mean("lbound.mean"),
+        **{f"{name}, mean": mean(f"attack.{name.lower()}.mean") for name in ("PGD", "DDN")},
+        "nearest found, mean": mean("attack.best.mean"),
+        "nearest found, median": mean("attack.best.median"),
+    }
+
+
 def test_adversarial_distances_are_those_of_the_kept_records(tmp_path: Path) -> None:
-    kept = at_the_papers_sigma(tmp_path)
-    for line in rows_of(FINDINGS, "nearest found, mean"):
-        row = kept[line["row"].strip("`")]
-        assert line["L-bound, mean"] == f"{row.metric('lbound.mean'):.3f}"
-        for column, name in (("PGD", "pgd"), ("DDN", "ddn"), ("nearest found", "best")):
-            assert line[f"{column}, mean"] == f"{row.metric(f'attack.{name}.mean'):.3f}"
-        assert line["nearest found, median"] == f"{row.metric('attack.best.median'):.3f}"
-    heat = kept["heat"]
+    kept = seeds_at_the_papers_sigma(tmp_path)
+    assert rows_of(FINDINGS, "nearest found, mean") == [distances_line(seeds) for seeds in kept.values()]
     for line in rows_of(FINDINGS, "`heat` minus"):
-        other = kept[line["`heat` minus"].strip("`")]
-        for statement in STATEMENTS:
-            if (
-                statement.item == "Table 5"
-                and statement.reduce == "mean"
-                and other.method in (statement.more, statement.less)
-            ):
-                pair = ([kept_records(row, statement.protocol)] for row in (heat, other))
-                verdict = judge(statement, *pair)
-                assert verdict is not None
-                low, high = verdict.interval or (0, 0)
-                found = f"{signed(verdict.difference, 3)} ({signed(low, 3)} to {signed(high, 3)})"
-                assert line[statement.metric.removeprefix("mean ")] == found
+        assert line == line_of_differences(kept["heat"], kept[line["`heat` minus"].strip("`")])
+
+
+def line_of_differences(heat: list[Result], other: list[Result]) -> dict[str, str]:
+    """The paper's statements on mean distances, judged on the seeds that have them."""
+    found = {"`heat` minus": f"`{other[0].method}`"}
+    for statement in STATEMENTS:
+        about = statement.item == "Table 5" and statement.reduce == "mean"
+        if about and other[0].method in (statement.more, statement.less):
+            records = (
+                [kept_records(row, statement.protocol) for row in seeds if statement.protocol in row.protocols]
+                for seeds in (heat, other)
+            )
+            verdict = judge(statement, *records)
+            assert verdict is not None
+            low, high = verdict.interval or (0, 0)
+            said = f"{signed(verdict.difference, 3)} ({signed(low, 3)} to {signed(high, 3)})"
+            found[statement.metric.removeprefix("mean ")] = said
+    return found

@@ -170,8 +170,8 @@ def test_a_best_row_whose_certificates_do_not_hold_is_said_to_be_one(tmp_path: P
     frame = table("cifar10", tmp_path)
     own = select_rows(frame, method=["heat"], arch=["airbench-w32"], variant=[""], source=["run"], sigma=[0.1])
     [heat] = own.to_dict("records")
-    assert counted(heat) == "broken 8 of 47"
-    assert doubt(heat) == "; its certificates do not hold for the single pass that it deploys (broken 8 of 47)"
+    assert counted(heat) == "broken 10 of 94"
+    assert doubt(heat) == "; its certificates do not hold for the single pass that it deploys (broken 10 of 94)"
     assert doubt(heat | {"holds": True}) == ""
     assert counted(heat | {"audit.attacked": 0}) == ""
 

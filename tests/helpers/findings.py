@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from helpers.pages import DOCS, tables
@@ -26,13 +27,20 @@ def rows_of(page: str, column: str, under: str = "") -> list[dict[str, str]]:
     return rows
 
 
-def at_the_papers_sigma(store: Path) -> dict[str, Result]:
-    """The first seed of each method's own recipe at σ = 0.1, on one network: the paper's methods first."""
+def seeds_at_the_papers_sigma(store: Path) -> dict[str, list[Result]]:
+    """The seeds of each method's own recipe at σ = 0.1, on one network: the paper's methods first."""
     own = [row for row in board_rows("cifar10", store) if row.arch in ON_ONE_NETWORK and row.sigma == 0.1]
     own = [row for row in own if not row.variant]
     results = {result.run_id: result for result in board("cifar10", store)}
     order = [*COMPARED, *sorted({row.method for row in own} - {*COMPARED})]
-    return {row.method: results[row.run_id] for row in sorted(own, key=lambda row: order.index(row.method))}
+    return {
+        row.method: [results[run] for run in row.runs] for row in sorted(own, key=lambda row: order.index(row.method))
+    }
+
+
+def at_the_papers_sigma(store: Path) -> dict[str, Result]:
+    """Of each method the first of `seeds_at_the_papers_sigma`, which went through every protocol."""
+    return {method: seeds[0] for method, seeds in seeds_at_the_papers_sigma(store).items()}
 
 
 def papers_columns(row: Row) -> dict[str, str]:
@@ -77,3 +85,13 @@ def signed(number: float, digits: int) -> str:
 
 def kept_records(row: Result, protocol: str) -> pd.DataFrame:
     return read_records(records_file(PUBLISHED / KEPT / row.run_id, protocol))
+
+
+def clean_on_certified(row: Row) -> float:
+    """The accuracy of a row's passes on the images that it certified, averaged over seeds."""
+    shares = []
+    for run in row.runs:
+        folder = PUBLISHED / KEPT / run
+        answers, certified = (read_records(records_file(folder, name)) for name in ("accuracy", "certify"))
+        shares.append(answers.set_index("idx").loc[certified["idx"], "correct"].mean())
+    return float(np.mean(shares))
