@@ -233,13 +233,13 @@ def test_a_row_shows_its_audit_and_the_command_that_makes_it_again(tmp_path: Pat
     frame = table("cifar10", tmp_path)
     heat = select_rows(frame, method=["heat"], arch=["airbench-w32"], sigma=[0.1], source=["run"], variant=[""])
     own = shown_rows(heat).iloc[0]
-    assert own["audit"] == "8/47"
-    assert own["holds"] == ["✗ pass", "broken 8 of 47"]
+    assert own["audit"] == "10/94"
+    assert own["holds"] == ["✗ pass", "broken 10 of 94"]
     assert heat.iloc[0]["command"].startswith("suite run --method heat --dataset cifar10 --profile quick")
     assert "audit" not in shown_rows(select_rows(frame, source=["published"]))
     lines = {name: (value, bounds) for name, value, bounds in metric_lines(heat.iloc[0])}
-    assert lines["certified at r = 0.05"] == ("77.2 %", "73.3–80.7")
-    assert lines["audit"] == ("8/47", "")
+    assert lines["certified at r = 0.05"] == ("76.8 %", "73.2–80.1")
+    assert lines["audit"] == ("10/94", "")
     settings = dict(setting_lines(heat.iloc[0]))
     assert (settings["deployed"], settings["σ"], settings["kind"]) == ("pass", "0.1", "vote")
 
