@@ -140,7 +140,8 @@ def test_a_model_that_masks_its_gradient_does_not_pass(masked: type[Planes]) -> 
     assert misled["violated"].sum() <= 1 or masked is Rounded  # whose rounding has a gradient in an attack
     for own in others:
         assert own["violated"].tolist() == [1] * 5
-        assert own["ratio"].between(1 / 1.5, 0.95).all()
+        assert own["ratio"].between(1 / 1.5, 1).all()
+        assert own["ratio"].median() < 0.95  # not of all: how near a search ends on a ripple depends on the processor
 
 
 def default_searches() -> tuple[str, ...]:
