@@ -134,14 +134,14 @@ def test_a_model_that_masks_its_gradient_does_not_pass(masked: type[Planes]) -> 
             "audit", model, digits_spec("baseline", **{"audit.searches": searches, "audit.queries": 1_000}),
             model.between(*DISTANCES), [0] * 5, certify=certified(radii),
         )
-        for searches in [("apgd-ce",), ("apgd-ce", "hopskipjump"), default_searches()]
+        for searches in [("apgd-ce",), ("hopskipjump",), ("apgd-ce", "hopskipjump"), default_searches()]
     }  # fmt: skip
-    misled, *others = found.values()
+    misled, asked, *others = found.values()
     assert misled["violated"].sum() <= 1 or masked is Rounded  # whose rounding has a gradient in an attack
-    for own in others:
+    by_chance = misled["ratio"] > 0.95  # what a misled search breaks near the edge is broken, and searched no further
+    for own in (asked, *others):
         assert own["violated"].tolist() == [1] * 5
-        assert own["ratio"].between(1 / 1.5, 1).all()
-        assert own["ratio"].median() < 0.95  # not of all: how near a search ends on a ripple depends on the processor
+        assert own["ratio"][~by_chance | (own is asked)].between(1 / 1.5, 0.95).all()
 
 
 def default_searches() -> tuple[str, ...]:
